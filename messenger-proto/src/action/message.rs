@@ -1,0 +1,135 @@
+//! `message`: text, an attachment, or both, for another user.
+
+use super::Wire;
+use crate::read::{Num, Obj, RequiredStr, Str};
+use crate::write::Object;
+use crate::{Credentials, MessageId, PrivateText, UserId};
+use bytestring::ByteString;
+use serde::Deserialize;
+
+/// Sends a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SendMessage {
+    /// The recipient; oneself is allowed.
+    pub uid: UserId,
+    /// The text; may be empty when there is an attachment.
+    pub body: PrivateText,
+    /// The attachment, empty when there is none.
+    pub attach: Attachment,
+    /// The client's own id for the message. Sending again with the same one stores nothing twice.
+    pub mid: Option<ByteString>,
+}
+
+/// A file that goes with a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its MIME type.
+    pub mime: ByteString,
+    /// Its base64 text, passed through byte for byte.
+    pub data: PrivateText,
+}
+
+/// The message is stored and will be delivered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageAccepted {
+    /// Its id, the same in every copy.
+    pub id: MessageId,
+    /// When it was accepted, in whole seconds since the Unix epoch.
+    pub time: u64,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Data<'a> {
+    #[serde(borrow)]
+    uid: RequiredStr<'a>,
+    #[serde(borrow, default)]
+    body: Str<'a>,
+    #[serde(borrow, default)]
+    attach: Option<Obj<AttachmentData<'a>>>,
+    #[serde(borrow, default)]
+    mid: Str<'a>,
+    #[serde(borrow, default)]
+    cid: Str<'a>,
+    #[serde(borrow, default)]
+    sid: Str<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AttachmentData<'a> {
+    #[serde(borrow)]
+    mime: Str<'a>,
+    #[serde(borrow)]
+    data: Str<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AcceptedData<'a> {
+    #[serde(borrow)]
+    id: Str<'a>,
+    time: Option<Num>,
+}
+
+impl AttachmentData<'_> {
+    pub(crate) fn read(self, frame: &ByteString) -> Attachment {
+        Attachment {
+            mime: self.mime.or_empty(frame),
+            data: self.data.or_empty(frame).into(),
+        }
+    }
+}
+
+impl Attachment {
+    /// True when there is nothing attached.
+    pub fn is_empty(&self) -> bool {
+        self.mime.is_empty() && self.data.is_empty()
+    }
+
+    pub(crate) fn write(&self, attach: &mut Object<'_>) {
+        attach.text("mime", &self.mime);
+        attach.text("data", self.data.as_str());
+    }
+}
+
+impl Wire for SendMessage {
+    type Data<'a> = Data<'a>;
+    type AcceptedData<'a> = AcceptedData<'a>;
+
+    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+        let attach = data.attach.unwrap_or_default().0;
+        let request = Self {
+            uid: data.uid.text(frame).into(),
+            body: data.body.or_empty(frame).into(),
+            attach: attach.read(frame),
+            mid: data.mid.text(frame),
+        };
+        (Credentials::read(data.cid, data.sid, frame), request)
+    }
+
+    fn write(&self, data: &mut Object<'_>) {
+        data.text("uid", self.uid.as_str());
+        data.text("body", self.body.as_str());
+        if !self.attach.is_empty() {
+            data.object("attach", |attach| self.attach.write(attach));
+        }
+        if let Some(mid) = &self.mid {
+            data.text("mid", mid);
+        }
+    }
+
+    fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> MessageAccepted {
+        MessageAccepted {
+            id: data.id.or_empty(frame).into(),
+            time: data.time.unwrap_or_default().0,
+        }
+    }
+
+    fn write_accepted(accepted: Option<&MessageAccepted>, data: &mut Object<'_>) {
+        // Both are additions to the seed, so a failure goes without them.
+        if let Some(accepted) = accepted {
+            data.text("id", accepted.id.as_str());
+            data.number("time", accepted.time);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `setuserinfo`: changes to the caller's own profile.
+
+use super::Wire;
+use crate::Credentials;
+use crate::read::Str;
+use crate::write::Object;
+use bytestring::ByteString;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// Changes the fields that are present; a present and empty one clears, an absent one stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetUserInfo {
+    /// A line about the user's state of mind.
+    pub user_status: Option<ByteString>,
+    /// The email address.
+    pub email: Option<ByteString>,
+    /// The phone number.
+    pub phone: Option<ByteString>,
+    /// A small picture as base64 text.
+    pub picture: Option<ByteString>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Data<'a> {
+    #[serde(borrow)]
+    user_status: Str<'a>,
+    #[serde(borrow)]
+    email: Str<'a>,
+    #[serde(borrow)]
+    phone: Str<'a>,
+    #[serde(borrow)]
+    picture: Str<'a>,
+    #[serde(borrow)]
+    cid: Str<'a>,
+    #[serde(borrow)]
+    sid: Str<'a>,
+}
+
+impl Wire for SetUserInfo {
+    type Data<'a> = Data<'a>;
+    type AcceptedData<'a> = IgnoredAny;
+
+    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+        let request = Self {
+            user_status: data.user_status.text(frame),
+            email: data.email.text(frame),
+            phone: data.phone.text(frame),
+            picture: data.picture.text(frame),
+        };
+        (Credentials::read(data.cid, data.sid, frame), request)
+    }
+
+    fn write(&self, data: &mut Object<'_>) {
+        let fields = [
+            ("user_status", &self.user_status),
+            ("email", &self.email),
+            ("phone", &self.phone),
+            ("picture", &self.picture),
+        ];
+        for (key, value) in fields {
+            if let Some(value) = value {
+                data.text(key, value);
+            }
+        }
+    }
+
+    fn read_accepted(_: IgnoredAny, _: &ByteString) {}
+
+    fn write_accepted(_: Option<&()>, _: &mut Object<'_>) {}
+}

@@ -1,0 +1,55 @@
+//! The codecs: frames from bytes and back, for either end of a connection.
+
+mod client;
+mod server;
+
+pub use client::ClientCodec;
+pub use server::ServerCodec;
+
+use crate::{OutboundError, ParseError, Split, SplitError, Splitter};
+use bytes::{Buf, Bytes, BytesMut};
+
+/// The longest frame a codec takes unless told otherwise, in bytes.
+const DEFAULT_LIMIT: usize = 16 * 1024 * 1024;
+
+/// Frames up to this size, in bytes, are copied out of the read buffer: text that is kept from a
+/// small frame then keeps that frame alive and not the buffer with all its neighbours.
+const COPIED_UP_TO: usize = 4 * 1024;
+
+/// The stream cannot be read on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The bytes cannot be split into frames.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// A client's frame is not JSON.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// A server's frame is not what a server sends.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
+    /// The transport failed.
+    #[error("the connection failed")]
+    Io(#[from] std::io::Error),
+}
+
+/// Takes the first whole frame out of `source`.
+fn next_frame(splitter: &mut Splitter, source: &mut BytesMut) -> Result<Option<Bytes>, SplitError> {
+    match splitter.split(source)? {
+        Split::Partial { skip } => {
+            source.advance(skip);
+            Ok(None)
+        }
+        Split::Frame(place) => {
+            source.advance(place.start);
+            if place.len() > COPIED_UP_TO {
+                return Ok(Some(source.split_to(place.len()).freeze()));
+            }
+            let frame = source.get(..place.len()).unwrap_or_default();
+            let frame = Bytes::copy_from_slice(frame);
+            source.advance(place.len());
+            Ok(Some(frame))
+        }
+    }
+}

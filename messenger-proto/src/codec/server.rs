@@ -1,0 +1,72 @@
+//! The server's end.
+
+use super::{CodecError, DEFAULT_LIMIT, next_frame};
+use crate::{BadRequest, Braces, Inbound, Outbound, Splitter};
+use bytes::BytesMut;
+use tokio_util::codec::{Decoder, Encoder};
+
+/// Decodes what clients send, encodes what they are sent.
+///
+/// A well-formed frame that is no request is an item; only what breaks the stream is an error.
+#[derive(Clone, Debug)]
+pub struct ServerCodec {
+    splitter: Splitter,
+    braces: Braces,
+}
+
+impl Default for ServerCodec {
+    /// Frames of up to 16 MiB, braces escaped.
+    fn default() -> Self {
+        Self::new(DEFAULT_LIMIT, Braces::default())
+    }
+}
+
+impl ServerCodec {
+    /// A codec for frames of at most `limit` bytes.
+    pub fn new(limit: usize, braces: Braces) -> Self {
+        Self {
+            splitter: Splitter::new(limit),
+            braces,
+        }
+    }
+
+    /// Changes the longest frame allowed, in bytes, from the next frame on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.splitter.set_limit(limit);
+    }
+
+    /// How braces in strings are written.
+    pub fn braces(&self) -> Braces {
+        self.braces
+    }
+}
+
+impl Decoder for ServerCodec {
+    type Item = Result<Inbound, BadRequest>;
+    type Error = CodecError;
+
+    fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
+        match next_frame(&mut self.splitter, source)? {
+            Some(frame) => Ok(Some(Inbound::decode(frame)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A half-sent frame at the end of the stream is dropped.
+    fn decode_eof(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
+        let item = self.decode(source)?;
+        if item.is_none() {
+            source.clear();
+        }
+        Ok(item)
+    }
+}
+
+impl Encoder<Outbound> for ServerCodec {
+    type Error = CodecError;
+
+    fn encode(&mut self, item: Outbound, out: &mut BytesMut) -> Result<(), CodecError> {
+        item.encode(out, self.braces);
+        Ok(())
+    }
+}

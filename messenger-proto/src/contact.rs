@@ -1,0 +1,124 @@
+//! Users as others see them.
+
+use crate::UserId;
+use crate::read::Str;
+use crate::write::Object;
+use bytestring::ByteString;
+use serde::Deserialize;
+
+/// What `userinfo` tells of a user. Fields that were never set are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The name others see.
+    pub nick: ByteString,
+    /// The email address.
+    pub email: ByteString,
+    /// The phone number as the user wrote it.
+    pub phone: ByteString,
+    /// A small picture as base64 text.
+    pub picture: ByteString,
+    /// A line about the user's state of mind.
+    pub user_status: ByteString,
+}
+
+/// A user in a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Card {
+    /// Who.
+    pub uid: UserId,
+    /// The name others see.
+    pub nick: ByteString,
+    /// The email address, empty when unset.
+    pub email: ByteString,
+    /// The phone number, empty when unset.
+    pub phone: ByteString,
+    /// A small picture as base64 text, empty when unset.
+    pub picture: ByteString,
+}
+
+/// A user in somebody's contact list or among the users an import found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// The caller's own id for the person, from its last import; empty when there was none.
+    pub myid: ByteString,
+    /// The user.
+    pub card: Card,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CardData<'a> {
+    #[serde(borrow)]
+    uid: Str<'a>,
+    #[serde(borrow)]
+    nick: Str<'a>,
+    #[serde(borrow)]
+    email: Str<'a>,
+    #[serde(borrow)]
+    phone: Str<'a>,
+    #[serde(borrow)]
+    picture: Str<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ContactData<'a> {
+    #[serde(borrow)]
+    myid: Str<'a>,
+    #[serde(borrow)]
+    uid: Str<'a>,
+    #[serde(borrow)]
+    nick: Str<'a>,
+    #[serde(borrow)]
+    email: Str<'a>,
+    #[serde(borrow)]
+    phone: Str<'a>,
+    #[serde(borrow)]
+    picture: Str<'a>,
+}
+
+impl CardData<'_> {
+    pub(crate) fn read(self, frame: &ByteString) -> Card {
+        Card {
+            uid: self.uid.or_empty(frame).into(),
+            nick: self.nick.or_empty(frame),
+            email: self.email.or_empty(frame),
+            phone: self.phone.or_empty(frame),
+            picture: self.picture.or_empty(frame),
+        }
+    }
+}
+
+impl ContactData<'_> {
+    pub(crate) fn read(self, frame: &ByteString) -> Contact {
+        let card = CardData {
+            uid: self.uid,
+            nick: self.nick,
+            email: self.email,
+            phone: self.phone,
+            picture: self.picture,
+        };
+        Contact {
+            myid: self.myid.or_empty(frame),
+            card: card.read(frame),
+        }
+    }
+}
+
+impl Card {
+    pub(crate) fn write(&self, user: &mut Object<'_>) {
+        user.text("uid", self.uid.as_str());
+        user.text("nick", &self.nick);
+        user.text("email", &self.email);
+        user.text("phone", &self.phone);
+        user.text("picture", &self.picture);
+    }
+}
+
+/// Writes `list`, empty when there is none.
+pub(crate) fn write_contacts(data: &mut Object<'_>, contacts: Option<&Vec<Contact>>) {
+    data.objects("list", contacts.into_iter().flatten(), |object, contact| {
+        object.text("myid", &contact.myid);
+        contact.card.write(object);
+    });
+}

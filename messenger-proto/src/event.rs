@@ -1,0 +1,169 @@
+//! What the server sends unasked: the welcome and messages.
+
+use crate::action::Attachment;
+use crate::write::{Braces, Object, object};
+use crate::{MessageId, PrivateText, UserId};
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+/// From this many bytes of body and attachment on, a message is encoded once for all its receivers.
+/// Below it, encoding again is cheaper than keeping.
+const SHARED_FROM: usize = 4 * 1024;
+
+/// What the server sends unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The first frame of every connection.
+    Welcome(Welcome),
+    /// A message for this user, or the sender's own copy of one.
+    Message(EvMessage),
+}
+
+/// The greeting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Welcome {
+    /// Text for a person.
+    pub message: ByteString,
+    /// The server's time, in whole seconds since the Unix epoch.
+    pub time: u64,
+}
+
+/// A message as it stands in an inbox (`ev_message`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvMessage {
+    /// Its place in the recipient's inbox, from 1; `None` on the sender's own copy.
+    pub seq: Option<u64>,
+    /// The message, shared by all who are given it.
+    pub message: SharedMessage,
+}
+
+/// A message, the same for all who are given it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// The sender.
+    pub from: UserId,
+    /// The sender's nick.
+    pub nick: ByteString,
+    /// The text, empty when there is only an attachment.
+    pub body: PrivateText,
+    /// When the server accepted it, in whole seconds since the Unix epoch.
+    pub time: u64,
+    /// The attachment, empty when there is none.
+    pub attach: Attachment,
+    /// The recipient.
+    pub to: UserId,
+    /// Its id, the same in every copy.
+    pub id: MessageId,
+}
+
+/// A [`Message`] that is cheap to clone and remembers its encoding.
+#[derive(Clone, Debug)]
+pub struct SharedMessage(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    message: Message,
+    head: OnceLock<(Braces, Bytes)>,
+}
+
+impl From<Message> for SharedMessage {
+    fn from(message: Message) -> Self {
+        let head = OnceLock::new();
+        Self(Arc::new(Shared { message, head }))
+    }
+}
+
+impl Deref for SharedMessage {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.0.message
+    }
+}
+
+impl PartialEq for SharedMessage {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for SharedMessage {}
+
+impl Message {
+    /// The bytes of body and attachment.
+    pub fn size(&self) -> usize {
+        self.body.as_str().len() + self.attach.mime.len() + self.attach.data.as_str().len()
+    }
+
+    /// Writes the frame up to where `seq` follows.
+    fn write_head(&self, out: &mut BytesMut, braces: Braces) {
+        out.reserve(self.size() + 256);
+        out.extend_from_slice(br#"{"action":"ev_message","data":{"#);
+        let mut data = Object::begin(out, braces);
+        data.text("from", self.from.as_str());
+        data.text("nick", &self.nick);
+        data.text("body", self.body.as_str());
+        data.number("time", self.time);
+        data.object("attach", |attach| self.attach.write(attach));
+        data.text("to", self.to.as_str());
+        data.text("id", self.id.as_str());
+    }
+}
+
+impl EvMessage {
+    /// Appends the frame to `out`.
+    pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
+        match self.shared_head(braces) {
+            Some(head) => out.extend_from_slice(&head),
+            None => self.message.write_head(out, braces),
+        }
+        self.encode_tail(out);
+    }
+
+    /// The frame without its last bytes, encoded once for all who are given the message; `None`
+    /// when the message is so small that [`encode`](Self::encode) is cheaper. Behind it belongs
+    /// what [`encode_tail`](Self::encode_tail) writes.
+    pub fn shared_head(&self, braces: Braces) -> Option<Bytes> {
+        if self.message.size() < SHARED_FROM {
+            return None;
+        }
+        let encode = || {
+            let mut head = BytesMut::new();
+            self.message.write_head(&mut head, braces);
+            (braces, head.freeze())
+        };
+        let (kept, head) = self.message.0.head.get_or_init(encode);
+        (*kept == braces).then(|| head.clone())
+    }
+
+    /// Appends what follows the [shared head](Self::shared_head).
+    pub fn encode_tail(&self, out: &mut BytesMut) {
+        if let Some(seq) = self.seq {
+            Object::resume(out, Braces::Plain).number("seq", seq);
+        }
+        out.extend_from_slice(b"}}");
+    }
+}
+
+impl Welcome {
+    fn encode(&self, out: &mut BytesMut, braces: Braces) {
+        object(out, braces, |frame| {
+            frame.text("action", "welcome");
+            frame.text("message", &self.message);
+            frame.number("time", self.time);
+        });
+    }
+}
+
+impl Event {
+    /// Appends the frame to `out`.
+    pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
+        match self {
+            Self::Welcome(welcome) => welcome.encode(out, braces),
+            Self::Message(message) => message.encode(out, braces),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What clients send: requests, and frames that ought to have been requests.
+
+use crate::action::{
+    Ack, AddContact, Auth, ContactList, DelContact, Import, Register, SendMessage, SetUserInfo,
+    UserInfo, Wire,
+};
+use crate::read::{Obj, RequiredStr, Str};
+use crate::write::{Braces, object};
+use crate::{Action, ErrorCode, Failure, Response, SessionId, UserId};
+use bytes::BytesMut;
+use bytestring::ByteString;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// The longest action name echoed to a client, in bytes.
+const ECHOED_ACTION: usize = 64;
+
+/// A request and the session it says it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// `cid` and `sid`.
+    pub credentials: Credentials,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// `cid` and `sid`, each empty when absent. `register` and `auth` have none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The caller's own user id.
+    pub cid: UserId,
+    /// The caller's session.
+    pub sid: SessionId,
+}
+
+impl Credentials {
+    pub(crate) fn read(cid: Str<'_>, sid: Str<'_>, frame: &ByteString) -> Self {
+        Self {
+            cid: cid.or_empty(frame).into(),
+            sid: sid.or_empty(frame).into(),
+        }
+    }
+
+    /// True when neither is there.
+    pub fn is_empty(&self) -> bool {
+        self.cid.is_empty() && self.sid.is_empty()
+    }
+}
+
+/// A frame that is well-formed but no request. The connection goes on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadRequest {
+    /// There is no `action`, or it is no string.
+    #[error("the frame has no action")]
+    NoAction,
+    /// The action is none of the protocol's.
+    #[error("the action is unknown")]
+    UnknownAction {
+        /// Its name, cut to 64 bytes.
+        action: ByteString,
+    },
+    /// `data` is missing, or it or a field has the wrong type.
+    #[error("{}", data_fault(field))]
+    Data {
+        /// The action's name.
+        action: &'static str,
+        /// Where the fault is, such as `contacts[2].phone`; empty for `data` itself.
+        field: String,
+    },
+}
+
+fn data_fault(field: &str) -> String {
+    if field.is_empty() {
+        "data is missing or incomplete".to_owned()
+    } else {
+        format!("the field {field} is missing or has the wrong type")
+    }
+}
+
+impl BadRequest {
+    /// The answer: status 3 with the action echoed. (An unknown action of a client that has not
+    /// authenticated gets 6 instead; only the engine knows that.)
+    pub fn response(&self) -> Response {
+        let failure = Failure::new(ErrorCode::InvalidData, self.to_string());
+        match self {
+            Self::NoAction => Response::unknown(failure),
+            Self::UnknownAction { action } => Response::Unknown {
+                action: action.clone(),
+                failure,
+            },
+            Self::Data { action, .. } => {
+                Response::failed(action, failure.clone()).unwrap_or(Response::unknown(failure))
+            }
+        }
+    }
+}
+
+/// The frame is not JSON or not UTF-8: the stream is broken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// Not UTF-8.
+    #[error("the frame is not UTF-8")]
+    Utf8,
+    /// Not JSON.
+    #[error("the frame is not JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+macro_rules! requests {
+    ($($(#[$doc:meta])* $name:ident = $wire:literal,)*) => {
+        /// What a client asks for.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Request {
+            $($(#[$doc])* $name($name),)*
+        }
+
+        impl Request {
+            /// The action's name on the wire.
+            pub fn action(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => <$name as Action>::NAME,)*
+                }
+            }
+
+            fn write(&self, data: &mut crate::write::Object<'_>) {
+                match self {
+                    $(Self::$name(request) => request.write(data),)*
+                }
+            }
+        }
+
+        $(impl From<$name> for Request {
+            fn from(request: $name) -> Self {
+                Self::$name(request)
+            }
+        })*
+
+        /// The action with this name.
+        fn known_action(name: &str) -> Option<&'static str> {
+            match name {
+                $($wire => Some($wire),)*
+                _ => None,
+            }
+        }
+
+        /// Reads the `data` of the action with this name.
+        fn read_data<'de, D: Deserializer<'de>>(
+            name: &str,
+            frame: &ByteString,
+            deserializer: D,
+        ) -> Result<Inbound, D::Error> {
+            match name {
+                $($wire => {
+                    let Obj(data) = serde::Deserialize::deserialize(deserializer)?;
+                    let (credentials, request) = <$name as Wire>::read(data, frame);
+                    Ok(Inbound { credentials, request: request.into() })
+                })*
+                _ => Err(D::Error::custom("unknown action")),
+            }
+        }
+    };
+}
+
+requests! {
+    /// A new account.
+    Register = "register",
+    /// A login.
+    Auth = "auth",
+    /// Somebody's profile.
+    UserInfo = "userinfo",
+    /// The caller's contacts.
+    ContactList = "contactlist",
+    /// One contact more.
+    AddContact = "addcontact",
+    /// One contact fewer.
+    DelContact = "delcontact",
+    /// A message to another user.
+    SendMessage = "message",
+    /// An address book to find users by.
+    Import = "import",
+    /// A change to the caller's profile.
+    SetUserInfo = "setuserinfo",
+    /// What the caller has processed.
+    Ack = "ack",
+}
+
+impl Inbound {
+    /// A request without `cid` and `sid`, as on an authenticated connection.
+    pub fn new(request: impl Into<Request>) -> Self {
+        Self {
+            credentials: Credentials::default(),
+            request: request.into(),
+        }
+    }
+
+    /// Reads one frame, which shares its bytes with what is read.
+    ///
+    /// The inner result tells a request from a well-formed frame that is none.
+    ///
+    /// # Errors
+    /// The frame is not JSON or not UTF-8.
+    pub fn decode(frame: bytes::Bytes) -> Result<Result<Self, BadRequest>, ParseError> {
+        let frame = ByteString::try_from(frame).map_err(|_| ParseError::Utf8)?;
+        let mut deserializer = serde_json::Deserializer::from_str(&frame);
+        let parsed = deserializer
+            .deserialize_map(EnvelopeVisitor { frame: &frame })
+            .and_then(|inbound| deserializer.end().map(|()| inbound));
+        match parsed {
+            Ok(inbound) => Ok(Ok(inbound)),
+            Err(_) => explain(&frame).map(Err),
+        }
+    }
+
+    /// Appends the frame to `out`.
+    pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
+        object(out, braces, |frame| {
+            frame.text("action", self.request.action());
+            frame.object("data", |data| {
+                self.request.write(data);
+                let Credentials { cid, sid } = &self.credentials;
+                if !cid.is_empty() {
+                    data.text("cid", cid.as_str());
+                }
+                if !sid.is_empty() {
+                    data.text("sid", sid.as_str());
+                }
+            });
+        });
+    }
+}
+
+/// Reads `action` and `data` in one pass when they come in that order, as they do in practice.
+struct EnvelopeVisitor<'f> {
+    frame: &'f ByteString,
+}
+
+impl<'de> Visitor<'de> for EnvelopeVisitor<'_> {
+    type Value = Inbound;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with an action and data")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Inbound, A::Error> {
+        let mut action: Option<RequiredStr<'de>> = None;
+        let mut raw: Option<&'de RawValue> = None;
+        let mut inbound = None;
+        while let Some(key) = map.next_key::<RequiredStr<'de>>()? {
+            match key.as_str() {
+                "action" if action.is_some() => return Err(Error::duplicate_field("action")),
+                "action" => action = Some(map.next_value()?),
+                "data" if raw.is_some() || inbound.is_some() => {
+                    return Err(Error::duplicate_field("data"));
+                }
+                "data" => match &action {
+                    Some(name) => inbound = Some(map.next_value_seed(self.data(name.as_str()))?),
+                    None => raw = Some(map.next_value()?),
+                },
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let action = action.ok_or_else(|| Error::missing_field("action"))?;
+        match (inbound, raw) {
+            (Some(inbound), _) => Ok(inbound),
+            (None, Some(raw)) => self
+                .data(action.as_str())
+                .deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
+                .map_err(Error::custom),
+            (None, None) => Err(Error::missing_field("data")),
+        }
+    }
+}
+
+impl EnvelopeVisitor<'_> {
+    fn data<'s>(&'s self, action: &'s str) -> DataSeed<'s> {
+        DataSeed {
+            action,
+            frame: self.frame,
+        }
+    }
+}
+
+struct DataSeed<'s> {
+    action: &'s str,
+    frame: &'s ByteString,
+}
+
+impl<'de> DeserializeSeed<'de> for DataSeed<'_> {
+    type Value = Inbound;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Inbound, D::Error> {
+        read_data(self.action, self.frame, deserializer)
+    }
+}
+
+/// Says what is wrong with a frame that did not parse. Takes its time: it is not the usual case.
+fn explain(frame: &ByteString) -> Result<BadRequest, ParseError> {
+    serde_json::from_str::<IgnoredAny>(frame).map_err(ParseError::Json)?;
+    let Ok(Obj(envelope)) = serde_json::from_str::<Obj<RawEnvelope<'_>>>(frame) else {
+        return Ok(BadRequest::NoAction);
+    };
+    let name = envelope.action.map(RawValue::get).unwrap_or_default();
+    let Ok(name) = serde_json::from_str::<String>(name) else {
+        return Ok(BadRequest::NoAction);
+    };
+    let Some(action) = known_action(&name) else {
+        let end = name.floor_char_boundary(ECHOED_ACTION);
+        let action = name.get(..end).unwrap_or_default().into();
+        return Ok(BadRequest::UnknownAction { action });
+    };
+    let data = envelope.data.map(RawValue::get).unwrap_or_default();
+    let mut deserializer = serde_json::Deserializer::from_str(data);
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    let field = match read_data(action, frame, tracked) {
+        Err(_) => track.path().to_string(),
+        Ok(_) => String::new(),
+    };
+    let field = if field == "." { String::new() } else { field };
+    Ok(BadRequest::Data { action, field })
+}
+
+#[derive(serde::Deserialize)]
+struct RawEnvelope<'a> {
+    #[serde(borrow, default)]
+    action: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}

@@ -1,0 +1,117 @@
+//! Reading JSON leniently where protocol.md says so, and without copying what needs no unescaping.
+
+use bytestring::ByteString;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A string field: absent, `null`, or text.
+#[derive(Debug, Default)]
+pub(crate) struct Str<'a>(Option<Cow<'a, str>>);
+
+impl Str<'_> {
+    /// The text, sharing the frame's bytes when it stands there unescaped.
+    pub(crate) fn text(self, frame: &ByteString) -> Option<ByteString> {
+        self.0.map(|text| match text {
+            Cow::Borrowed(text) => frame.slice_ref(text),
+            Cow::Owned(text) => text.into(),
+        })
+    }
+
+    /// The text, empty when absent.
+    pub(crate) fn or_empty(self, frame: &ByteString) -> ByteString {
+        self.text(frame).unwrap_or_default()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StrVisitor;
+        impl<'de> Visitor<'de> for StrVisitor {
+            type Value = Str<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Str(Some(Cow::Borrowed(text))))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Str(Some(Cow::Owned(text.to_owned()))))
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Str(None))
+            }
+        }
+        deserializer.deserialize_any(StrVisitor)
+    }
+}
+
+/// A string field that must be there.
+pub(crate) struct RequiredStr<'a>(Cow<'a, str>);
+
+impl RequiredStr<'_> {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn text(self, frame: &ByteString) -> ByteString {
+        Str(Some(self.0)).or_empty(frame)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RequiredStr<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Str::deserialize(deserializer)?
+            .0
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("a string is needed"))
+    }
+}
+
+/// A whole number, bare or quoted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Num(pub(crate) u64);
+
+impl<'de> Deserialize<'de> for Num {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumVisitor;
+        impl Visitor<'_> for NumVisitor {
+            type Value = Num;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, bare or quoted")
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Num, E> {
+                Ok(Num(number))
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Num, E> {
+                text.parse().map(Num).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(NumVisitor)
+    }
+}
+
+/// An object, and nothing but an object: derived structs would take a list as well.
+#[derive(Debug, Default)]
+pub(crate) struct Obj<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Obj<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjVisitor<T> {
+            type Value = Obj<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Obj<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Obj)
+            }
+        }
+        deserializer.deserialize_map(ObjVisitor(PhantomData))
+    }
+}

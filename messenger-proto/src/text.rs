@@ -1,0 +1,133 @@
+//! The kinds of text on the wire. All of them share their bytes when cloned.
+
+use bytestring::ByteString;
+use std::fmt;
+
+macro_rules! text_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(ByteString);
+
+        impl $name {
+            /// Wraps the text as it is; nothing is checked.
+            pub fn new(text: impl Into<ByteString>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The text with its shared bytes.
+            pub fn as_text(&self) -> &ByteString {
+                &self.0
+            }
+
+            /// True when there is no text.
+            pub fn is_empty(&self) -> bool {
+                self.0.is_empty()
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<ByteString> for $name {
+            fn from(text: ByteString) -> Self {
+                Self(text)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+macro_rules! open_text {
+    ($(#[$doc:meta])* $name:ident) => {
+        text_type!($(#[$doc])* $name);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+macro_rules! private_text {
+    ($(#[$doc:meta])* $name:ident) => {
+        text_type!(
+            $(#[$doc])*
+            ///
+            /// `Debug` tells the length only, so that the text cannot reach a log by accident.
+            $name
+        );
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "<{} bytes>", self.0.len())
+            }
+        }
+    };
+}
+
+open_text! {
+    /// Who a user is: the login, case-sensitive, never changing. On the wire `uid`, `cid`, `user`,
+    /// `from` and `to`.
+    UserId
+}
+
+open_text! {
+    /// What a message is called in the sender's reply, the sender's copy and the recipient's event.
+    MessageId
+}
+
+private_text! {
+    /// The secret that names a session (`sid`): whoever has it is the user's device.
+    SessionId
+}
+
+private_text! {
+    /// What a client sends as `pass`: the MD5 of the password in hexadecimal digits, or the raw
+    /// password (older clients do). The server never looks at its shape.
+    Password
+}
+
+private_text! {
+    /// Text that belongs to the people who write to each other: a message's body, an attachment's data.
+    PrivateText
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_show_in_debug() {
+        assert_eq!(format!("{:?}", Password::from("hunter2")), "<7 bytes>");
+        assert_eq!(format!("{:?}", SessionId::from("abc")), "<3 bytes>");
+        assert_eq!(format!("{:?}", PrivateText::from("hi")), "<2 bytes>");
+        assert_eq!(format!("{:?}", UserId::from("ann")), "\"ann\"");
+    }
+}
