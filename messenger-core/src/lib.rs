@@ -1,0 +1,66 @@
+//! A messenger engine to embed: accounts, contacts, sessions, and delivery that loses nothing.
+//!
+//! Nothing here knows about sockets or bytes. An [`Engine`] gives a [`Session`] for every
+//! connection; a session takes typed requests and gives typed replies and a stream of events.
+//!
+//! ```
+//! use messenger_core::Engine;
+//! use messenger_core::proto::{Auth, Register, SendMessage};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::builder().build()?;
+//! for (login, nick) in [("ann", "Ann"), ("bob", "Bob")] {
+//!     let (login, pass, nick) = (login.into(), "secret".into(), nick.into());
+//!     engine.connect().call(Register { login, pass, nick }).await?;
+//! }
+//! let log_in = async |login: &str| {
+//!     let session = engine.connect();
+//!     let (login, pass) = (login.into(), "secret".into());
+//!     session.call(Auth { login, pass, ack: false }).await?;
+//!     Ok::<_, messenger_core::proto::Failure>(session)
+//! };
+//!
+//! let ann = log_in("ann").await?;
+//! ann.call(SendMessage {
+//!     uid: "bob".into(),
+//!     body: "hello".into(),
+//!     ..SendMessage::default()
+//! })
+//! .await?;
+//!
+//! let mut bob = log_in("bob").await?; // was away; the message has waited
+//! let event = bob.next_event().await.expect("a message");
+//! assert_eq!((event.message.from.as_str(), event.seq), ("ann", Some(1)));
+//! assert_eq!(event.message.body.as_str(), "hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where things are kept is a [`storage::Storage`], how sessions learn of messages a
+//! [`notifier::Notifier`], who the users are an [`authenticator::Authenticator`]; each may be the
+//! embedder's own.
+
+mod address;
+pub mod authenticator;
+pub mod clock;
+mod engine;
+pub mod entropy;
+mod housekeeping;
+mod marks;
+pub mod notifier;
+mod online;
+mod passwords;
+pub mod policy;
+mod rules;
+mod session;
+pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use address::{Region, UnknownRegion};
+pub use engine::{BuildError, Builder, Engine};
+pub use messenger_proto as proto;
+pub use passwords::PasswordCostError;
+pub use policy::Policy;
+pub use session::{Delivery, Place, Reply, Session};

@@ -11,11 +11,16 @@ use std::marker::PhantomData;
 #[derive(Debug, Default)]
 pub(crate) struct Str<'a>(Option<Cow<'a, str>>);
 
+/// A text that is at least this part of its frame shares the frame's bytes. A smaller one is copied:
+/// whoever keeps it would keep the whole frame alive, and a peer could make frames for that.
+const SHARED_PART: usize = 4;
+
 impl Str<'_> {
-    /// The text, sharing the frame's bytes when it stands there unescaped.
+    /// The text, sharing the frame's bytes when it stands there unescaped and makes up much of it.
     pub(crate) fn text(self, frame: &ByteString) -> Option<ByteString> {
         self.0.map(|text| match text {
-            Cow::Borrowed(text) => frame.slice_ref(text),
+            Cow::Borrowed(text) if text.len() * SHARED_PART >= frame.len() => frame.slice_ref(text),
+            Cow::Borrowed(text) => text.into(),
             Cow::Owned(text) => text.into(),
         })
     }

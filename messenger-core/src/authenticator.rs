@@ -1,0 +1,146 @@
+//! Who a login is and whether its password is right, as a trait.
+
+use crate::passwords::{PasswordError, Passwords};
+use crate::storage::{Account, CreateAccountError, Storage};
+use async_trait::async_trait;
+use bytestring::ByteString;
+use messenger_proto::{Password, Register, UserId};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Knows the accounts.
+///
+/// The built-in one keeps them in the [`Storage`]. An embedder whose users already exist brings its
+/// own; the engine then keeps only what is its own, and learns of a user when it first needs to.
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// Who has this login; `None` when nobody has.
+    ///
+    /// # Errors
+    /// The question could not be answered.
+    async fn identify(&self, login: &UserId) -> Result<Option<Identity>, AuthenticatorError>;
+
+    /// Whether the password is the login's.
+    ///
+    /// # Errors
+    /// The question could not be answered.
+    async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError>;
+
+    /// Creates an account. The fields are within their limits and not empty. Refuses unless
+    /// implemented.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    async fn register(&self, register: &Register) -> Result<(), RegisterError> {
+        let _ = register;
+        Err(RegisterError::Refused("accounts are not made here".into()))
+    }
+}
+
+/// What the engine needs to know of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The name others see.
+    pub nick: ByteString,
+}
+
+/// Whether a password is a login's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Accepted(Identity),
+    /// Nobody has this login.
+    NoSuchLogin,
+    /// It is not.
+    WrongPass,
+}
+
+/// A question that could not be answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthenticatorError {
+    /// Too much is being asked; try later.
+    #[error("too many passwords wait to be checked")]
+    Busy,
+    /// Something the authenticator needs is down.
+    #[error("the authenticator failed")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why an account was not created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The login is taken.
+    #[error("the login is taken")]
+    LoginTaken,
+    /// The nick is taken.
+    #[error("the nick is taken")]
+    NickTaken,
+    /// It will not be created; the sentence tells the client why.
+    #[error("{0}")]
+    Refused(Cow<'static, str>),
+    /// It could not be.
+    #[error(transparent)]
+    Failed(#[from] AuthenticatorError),
+}
+
+/// Keeps the accounts in the store, passwords as Argon2id.
+pub(crate) struct StoredAccounts {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) passwords: Passwords,
+}
+
+#[async_trait]
+impl Authenticator for StoredAccounts {
+    async fn identify(&self, login: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
+        let account = self.storage.account(login.as_str()).await;
+        let account = account.map_err(unavailable)?;
+        Ok(account.map(|Account { nick, .. }| Identity { nick }))
+    }
+
+    async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError> {
+        let account = self.storage.account(login.as_str()).await;
+        let Some(account) = account.map_err(unavailable)? else {
+            return Ok(Verdict::NoSuchLogin);
+        };
+        if self.passwords.matches(pass, account.pass_hash).await? {
+            Ok(Verdict::Accepted(Identity { nick: account.nick }))
+        } else {
+            Ok(Verdict::WrongPass)
+        }
+    }
+
+    async fn register(&self, register: &Register) -> Result<(), RegisterError> {
+        let login = UserId::new(register.login.clone());
+        // Spares the hash; the store settles a race.
+        if self.identify(&login).await?.is_some() {
+            return Err(RegisterError::LoginTaken);
+        }
+        let pass_hash = self.passwords.hash(&register.pass).await;
+        let account = Account {
+            login,
+            nick: register.nick.clone(),
+            pass_hash: pass_hash.map_err(AuthenticatorError::from)?,
+        };
+        match self.storage.create_account(account).await {
+            Ok(()) => Ok(()),
+            Err(CreateAccountError::LoginTaken) => Err(RegisterError::LoginTaken),
+            Err(CreateAccountError::NickTaken) => Err(RegisterError::NickTaken),
+            Err(CreateAccountError::Storage(error)) => Err(unavailable(error).into()),
+        }
+    }
+}
+
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> AuthenticatorError {
+    AuthenticatorError::Unavailable(Box::new(error))
+}
+
+impl From<PasswordError> for AuthenticatorError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::Busy,
+            other => unavailable(other),
+        }
+    }
+}

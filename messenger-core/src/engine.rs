@@ -1,0 +1,250 @@
+//! The engine: what all connections share.
+
+use crate::authenticator::{Authenticator, StoredAccounts};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::entropy::{Entropy, NoEntropy, OsEntropy};
+use crate::housekeeping;
+use crate::marks::Marks;
+use crate::notifier::{ConnectionId, LocalNotifier, Notifier};
+use crate::online::Online;
+use crate::passwords::{PasswordCostError, Passwords};
+use crate::policy::Policy;
+use crate::session::Session;
+use crate::storage::{MemoryStorage, Storage, StorageError};
+use messenger_proto::{MessageId, Welcome};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A messenger. Cheap to clone; many may live in a process.
+///
+/// It needs no socket: [`connect`](Self::connect) gives a [`Session`], which takes requests and
+/// gives replies and events.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) notifier: Arc<dyn Notifier>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) marks: Arc<Marks>,
+    pub(crate) online: Arc<Online>,
+    /// Tells this engine's connections and messages from those of any other.
+    id: u64,
+    connections: AtomicU64,
+    logins: AtomicU64,
+    messages: AtomicU64,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("policy", &self.shared.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an engine could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// There is no randomness.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+    /// The cost of a password is out of range.
+    #[error(transparent)]
+    PasswordCost(#[from] PasswordCostError),
+    /// There is no tokio runtime to keep house on.
+    #[error("an engine must be built inside a tokio runtime")]
+    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+}
+
+/// Puts an engine together. What is not given is the default: everything in memory.
+#[must_use]
+pub struct Builder {
+    storage: Arc<dyn Storage>,
+    notifier: Arc<dyn Notifier>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    keeps_house: bool,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Where everything is kept.
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// How sessions learn of messages.
+    pub fn notifier(mut self, notifier: Arc<dyn Notifier>) -> Self {
+        self.notifier = notifier;
+        self
+    }
+
+    /// Who the users are. By default accounts are kept in the storage.
+    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// The limits and switches.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Where the time comes from.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Where randomness comes from.
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Leaves it to the caller to call [`Engine::keep_house`] now and then; nothing is spawned.
+    pub fn without_housekeeping(mut self) -> Self {
+        self.keeps_house = false;
+        self
+    }
+
+    /// The engine. Unless told otherwise it spawns two tasks on the current tokio runtime, which
+    /// end with the last clone of the engine and the last session.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub fn build(self) -> Result<Engine, BuildError> {
+        let mut id = [0; 8];
+        self.entropy.fill(&mut id)?;
+        let authenticator = match self.authenticator {
+            Some(authenticator) => authenticator,
+            None => Arc::new(StoredAccounts {
+                storage: Arc::clone(&self.storage),
+                passwords: Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?,
+            }),
+        };
+        let shared = Arc::new(Shared {
+            storage: self.storage,
+            notifier: self.notifier,
+            authenticator,
+            policy: self.policy,
+            clock: self.clock,
+            entropy: self.entropy,
+            marks: Arc::default(),
+            online: Arc::default(),
+            id: u64::from_le_bytes(id),
+            connections: AtomicU64::new(0),
+            logins: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+        });
+        if self.keeps_house {
+            housekeeping::spawn(&shared, &tokio::runtime::Handle::try_current()?);
+        }
+        Ok(Engine { shared })
+    }
+}
+
+impl Engine {
+    /// A builder with everything in memory and the protocol's defaults.
+    pub fn builder() -> Builder {
+        Builder {
+            storage: Arc::new(MemoryStorage::new()),
+            notifier: Arc::new(LocalNotifier::new()),
+            authenticator: None,
+            policy: Policy::default(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+            keeps_house: true,
+        }
+    }
+
+    /// A new connection, which nobody has authenticated yet. Dropping the session ends it.
+    pub fn connect(&self) -> Session {
+        Session::new(Arc::clone(&self.shared))
+    }
+
+    /// What a new connection is greeted with.
+    pub fn welcome(&self) -> Welcome {
+        Welcome {
+            message: self.shared.policy.welcome.as_str().into(),
+            time: self.shared.clock.now().as_secs(),
+        }
+    }
+
+    /// The limits and switches in force.
+    pub fn policy(&self) -> &Policy {
+        &self.shared.policy
+    }
+
+    /// One round of everything that is otherwise done in the background: stores what sessions were
+    /// given, drops what is out of date, has every session look for messages it was not told of.
+    ///
+    /// # Errors
+    /// The store failed; what was not done will be done by a later round.
+    pub async fn keep_house(&self) -> Result<(), StorageError> {
+        self.shared.flush_marks().await?;
+        while self.shared.sweep().await? {}
+        self.shared.online.look_all(self.shared.now());
+        Ok(())
+    }
+
+    /// Stores what the engine remembers of sessions' places. Call it before the process ends; a
+    /// crash instead only means that some messages are given twice. May be called many times.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn shut_down(&self) -> Result<(), StorageError> {
+        self.shared.flush_marks().await
+    }
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn next_connection(&self) -> ConnectionId {
+        ConnectionId {
+            engine: self.id,
+            number: self.connections.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn next_login(&self) -> u64 {
+        self.logins.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_message(&self) -> MessageId {
+        let number = self.messages.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}-{number:x}", self.id).into()
+    }
+
+    pub(crate) async fn flush_marks(&self) -> Result<(), StorageError> {
+        self.marks.flush(&*self.storage).await
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.marks.close();
+    }
+}

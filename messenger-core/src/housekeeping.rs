@@ -1,0 +1,96 @@
+//! What is done in the background.
+
+use crate::engine::Shared;
+use crate::marks::Marks;
+use crate::storage::{OutOfDate, StorageError};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+/// How long places are gathered before they are stored.
+const GATHERED_FOR: Duration = Duration::from_millis(20);
+
+/// Every session looks into the store once in so many seconds, should a notice have been lost.
+const LOOK_EVERY: u64 = 60;
+
+/// How often what is out of date is dropped, in seconds.
+const SWEEP_EVERY: u64 = 60;
+
+/// How long to wait after the store has failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Spawns the two tasks. They end with the engine.
+pub(crate) fn spawn(shared: &Arc<Shared>, runtime: &Handle) {
+    runtime.spawn(store_marks(
+        Arc::downgrade(shared),
+        Arc::clone(&shared.marks),
+    ));
+    runtime.spawn(look_and_sweep(Arc::downgrade(shared)));
+}
+
+async fn store_marks(shared: Weak<Shared>, marks: Arc<Marks>) {
+    while !marks.is_closed() {
+        marks.changed.notified().await;
+        tokio::select! {
+            () = sleep(GATHERED_FOR) => {}
+            () = marks.urgent.notified() => {}
+        }
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        if let Err(error) = shared.flush_marks().await {
+            log_failure(&error);
+            drop(shared);
+            sleep(AFTER_FAILURE).await;
+        }
+    }
+}
+
+async fn look_and_sweep(shared: Weak<Shared>) {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for second in 1.. {
+        seconds.tick().await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        shared
+            .online
+            .look_part(shared.now(), second % LOOK_EVERY, LOOK_EVERY);
+        if second % SWEEP_EVERY == 0 {
+            sweep_all(&shared).await;
+        }
+    }
+}
+
+async fn sweep_all(shared: &Shared) {
+    loop {
+        match shared.sweep().await {
+            Ok(true) => tokio::task::yield_now().await,
+            Ok(false) => return,
+            Err(error) => return log_failure(&error),
+        }
+    }
+}
+
+fn log_failure(error: &StorageError) {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "the store failed in the background; it will be tried again"
+    );
+}
+
+impl Shared {
+    /// One step of dropping what is out of date. True when there may be more to do.
+    pub(crate) async fn sweep(&self) -> Result<bool, StorageError> {
+        let policy = &self.policy;
+        let out_of_date = OutOfDate::at(
+            self.now(),
+            policy.session_lifetime,
+            policy.message_lifetime,
+            policy.mid_lifetime,
+        );
+        self.storage.sweep(out_of_date).await
+    }
+}

@@ -1,0 +1,90 @@
+//! Telling sessions that something waits for them, as a trait.
+
+mod local;
+mod mailbox;
+
+pub use local::LocalNotifier;
+pub use mailbox::{Mail, Mailbox};
+
+use crate::storage::SessionKey;
+use messenger_proto::{SharedMessage, UserId};
+use std::any::Any;
+use std::fmt;
+
+/// Carries notices to the connections of a user.
+///
+/// It is only a hint: a notice that is lost, late, doubled or out of order delays a message and
+/// never loses or reorders one, because a session reads from the store whatever it was not told of.
+/// (A sender's [copy](Notice::Copy) is not stored; losing its notice loses the copy.)
+///
+/// Every implementation passes [`testing::notifier`](crate::testing::notifier).
+pub trait Notifier: Send + Sync + 'static {
+    /// Delivers what [`notify`](Self::notify) tells of `user` into `mailbox`, until the
+    /// subscription is dropped.
+    ///
+    /// It does not wait. When delivery begins only later, or has had a gap, the notifier calls
+    /// [`Mailbox::look`] as soon as it works.
+    fn subscribe(&self, user: &UserId, mailbox: Mailbox) -> Subscription;
+
+    /// Tells every mailbox of `user`. It does not wait, and drops the notice rather than queue
+    /// without bound.
+    fn notify(&self, user: &UserId, notice: Notice);
+}
+
+/// What a session is told.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A message stands in the user's inbox.
+    Inbox {
+        /// Its place.
+        seq: u64,
+        /// The message, unless it was too large to carry along.
+        message: Option<SharedMessage>,
+    },
+    /// The user has sent a message through another of its connections.
+    Copy {
+        /// The connection that sent it and has its copy already.
+        origin: ConnectionId,
+        /// The message.
+        message: SharedMessage,
+    },
+    /// A session of the user has ended.
+    SessionEnded(SessionKey),
+}
+
+/// Which connection, of all the nodes that share a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    /// A random number that an engine draws when it starts.
+    pub engine: u64,
+    /// Counts the connections of one engine.
+    pub number: u64,
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.number)
+    }
+}
+
+/// Keeps a mailbox subscribed until it is dropped.
+#[must_use]
+pub struct Subscription {
+    _guard: Box<dyn Any + Send + Sync>,
+}
+
+impl Subscription {
+    /// A subscription that ends when `guard` is dropped.
+    pub fn new(guard: impl Any + Send + Sync) -> Self {
+        Self {
+            _guard: Box::new(guard),
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,214 @@
+//! Where notices wait for a connection.
+
+use super::{ConnectionId, Notice};
+use crate::storage::SessionKey;
+use messenger_proto::SharedMessage;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+/// What a waiting message costs beside its text, in bytes.
+const OVERHEAD: usize = 256;
+
+/// Where notices wait for a connection, in bounded memory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Mailbox(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    connection: ConnectionId,
+    session: SessionKey,
+    budget: usize,
+    ended: AtomicBool,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    mail: VecDeque<Mail>,
+    bytes: usize,
+    /// The store may have more than the mail tells.
+    look: bool,
+    /// A copy did not fit.
+    overrun: bool,
+    waker: Option<Waker>,
+}
+
+/// What a session finds in its mailbox.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Mail {
+    /// A message stands in the inbox.
+    Inbox {
+        /// Its place.
+        seq: u64,
+        /// The message, if it came along.
+        message: Option<SharedMessage>,
+    },
+    /// Another connection of the user has sent this.
+    Copy(SharedMessage),
+    /// The store may have more than the mail told.
+    Look,
+    /// A copy did not fit into the mailbox and is lost.
+    Overrun,
+}
+
+impl Mail {
+    fn size(&self) -> usize {
+        let message = match self {
+            Self::Inbox { message, .. } => message.as_ref(),
+            Self::Copy(message) => Some(message),
+            Self::Look | Self::Overrun => None,
+        };
+        OVERHEAD + message.map_or(0, |message| message.size())
+    }
+}
+
+impl Mailbox {
+    /// An empty mailbox for a connection and its session, holding up to `budget` bytes.
+    pub fn new(connection: ConnectionId, session: SessionKey, budget: usize) -> Self {
+        Self(Arc::new(Shared {
+            connection,
+            session,
+            budget,
+            ended: AtomicBool::new(false),
+            waiting: Mutex::default(),
+        }))
+    }
+
+    /// Puts a notice in. What does not fit becomes a look into the store.
+    pub fn deliver(&self, notice: Notice) {
+        let mail = match notice {
+            Notice::Inbox { seq, message } => Mail::Inbox { seq, message },
+            Notice::Copy { origin, .. } if origin == self.0.connection => return,
+            Notice::Copy { message, .. } => Mail::Copy(message),
+            Notice::SessionEnded(session) => {
+                if session == self.0.session {
+                    self.0.ended.store(true, Ordering::Release);
+                    self.wake(|_| {});
+                }
+                return;
+            }
+        };
+        self.wake(|waiting| {
+            let size = mail.size();
+            if waiting.bytes + size <= self.0.budget {
+                waiting.bytes += size;
+                waiting.mail.push_back(mail);
+            } else if let Mail::Copy(_) = mail {
+                waiting.overrun = true;
+            } else {
+                waiting.look = true;
+            }
+        });
+    }
+
+    /// Makes the session look into the store.
+    pub fn look(&self) {
+        self.wake(|waiting| waiting.look = true);
+    }
+
+    /// True once the session has ended.
+    pub fn has_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Acquire)
+    }
+
+    /// Takes the oldest mail, or has the task woken when there is some.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Mail> {
+        let mut waiting = self.0.waiting.lock();
+        if let Some(mail) = waiting.take() {
+            return Poll::Ready(mail);
+        }
+        match &mut waiting.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn wake(&self, change: impl FnOnce(&mut Waiting)) {
+        let mut waiting = self.0.waiting.lock();
+        change(&mut waiting);
+        let waker = waiting.waker.take();
+        drop(waiting);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Waiting {
+    fn take(&mut self) -> Option<Mail> {
+        if self.overrun {
+            return Some(Mail::Overrun);
+        }
+        if let Some(mail) = self.mail.pop_front() {
+            self.bytes -= mail.size();
+            if self.mail.is_empty() && self.mail.capacity() > 64 {
+                self.mail = VecDeque::new();
+            }
+            return Some(mail);
+        }
+        std::mem::take(&mut self.look).then_some(Mail::Look)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use messenger_proto::Message;
+
+    fn mailbox(budget: usize) -> Mailbox {
+        let connection = ConnectionId {
+            engine: 1,
+            number: 1,
+        };
+        Mailbox::new(connection, SessionKey([0; 32]), budget)
+    }
+
+    fn poll(mailbox: &Mailbox) -> Poll<Mail> {
+        mailbox.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn inbox(seq: u64) -> Notice {
+        Notice::Inbox { seq, message: None }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_looked_up_and_the_budget_is_given_back() {
+        let mailbox = mailbox(2 * OVERHEAD);
+        for _ in 0..3 {
+            for seq in 1..=9 {
+                mailbox.deliver(inbox(seq));
+            }
+            assert!(matches!(
+                poll(&mailbox),
+                Poll::Ready(Mail::Inbox { seq: 1, .. })
+            ));
+            assert!(matches!(
+                poll(&mailbox),
+                Poll::Ready(Mail::Inbox { seq: 2, .. })
+            ));
+            assert!(matches!(poll(&mailbox), Poll::Ready(Mail::Look)));
+            assert!(poll(&mailbox).is_pending());
+        }
+    }
+
+    #[test]
+    fn a_copy_that_does_not_fit_is_told() {
+        let mailbox = mailbox(OVERHEAD);
+        let origin = ConnectionId {
+            engine: 1,
+            number: 2,
+        };
+        for _ in 0..2 {
+            mailbox.deliver(Notice::Copy {
+                origin,
+                message: Message::default().into(),
+            });
+        }
+        assert!(matches!(poll(&mailbox), Poll::Ready(Mail::Overrun)));
+    }
+}

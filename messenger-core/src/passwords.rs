@@ -1,0 +1,125 @@
+//! Hashing passwords off the async threads, a bounded number at once.
+
+use crate::entropy::{Entropy, NoEntropy};
+use crate::policy::PasswordPolicy;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use messenger_proto::Password;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Semaphore;
+
+/// Argon2id with a bound on how many run and how many wait.
+#[derive(Debug)]
+pub(crate) struct Passwords {
+    params: Params,
+    running: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    most_waiting: usize,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// Why a password was not hashed or compared.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PasswordError {
+    #[error("too many passwords wait to be checked")]
+    Busy,
+    #[error("hashing a password failed")]
+    Hash(#[source] password_hash::Error),
+    #[error("a password's salt could not be drawn")]
+    Entropy(#[from] NoEntropy),
+    #[error("the thread that hashed a password is gone")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// The policy's costs are out of Argon2's range.
+#[derive(Debug, thiserror::Error)]
+#[error("the cost of a password is out of range: {0}")]
+pub struct PasswordCostError(argon2::Error);
+
+impl Passwords {
+    pub(crate) fn new(
+        policy: PasswordPolicy,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, PasswordCostError> {
+        let params = Params::new(policy.memory_kib, policy.passes, 1, None);
+        Ok(Self {
+            params: params.map_err(PasswordCostError)?,
+            running: Arc::new(Semaphore::new(policy.at_once.max(1))),
+            waiting: AtomicUsize::new(0),
+            most_waiting: policy.waiting,
+            entropy,
+        })
+    }
+
+    /// Hashes a password into a PHC string.
+    pub(crate) async fn hash(&self, password: &Password) -> Result<String, PasswordError> {
+        let mut salt = [0; 16];
+        self.entropy.fill(&mut salt)?;
+        let argon2 = self.argon2();
+        let password = password.clone();
+        self.run(move || {
+            let password = password.as_str().as_bytes();
+            let hash = argon2.hash_password_with_salt(password, &salt);
+            hash.map(|hash: PasswordHash| hash.to_string())
+        })
+        .await?
+        .map_err(PasswordError::Hash)
+    }
+
+    /// True when the PHC string is the password's.
+    pub(crate) async fn matches(
+        &self,
+        password: &Password,
+        hash: String,
+    ) -> Result<bool, PasswordError> {
+        let argon2 = self.argon2();
+        let password = password.clone();
+        let verified = self
+            .run(move || argon2.verify_password(password.as_str().as_bytes(), hash.as_str()))
+            .await?;
+        match verified {
+            Ok(()) => Ok(true),
+            Err(password_hash::Error::PasswordInvalid) => Ok(false),
+            Err(error) => Err(PasswordError::Hash(error)),
+        }
+    }
+
+    fn argon2(&self) -> Argon2<'static> {
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone())
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let place = Place::take(&self.waiting, self.most_waiting).ok_or(PasswordError::Busy)?;
+        // The semaphore is never closed.
+        let running = Arc::clone(&self.running).acquire_owned().await;
+        let running = running.map_err(|_| PasswordError::Busy)?;
+        drop(place);
+        let work = move || {
+            // Held by the thread: the work goes on when nobody waits for it any more.
+            let _running = running;
+            work()
+        };
+        Ok(tokio::task::spawn_blocking(work).await?)
+    }
+}
+
+/// A place among those who wait, given back when dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
+        let place = Self(waiting);
+        (waiting.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

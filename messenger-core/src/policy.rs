@@ -1,0 +1,156 @@
+//! Every limit and switch of the engine.
+
+use crate::address::Region;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Every limit and switch of the engine. The defaults are the protocol's.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The text of the welcome.
+    pub welcome: String,
+    /// The sender gets its own copy of a message; deployed clients show it only then. On.
+    pub echo: bool,
+    /// A successful `register` authenticates as well and an `auth` reply follows it, which an older
+    /// generation of clients waits for. Off.
+    pub auth_on_register: bool,
+    /// Where a phone number without a country code is from. Russia.
+    pub region: Region,
+    /// How long a session lives after its last use. 30 days.
+    pub session_lifetime: Duration,
+    /// How long a message is kept at the most. 30 days.
+    pub message_lifetime: Duration,
+    /// How long a `mid` is remembered. 7 days.
+    pub mid_lifetime: Duration,
+    /// The limits of what clients send and of what is kept for them.
+    pub limits: Limits,
+    /// The cost of a password.
+    pub passwords: PasswordPolicy,
+}
+
+/// The limits of what clients send and of what is kept for them.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest login and nick, in characters. 64.
+    pub name: usize,
+    /// The longest `pass`, in bytes. 1,024.
+    pub pass: usize,
+    /// The longest email address, in characters. 254.
+    pub email: usize,
+    /// The longest phone number, in characters. 32.
+    pub phone: usize,
+    /// The longest `user_status`, in characters. 1,024.
+    pub user_status: usize,
+    /// The largest picture, in bytes of base64 text. 64 KiB.
+    pub picture: usize,
+    /// The longest message body, in bytes. 64 KiB.
+    pub body: usize,
+    /// The longest MIME type, in characters. 255.
+    pub mime: usize,
+    /// The longest `mid`, in bytes. 64.
+    pub mid: usize,
+    /// The longest `myid`, in characters. 256.
+    pub myid: usize,
+    /// The most contacts of a user. 1,000.
+    pub contacts: usize,
+    /// The most entries of an import. 5,000.
+    pub import_entries: usize,
+    /// The most users an import finds for one entry; many may claim the same address. 100.
+    pub import_matches: usize,
+    /// The most bytes of users' data in the answer to an import; what is over it is left out.
+    /// 64 MiB.
+    pub import_bytes: usize,
+    /// The most `myid`s remembered for a user; beyond it no new ones are. 20,000.
+    pub remembered_ids: usize,
+    /// The most live sessions of a user; one more ends the least recently used. 8.
+    pub sessions: usize,
+    /// What an inbox holds.
+    pub inbox: InboxLimits,
+    /// The most bytes of live messages that wait in memory for a connection that is busy writing;
+    /// over it they are read from the store again. 4 MiB.
+    pub mailbox_bytes: usize,
+}
+
+/// What an inbox holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InboxLimits {
+    /// The most messages. 10,000.
+    pub messages: u64,
+    /// The most bytes of bodies and attachments. 256 MiB.
+    pub bytes: u64,
+}
+
+/// The cost of a password (Argon2id), and how many are worked on.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordPolicy {
+    /// Memory, in KiB. 19,456.
+    pub memory_kib: u32,
+    /// Passes over the memory. 2.
+    pub passes: u32,
+    /// How many passwords are hashed at once. The number of processors.
+    pub at_once: usize,
+    /// How many more may wait for their turn; others are told to try later. 1,024.
+    pub waiting: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            welcome: "Welcome".to_owned(),
+            echo: true,
+            auth_on_register: false,
+            region: Region::default(),
+            session_lifetime: 30 * DAY,
+            message_lifetime: 30 * DAY,
+            mid_lifetime: 7 * DAY,
+            limits: Limits::default(),
+            passwords: PasswordPolicy::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            name: 64,
+            pass: 1024,
+            email: 254,
+            phone: 32,
+            user_status: 1024,
+            picture: 64 * 1024,
+            body: 64 * 1024,
+            mime: 255,
+            mid: 64,
+            myid: 256,
+            contacts: 1000,
+            import_entries: 5000,
+            import_matches: 100,
+            import_bytes: 64 * 1024 * 1024,
+            remembered_ids: 20_000,
+            sessions: 8,
+            inbox: InboxLimits::default(),
+            mailbox_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for InboxLimits {
+    fn default() -> Self {
+        Self {
+            messages: 10_000,
+            bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for PasswordPolicy {
+    fn default() -> Self {
+        Self {
+            memory_kib: 19_456,
+            passes: 2,
+            at_once: std::thread::available_parallelism().map_or(1, usize::from),
+            waiting: 1024,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the engine does with each request: one file an action.
+
+mod ack;
+mod auth;
+mod authorize;
+mod check;
+mod contacts;
+mod failures;
+mod import;
+mod message;
+mod register;
+mod userinfo;
+
+pub(crate) use failures::need_auth;
+
+use crate::session::{Connection, Login, Reply};
+use messenger_proto::{Inbound, Request, Response};
+use std::sync::Arc;
+
+/// Carries out one request.
+pub(crate) async fn carry_out(connection: &Arc<Connection>, inbound: Inbound) -> Reply {
+    match inbound.request {
+        Request::Register(request) => register::register(connection, request).await,
+        Request::Auth(request) => Response::Auth(auth::auth(connection, request).await).into(),
+        request => match authorize::authorize(connection, &inbound.credentials).await {
+            Ok(login) => authorized(connection, &login, request).await,
+            Err(failure) => {
+                let failed = Response::failed(request.action(), failure.clone());
+                failed.unwrap_or(Response::unknown(failure)).into()
+            }
+        },
+    }
+}
+
+async fn authorized(connection: &Connection, login: &Login, request: Request) -> Reply {
+    let shared = &*connection.shared;
+    login.touch(shared.now());
+    let response = match request {
+        Request::SendMessage(request) => {
+            return message::message(connection, login, request).await;
+        }
+        Request::UserInfo(request) => Response::UserInfo(userinfo::read(shared, request).await),
+        Request::SetUserInfo(request) => {
+            Response::SetUserInfo(userinfo::change(shared, login, request).await)
+        }
+        Request::ContactList(_) => Response::ContactList(contacts::list(shared, login).await),
+        Request::AddContact(request) => {
+            Response::AddContact(contacts::add(shared, login, request).await)
+        }
+        Request::DelContact(request) => {
+            Response::DelContact(contacts::remove(shared, login, request).await)
+        }
+        Request::Import(request) => Response::Import(import::import(shared, login, request).await),
+        Request::Ack(request) => Response::Ack(ack::ack(shared, login, &request).await),
+        other => Response::unknown(failures::not_here(other.action())),
+    };
+    response.into()
+}

@@ -1,0 +1,101 @@
+//! `auth`: a login and a password for a new session.
+
+use super::check;
+use super::failures::no_such_user;
+use crate::authenticator::{Identity, Verdict};
+use crate::engine::Shared;
+use crate::notifier::Notice;
+use crate::session::{Connection, Identified, Login};
+use crate::storage::{NewSession, OpenSessionError, OpenedSession, SessionKey, SessionRecord};
+use messenger_proto::{Auth, AuthAccepted, ErrorCode, Failure, SessionId, UserId};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// The bytes of a session's secret.
+const SECRET: usize = 24;
+
+pub(super) async fn auth(connection: &Connection, request: Auth) -> Result<AuthAccepted, Failure> {
+    let shared = &*connection.shared;
+    let limits = &shared.policy.limits;
+    check::not_empty("login", &request.login)?;
+    check::not_empty("pass", request.pass.as_str())?;
+    check::at_most_chars("login", &request.login, limits.name)?;
+    check::at_most_bytes("pass", request.pass.as_str(), limits.pass)?;
+    let user = UserId::from(&*request.login);
+    let Identity { nick } = match shared.authenticator.verify(&user, &request.pass).await? {
+        Verdict::Accepted(identity) => identity,
+        Verdict::NoSuchLogin => {
+            let text = "No account has this login";
+            return Err(Failure::new(ErrorCode::NeedRegister, text));
+        }
+        Verdict::WrongPass => {
+            let text = "The password is wrong";
+            return Err(Failure::new(ErrorCode::InvalidPass, text));
+        }
+    };
+    let sid = new_secret(shared)?;
+    let who = Identified {
+        user: user.clone(),
+        nick: nick.clone(),
+        key: session_key(&sid),
+        sid: sid.clone(),
+    };
+    let record = open(shared, &who, request.ack).await?;
+    let login = Login::begin(shared, connection.id, who, record);
+    connection.set_login(login);
+    Ok(AuthAccepted {
+        sid,
+        uid: user,
+        nick,
+    })
+}
+
+/// What a session is found by.
+pub(super) fn session_key(sid: &SessionId) -> SessionKey {
+    SessionKey(Sha256::digest(sid.as_str().as_bytes()).into())
+}
+
+fn new_secret(shared: &Shared) -> Result<SessionId, Failure> {
+    let mut secret = [0; SECRET];
+    shared.entropy.fill(&mut secret)?;
+    let mut text = String::with_capacity(2 * SECRET);
+    for byte in secret {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text.into())
+}
+
+async fn open(shared: &Shared, who: &Identified, ack: bool) -> Result<SessionRecord, Failure> {
+    // What other sessions were given and when they were used decides where this one begins and
+    // which one ends.
+    shared.flush_marks().await?;
+    let now = shared.now();
+    let new = NewSession {
+        user: who.user.clone(),
+        key: who.key,
+        ack,
+        now,
+        expired_before: now.before(shared.policy.session_lifetime),
+        limit: shared.policy.limits.sessions,
+    };
+    let opened = match shared.storage.open_session(new.clone()).await {
+        Err(OpenSessionError::NoSuchUser) => {
+            shared.storage.adopt_user(&who.user, &who.nick).await?;
+            shared.storage.open_session(new).await
+        }
+        opened => opened,
+    };
+    let OpenedSession { given, ended } = opened.map_err(|error| match error {
+        OpenSessionError::NoSuchUser => no_such_user(),
+        OpenSessionError::Storage(error) => error.into(),
+    })?;
+    for key in ended {
+        shared.notifier.notify(&who.user, Notice::SessionEnded(key));
+    }
+    Ok(SessionRecord {
+        given,
+        ack,
+        used: now,
+    })
+}

@@ -1,0 +1,97 @@
+//! Errors as the client sees them. The cause goes to the log, a sentence to the client.
+
+use crate::authenticator::{AuthenticatorError, RegisterError};
+use crate::entropy::NoEntropy;
+use crate::storage::{AddContactError, AppendError, StorageError};
+use messenger_proto::{ErrorCode, Failure};
+
+pub(crate) fn need_auth() -> Failure {
+    Failure::new(ErrorCode::NeedAuth, "Authenticate first")
+}
+
+pub(super) fn empty(field: &str) -> Failure {
+    Failure::new(ErrorCode::EmptyField, format!("{field} must not be empty"))
+}
+
+pub(super) fn over_limit(field: &str, limit: usize, unit: &str) -> Failure {
+    let text = format!("{field} is longer than the limit of {limit} {unit}");
+    Failure::new(ErrorCode::InvalidData, text)
+}
+
+pub(super) fn no_such_user() -> Failure {
+    Failure::new(ErrorCode::UserNotFound, "There is no such user")
+}
+
+/// A newer protocol library has an action this engine does not know.
+pub(super) fn not_here(action: &str) -> Failure {
+    let text = format!("The action {action} is not available");
+    Failure::new(ErrorCode::InvalidData, text)
+}
+
+/// Logs the cause; the client learns only that it may try again.
+fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Failure {
+    tracing::error!(error = cause, "a request could not be carried out");
+    Failure::new(ErrorCode::Unavailable, "Temporarily unavailable, try later")
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        unavailable(&error)
+    }
+}
+
+impl From<NoEntropy> for Failure {
+    fn from(error: NoEntropy) -> Self {
+        unavailable(&error)
+    }
+}
+
+impl From<AuthenticatorError> for Failure {
+    fn from(error: AuthenticatorError) -> Self {
+        match error {
+            AuthenticatorError::Busy => {
+                Self::new(ErrorCode::TooManyRequests, "Too many logins, try later")
+            }
+            AuthenticatorError::Unavailable(_) => unavailable(&error),
+        }
+    }
+}
+
+impl From<RegisterError> for Failure {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::LoginTaken => Self::new(ErrorCode::AlreadyExists, "The login is taken"),
+            RegisterError::NickTaken => Self::new(ErrorCode::AlreadyExists, "The nick is taken"),
+            RegisterError::Refused(text) => Self::new(ErrorCode::InvalidData, text),
+            RegisterError::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<AddContactError> for Failure {
+    fn from(error: AddContactError) -> Self {
+        match error {
+            AddContactError::NoSuchUser => no_such_user(),
+            AddContactError::AlreadyThere => {
+                Self::new(ErrorCode::AlreadyExists, "The user is a contact already")
+            }
+            AddContactError::Full => {
+                let text = "The contact list is full: contacts are at their limit";
+                Self::new(ErrorCode::InvalidData, text)
+            }
+            AddContactError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<AppendError> for Failure {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::NoSuchUser => no_such_user(),
+            AppendError::InboxFull => {
+                Self::new(ErrorCode::InboxFull, "The recipient's inbox is full")
+            }
+            AppendError::Storage(error) => error.into(),
+        }
+    }
+}

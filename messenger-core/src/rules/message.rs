@@ -1,0 +1,107 @@
+//! `message`: stored for its recipient, then answered, then told.
+
+use super::check;
+use super::failures::empty;
+use super::userinfo::adopt;
+use crate::notifier::Notice;
+use crate::session::{Connection, Login, Reply};
+use crate::storage::{AppendError, Appended, NewMessage};
+use messenger_proto::{
+    EvMessage, Event, Failure, Message, MessageAccepted, Outbound, Response, SendMessage,
+    SharedMessage,
+};
+
+pub(super) async fn message(connection: &Connection, login: &Login, request: SendMessage) -> Reply {
+    match send(connection, login, request).await {
+        Ok((accepted, copy)) => Reply {
+            response: Response::SendMessage(Ok(accepted)),
+            follow: copy.map(|message| {
+                let copy = EvMessage { seq: None, message };
+                Outbound::Event(Event::Message(copy))
+            }),
+        },
+        Err(failure) => Response::SendMessage(Err(failure)).into(),
+    }
+}
+
+/// Stores the message and tells everyone concerned; the sender's own copy comes back.
+async fn send(
+    connection: &Connection,
+    login: &Login,
+    request: SendMessage,
+) -> Result<(MessageAccepted, Option<SharedMessage>), Failure> {
+    check_limits(connection, &request)?;
+    let shared = &*connection.shared;
+    let now = shared.now();
+    let new = NewMessage {
+        message: SharedMessage::from(Message {
+            from: login.user().clone(),
+            nick: login.nick.clone(),
+            body: request.body,
+            time: now.as_secs(),
+            attach: request.attach,
+            to: request.uid,
+            id: shared.next_message(),
+        }),
+        mid: request.mid.filter(|mid| !mid.is_empty()),
+        mid_forgotten_before: now.before(shared.policy.mid_lifetime),
+        now,
+        limits: shared.policy.limits.inbox,
+    };
+    let message = new.message.clone();
+    // A message to oneself arrives as what it is; a copy beside it would be one too many.
+    let echo = shared.policy.echo && message.from != message.to;
+    match append(connection, new).await? {
+        Appended::Stored { seq } => {
+            let accepted = MessageAccepted {
+                id: message.id.clone(),
+                time: message.time,
+            };
+            if echo {
+                let copy = Notice::Copy {
+                    origin: connection.id,
+                    message: message.clone(),
+                };
+                shared.notifier.notify(&message.from, copy);
+            }
+            let stored = Notice::Inbox {
+                seq,
+                message: Some(message.clone()),
+            };
+            shared.notifier.notify(&message.to, stored);
+            Ok((accepted, echo.then_some(message)))
+        }
+        Appended::Duplicate { id, time } => {
+            // Whoever sends again has lost the reply, and with it the copy that was behind it.
+            let copy = Message {
+                id: id.clone(),
+                time,
+                ..(*message).clone()
+            };
+            Ok((MessageAccepted { id, time }, echo.then(|| copy.into())))
+        }
+    }
+}
+
+fn check_limits(connection: &Connection, request: &SendMessage) -> Result<(), Failure> {
+    let limits = &connection.shared.policy.limits;
+    check::at_most_bytes("body", request.body.as_str(), limits.body)?;
+    check::at_most_chars("mime", &request.attach.mime, limits.mime)?;
+    if let Some(mid) = &request.mid {
+        check::at_most_bytes("mid", mid, limits.mid)?;
+    }
+    if request.body.is_empty() && request.attach.data.is_empty() {
+        return Err(empty("body"));
+    }
+    Ok(())
+}
+
+async fn append(connection: &Connection, new: NewMessage) -> Result<Appended, Failure> {
+    let shared = &*connection.shared;
+    match shared.storage.append(new.clone()).await {
+        Err(AppendError::NoSuchUser) if adopt(shared, &new.message.to).await? => {
+            Ok(shared.storage.append(new).await?)
+        }
+        appended => Ok(appended?),
+    }
+}

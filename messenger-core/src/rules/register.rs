@@ -1,0 +1,42 @@
+//! `register`: a new account. It does not authenticate, unless the policy says so.
+
+use super::{auth, check};
+use crate::session::{Connection, Reply};
+use messenger_proto::{Auth, ErrorCode, Failure, Outbound, Register, Response};
+use std::sync::Arc;
+
+pub(super) async fn register(connection: &Arc<Connection>, request: Register) -> Reply {
+    let policy = &connection.shared.policy;
+    let result = create(connection, &request).await;
+    let follow = if result.is_ok() && policy.auth_on_register {
+        let auth = Auth {
+            login: request.login,
+            pass: request.pass,
+            ack: false,
+        };
+        let authenticated = Response::Auth(auth::auth(connection, auth).await);
+        Some(Outbound::Response(authenticated))
+    } else {
+        None
+    };
+    Reply {
+        response: Response::Register(result),
+        follow,
+    }
+}
+
+async fn create(connection: &Connection, request: &Register) -> Result<(), Failure> {
+    let shared = &connection.shared;
+    let limits = &shared.policy.limits;
+    check::not_empty("login", &request.login)?;
+    check::not_empty("pass", request.pass.as_str())?;
+    check::not_empty("nick", &request.nick)?;
+    check::name("login", &request.login, limits.name)?;
+    check::at_most_bytes("pass", request.pass.as_str(), limits.pass)?;
+    check::name("nick", &request.nick, limits.name)?;
+    if connection.login().is_some() {
+        let text = "This connection is authenticated already";
+        return Err(Failure::new(ErrorCode::AlreadyRegistered, text));
+    }
+    Ok(shared.authenticator.register(request).await?)
+}

@@ -1,0 +1,228 @@
+//! One connection as the engine sees it.
+
+mod feed;
+mod login;
+
+pub(crate) use login::{Identified, Login};
+
+use crate::engine::Shared;
+use crate::notifier::ConnectionId;
+use crate::rules;
+use feed::Feed;
+use messenger_proto::{
+    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, Outbound, Response, UserId,
+};
+use parking_lot::Mutex;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// One connection: it takes requests, and gives replies and events. Dropping it ends it; what was
+/// not given to it stays in the inbox.
+///
+/// ```text
+///              register                    any request with cid+sid: resumed
+///               ┌────┐                    ┌────────────────────────────────┐
+///               │    ▼          auth      │                                ▼
+/// connect ──▶ anonymous ────────────────────────────────────────────▶ authenticated ──▶ events
+///               ▲                                                      │    │   ▲
+///               └──────────── the session was ended ───────────────────┘    └───┘ auth
+/// ```
+///
+/// A session may be used in two ways. A program without a socket (a bot) uses
+/// [`call`](Self::call) and [`next_event`](Self::next_event). A server uses
+/// [`handle`](Self::handle), [`refuse`](Self::refuse), [`poll_event`](Self::poll_event) and
+/// [`given`](Self::given), which let it put replies and events in their order on the wire.
+pub struct Session {
+    connection: Arc<Connection>,
+    /// Where the message stood that `next_event` has given last.
+    handed: Option<Place>,
+}
+
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: ConnectionId,
+    login: Mutex<Option<Arc<Login>>>,
+    feed: Mutex<Feed>,
+}
+
+/// The answer to a request, and what belongs right behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Reply {
+    /// The answer.
+    pub response: Response,
+    /// What goes out right behind it: the sender's own copy of a message, or the `auth` reply that
+    /// an older client waits for after `register`.
+    pub follow: Option<Outbound>,
+}
+
+/// A message for a connection.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The message.
+    pub event: EvMessage,
+    /// Where it stands in the inbox, to be [said](Session::given) when it has been given; `None` for
+    /// the sender's own copy.
+    pub place: Option<Place>,
+}
+
+/// A place in the inbox of whoever the connection belonged to when it was given the message there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    login: u64,
+    seq: u64,
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        Self {
+            response,
+            follow: None,
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("connection", &self.connection.id)
+            .field("user", &self.user())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let connection = Connection {
+            id: shared.next_connection(),
+            shared,
+            login: Mutex::default(),
+            feed: Mutex::default(),
+        };
+        Self {
+            connection: Arc::new(connection),
+            handed: None,
+        }
+    }
+
+    /// What the connection is called in logs.
+    pub fn id(&self) -> ConnectionId {
+        self.connection.id
+    }
+
+    /// Whose connection it is; `None` before authentication, and after its session was ended.
+    pub fn user(&self) -> Option<UserId> {
+        self.connection
+            .login()
+            .map(|login| login.device.user.clone())
+    }
+
+    /// True while it is somebody's.
+    pub fn is_authenticated(&self) -> bool {
+        self.connection.login().is_some()
+    }
+
+    /// Carries out one request and gives the result that belongs to it.
+    ///
+    /// The sender's own copy of a message is not repeated to it.
+    ///
+    /// # Errors
+    /// The request failed; see the action in the protocol.
+    pub async fn call<A: Action>(&self, action: A) -> Result<A::Accepted, Failure> {
+        let reply = self.handle(Inbound::new(action)).await;
+        A::result(reply.response).unwrap_or_else(|_| {
+            let text = "the answer was to another request";
+            Err(Failure::new(ErrorCode::Unavailable, text))
+        })
+    }
+
+    /// Waits for the next message. Asking for the next one says that the one before was processed:
+    /// it will not be given to this session again.
+    ///
+    /// `None` when the connection is nobody's, or has missed copies of its user's own messages
+    /// because it was not asked for events; it should then be dropped.
+    ///
+    /// # Cancel safety
+    /// A message is lost to no one when the future is dropped.
+    pub async fn next_event(&mut self) -> Option<EvMessage> {
+        if let Some(place) = self.handed.take() {
+            self.given(place);
+        }
+        if !self.is_authenticated() {
+            return None;
+        }
+        let delivery = poll_fn(|cx| self.poll_event(cx)).await?;
+        self.handed = delivery.place;
+        Some(delivery.event)
+    }
+
+    /// Carries out one request.
+    ///
+    /// Several `message` requests may be under way at once: poll each at least once before the next
+    /// is begun, and they are stored in that order. Any other request must wait for those before it.
+    ///
+    /// Dropping the future leaves open whether the request was carried out.
+    pub fn handle(&self, inbound: Inbound) -> impl Future<Output = Reply> + Send + 'static {
+        let connection = Arc::clone(&self.connection);
+        async move { rules::carry_out(&connection, inbound).await }
+    }
+
+    /// The answer to a frame that was no request.
+    pub fn refuse(&self, bad: &BadRequest) -> Reply {
+        let response = match bad {
+            BadRequest::UnknownAction { action } if !self.is_authenticated() => Response::Unknown {
+                action: action.clone(),
+                failure: rules::need_auth(),
+            },
+            bad => bad.response(),
+        };
+        response.into()
+    }
+
+    /// The next message for this connection, in order: what has waited since the session was last
+    /// here, then live ones. While the connection is nobody's, pending without a wake-up: poll again
+    /// after a reply.
+    ///
+    /// `Ready(None)` when the connection cannot go on: it was told too late of copies of its user's
+    /// own messages. It should be closed.
+    pub fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let Some(login) = self.connection.login() else {
+            return Poll::Pending;
+        };
+        let mut feed = self.connection.feed.lock();
+        feed.poll(&login, &self.connection.shared, cx)
+    }
+
+    /// Says that everything up to this place has been given: it was written to the socket. For a
+    /// client that acknowledges, that is not enough and this does nothing.
+    pub fn given(&self, place: Place) {
+        if let Some(login) = self.connection.login()
+            && login.number == place.login
+            && !login.ack
+        {
+            self.connection.shared.marks.given(&login.device, place.seq);
+        }
+    }
+}
+
+impl Connection {
+    /// Who the connection belongs to.
+    pub(crate) fn login(&self) -> Option<Arc<Login>> {
+        let mut login = self.login.lock();
+        if login
+            .as_ref()
+            .is_some_and(|login| login.mailbox.has_ended())
+        {
+            *login = None;
+        }
+        login.clone()
+    }
+
+    pub(crate) fn set_login(&self, login: Arc<Login>) {
+        let before = self.login.lock().replace(login);
+        // Dropped without the lock: it unsubscribes.
+        drop(before);
+    }
+}

@@ -1,0 +1,138 @@
+//! The order in which a connection is given messages.
+//!
+//! The feed keeps a cursor: the place of the last message it gave. Mail for the next place is given
+//! at once; mail that skips places makes it read the gap from the store; older mail is ignored.
+
+use super::{Delivery, Login, Place};
+use crate::engine::Shared;
+use crate::notifier::Mail;
+use crate::storage::{PageLimits, StorageError};
+use messenger_proto::{EvMessage, Message, SharedMessage};
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// How much is read from the store at once.
+const PAGE: PageLimits = PageLimits {
+    messages: 256,
+    bytes: 256 * 1024,
+};
+
+type Page = Vec<(u64, Message)>;
+type Reading = Pin<Box<dyn Future<Output = Result<Page, StorageError>> + Send>>;
+
+#[derive(Default)]
+pub(super) struct Feed {
+    /// Whose messages; another one starts the feed anew.
+    login: Option<Arc<Login>>,
+    cursor: u64,
+    /// The store may have messages behind the cursor that no mail will tell of.
+    behind: bool,
+    page: VecDeque<(u64, Message)>,
+    reading: Option<Reading>,
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed")
+            .field("cursor", &self.cursor)
+            .field("behind", &self.behind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Feed {
+    pub(super) fn poll(
+        &mut self,
+        login: &Arc<Login>,
+        shared: &Arc<Shared>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Delivery>> {
+        if !self
+            .login
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, login))
+        {
+            *self = Self {
+                login: Some(Arc::clone(login)),
+                cursor: login.start,
+                behind: true,
+                ..Self::default()
+            };
+        }
+        loop {
+            if let Some((seq, message)) = self.page.pop_front() {
+                return self.give(login, seq, message.into());
+            }
+            if self.behind {
+                match ready!(self.read(login, shared, cx)) {
+                    Ok(()) => continue,
+                    // Mail is taken all the same: a `Look` comes when it is time to try again.
+                    Err(()) => self.behind = false,
+                }
+            }
+            match ready!(login.mailbox.poll(cx)) {
+                Mail::Inbox { seq, .. } if seq <= self.cursor => {}
+                Mail::Inbox {
+                    seq,
+                    message: Some(message),
+                } if seq == self.cursor + 1 => return self.give(login, seq, message),
+                Mail::Inbox { .. } | Mail::Look => self.behind = true,
+                Mail::Copy(message) => {
+                    let event = EvMessage { seq: None, message };
+                    return Poll::Ready(Some(Delivery { event, place: None }));
+                }
+                Mail::Overrun => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn give(&mut self, login: &Login, seq: u64, message: SharedMessage) -> Poll<Option<Delivery>> {
+        self.cursor = seq;
+        Poll::Ready(Some(Delivery {
+            event: EvMessage {
+                seq: Some(seq),
+                message,
+            },
+            place: Some(Place {
+                login: login.number,
+                seq,
+            }),
+        }))
+    }
+
+    /// Reads the next page. The feed is no longer behind when it is empty.
+    fn read(
+        &mut self,
+        login: &Login,
+        shared: &Arc<Shared>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ()>> {
+        let reading = self.reading.get_or_insert_with(|| {
+            let storage = Arc::clone(&shared.storage);
+            let user = login.user().clone();
+            let after = self.cursor;
+            Box::pin(async move { storage.inbox(&user, after, PAGE).await })
+        });
+        let page = ready!(reading.as_mut().poll(cx));
+        self.reading = None;
+        login.set_look_failed(page.is_err());
+        Poll::Ready(match page {
+            Ok(page) => {
+                self.behind = !page.is_empty();
+                self.page = page.into();
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    user = %login.user(),
+                    "an inbox could not be read; it will be tried again"
+                );
+                Err(())
+            }
+        })
+    }
+}

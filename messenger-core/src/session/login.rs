@@ -1,0 +1,91 @@
+//! Whose a connection is.
+
+use crate::clock::Timestamp;
+use crate::engine::Shared;
+use crate::marks::{Device, Marks};
+use crate::notifier::{ConnectionId, Mailbox, Subscription};
+use crate::online::Online;
+use crate::storage::{SessionKey, SessionRecord};
+use bytestring::ByteString;
+use messenger_proto::{SessionId, UserId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whose a connection is, and through which of the user's sessions.
+#[derive(Debug)]
+pub(crate) struct Login {
+    /// Tells the logins of a connection apart.
+    pub(crate) number: u64,
+    pub(crate) nick: ByteString,
+    pub(crate) sid: SessionId,
+    /// Its client says itself what it has processed.
+    pub(crate) ack: bool,
+    pub(crate) device: Arc<Device>,
+    pub(crate) mailbox: Mailbox,
+    /// The session's place in the inbox when the connection began.
+    pub(crate) start: u64,
+    look_failed: AtomicBool,
+    marks: Arc<Marks>,
+    online: Arc<Online>,
+    _subscription: Subscription,
+}
+
+/// What a session is, beside its record.
+pub(crate) struct Identified {
+    pub(crate) user: UserId,
+    pub(crate) nick: ByteString,
+    pub(crate) sid: SessionId,
+    pub(crate) key: SessionKey,
+}
+
+impl Login {
+    /// Subscribes the connection to what concerns its user.
+    pub(crate) fn begin(
+        shared: &Shared,
+        connection: ConnectionId,
+        who: Identified,
+        record: SessionRecord,
+    ) -> Arc<Self> {
+        let mailbox = Mailbox::new(connection, who.key, shared.policy.limits.mailbox_bytes);
+        let subscription = shared.notifier.subscribe(&who.user, mailbox.clone());
+        let device = Device::new(who.user, who.key, record.given, record.used);
+        let login = Arc::new(Self {
+            number: shared.next_login(),
+            nick: who.nick,
+            sid: who.sid,
+            ack: record.ack,
+            device: Arc::new(device),
+            mailbox,
+            start: record.given,
+            look_failed: AtomicBool::new(false),
+            marks: Arc::clone(&shared.marks),
+            online: Arc::clone(&shared.online),
+            _subscription: subscription,
+        });
+        shared.online.insert(&login);
+        login
+    }
+
+    pub(crate) fn user(&self) -> &UserId {
+        &self.device.user
+    }
+
+    pub(crate) fn touch(&self, now: Timestamp) {
+        self.marks.used(&self.device, now);
+    }
+
+    /// Notes whether the last look into the store failed.
+    pub(crate) fn set_look_failed(&self, failed: bool) {
+        self.look_failed.store(failed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn looks_again(&self) -> bool {
+        self.look_failed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.online.remove(self.number);
+    }
+}

@@ -1,0 +1,392 @@
+//! What the engine keeps, as a trait.
+
+mod memory;
+
+pub use memory::MemoryStorage;
+
+use crate::clock::Timestamp;
+use crate::policy::InboxLimits;
+use async_trait::async_trait;
+use bytestring::ByteString;
+use messenger_proto::{Card, Contact, Message, MessageId, Profile, SharedMessage, UserId};
+use std::fmt;
+use std::time::Duration;
+
+/// Where accounts, contacts, sessions and messages are kept.
+///
+/// Every call is atomic: when it fails, nothing was done. When it returns `Ok`, what it did is as
+/// durable as the store can make it. Races are settled by the store, never by a caller that checks
+/// first. Calls about one user see what earlier calls that returned have done.
+///
+/// A call that is dropped before it returns may or may not have been done.
+///
+/// Every implementation passes [`testing::storage`](crate::testing::storage).
+#[async_trait]
+pub trait Storage: Send + Sync + 'static {
+    /// Creates an account, whose login becomes the user's id.
+    ///
+    /// # Errors
+    /// The login or the nick is taken. Of two racing calls for one of them exactly one succeeds.
+    async fn create_account(&self, account: Account) -> Result<(), CreateAccountError>;
+
+    /// The account with this login.
+    async fn account(&self, login: &str) -> Result<Option<Account>, StorageError>;
+
+    /// Makes sure that a user whose account is kept elsewhere is known here, under this nick. The
+    /// nick may be taken: that is the other place's affair.
+    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError>;
+
+    /// The user's profile; `None` when there is no such user.
+    async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError>;
+
+    /// Changes the fields that are there. An unknown user is left unknown.
+    async fn change_profile(
+        &self,
+        user: &UserId,
+        change: ProfileChange,
+    ) -> Result<(), StorageError>;
+
+    /// The owner's contacts in the order they were added.
+    async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError>;
+
+    /// Adds `uid` to the owner's contacts, of which there may be `limit`.
+    ///
+    /// # Errors
+    /// See [`AddContactError`], which are tested in that order.
+    async fn add_contact(
+        &self,
+        owner: &UserId,
+        uid: &UserId,
+        limit: usize,
+    ) -> Result<Card, AddContactError>;
+
+    /// Removes `uid` from the owner's contacts; one that is not there is no error.
+    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError>;
+
+    /// Finds users by their addresses, and remembers for the owner under which of its own ids each
+    /// was found: [`contacts`](Self::contacts) shows it from then on.
+    ///
+    /// The result is in the order of the entries; one entry lists a user once.
+    async fn find_users(
+        &self,
+        owner: &UserId,
+        entries: Vec<Lookup>,
+        limits: FindLimits,
+    ) -> Result<Vec<Contact>, StorageError>;
+
+    /// Begins a session behind the newest message that any session of the user, ended ones
+    /// included, was given. Over the limit the least recently used ones end.
+    ///
+    /// # Errors
+    /// There is no such user.
+    async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError>;
+
+    /// The user's session with this key; `None` when there is none. One that has outlived
+    /// [`SessionRecord::used`] by its lifetime may or may not still be there.
+    async fn session(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<SessionRecord>, StorageError>;
+
+    /// Ends a session; one that is not there is no error.
+    async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
+
+    /// Moves sessions' places in their inboxes up, and their last use. Neither ever moves back, and
+    /// no place moves beyond the newest message. A session that has ended is passed over.
+    ///
+    /// What every session of a user was given need not be kept any longer.
+    async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError>;
+
+    /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, and the
+    /// numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
+    ///
+    /// Appends take their places in the order in which their futures are first polled, so that a
+    /// caller may have several under way.
+    ///
+    /// # Errors
+    /// There is no such recipient, or what no session of theirs was given yet is at its limit. What
+    /// was given to some session and is over the limit is dropped instead, oldest first.
+    async fn append(&self, message: NewMessage) -> Result<Appended, AppendError>;
+
+    /// The messages behind place `after`, oldest first: at most `page.messages` of them, and no
+    /// further one once they come to `page.bytes`.
+    ///
+    /// Empty only when there is none. The first may lie further on than `after + 1`, when those
+    /// between were dropped.
+    async fn inbox(
+        &self,
+        user: &UserId,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Vec<(u64, Message)>, StorageError>;
+
+    /// The place of the newest message the inbox ever had; 0 when it never had one.
+    async fn newest(&self, user: &UserId) -> Result<u64, StorageError>;
+
+    /// Drops what is out of date, a small step at a time. True when there may be more to do.
+    async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError>;
+}
+
+/// The store failed; nothing was done.
+#[derive(Debug, thiserror::Error)]
+#[error("the store failed")]
+pub struct StorageError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl StorageError {
+    /// Wraps the cause.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}
+
+/// An account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The login, which is the user's id.
+    pub login: UserId,
+    /// The name others see.
+    pub nick: ByteString,
+    /// The password's hash as a PHC string.
+    pub pass_hash: String,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("login", &self.login)
+            .field("nick", &self.nick)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an account was not created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateAccountError {
+    /// An account or an adopted user has this login.
+    #[error("the login is taken")]
+    LoginTaken,
+    /// An account has this nick.
+    #[error("the nick is taken")]
+    NickTaken,
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// New values of profile fields; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfileChange {
+    /// The line about the user's state of mind.
+    pub user_status: Option<ByteString>,
+    /// The email address, and the form in which it is found.
+    pub email: Option<Address>,
+    /// The phone number, and the form in which it is found.
+    pub phone: Option<Address>,
+    /// The picture.
+    pub picture: Option<ByteString>,
+}
+
+/// An email address or a phone number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// As the user wrote it; empty when there is none.
+    pub text: ByteString,
+    /// The form in which it is compared; `None` when it is found by nobody.
+    pub key: Option<String>,
+}
+
+/// Why a contact was not added, in the order in which it is tested.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddContactError {
+    /// There is no such user.
+    #[error("there is no such user")]
+    NoSuchUser,
+    /// The user is a contact already.
+    #[error("the user is a contact already")]
+    AlreadyThere,
+    /// There are as many contacts as there may be.
+    #[error("the contact list is full")]
+    Full,
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A person to find.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lookup {
+    /// The owner's own id for the person.
+    pub myid: ByteString,
+    /// The email address in the form in which it is compared.
+    pub email: Option<String>,
+    /// The phone number in the form in which it is compared.
+    pub phone: Option<String>,
+}
+
+/// How much [`Storage::find_users`] finds and remembers.
+#[derive(Clone, Copy, Debug)]
+pub struct FindLimits {
+    /// The most users for one entry.
+    pub matches: usize,
+    /// The most bytes of users' data; users over it are left out.
+    pub bytes: usize,
+    /// The most ids remembered for an owner; beyond it no new ones are.
+    pub remembered: usize,
+}
+
+/// What a session is found by: a hash of its secret, so that the store cannot give it away.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey(pub [u8; 32]);
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second, third, fourth, ..] = self.0;
+        write!(
+            f,
+            "SessionKey({first:02x}{second:02x}{third:02x}{fourth:02x}…)"
+        )
+    }
+}
+
+/// A session to begin.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Whose.
+    pub user: UserId,
+    /// What it will be found by.
+    pub key: SessionKey,
+    /// True when its client acknowledges what it has processed.
+    pub ack: bool,
+    /// Now.
+    pub now: Timestamp,
+    /// Sessions last used before this moment have expired and do not count.
+    pub expired_before: Timestamp,
+    /// How many sessions a user may have, this one included.
+    pub limit: usize,
+}
+
+/// A session that has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedSession {
+    /// Its place in the inbox: the next message it is to be given is the one behind.
+    pub given: u64,
+    /// The sessions that were ended to make room.
+    pub ended: Vec<SessionKey>,
+}
+
+/// Why a session did not begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenSessionError {
+    /// There is no such user.
+    #[error("there is no such user")]
+    NoSuchUser,
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// What is kept of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Its place in the inbox.
+    pub given: u64,
+    /// True when its client acknowledges what it has processed.
+    pub ack: bool,
+    /// When it was last used.
+    pub used: Timestamp,
+}
+
+/// A session's new place in the inbox and its last use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Whose session.
+    pub user: UserId,
+    /// Which.
+    pub session: SessionKey,
+    /// It has been given everything up to here.
+    pub given: u64,
+    /// It was last used then.
+    pub used: Timestamp,
+}
+
+/// A message to append.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// The message, with its recipient in `to`.
+    pub message: SharedMessage,
+    /// The sender's own id for it.
+    pub mid: Option<ByteString>,
+    /// A `mid` first used before this moment is forgotten.
+    pub mid_forgotten_before: Timestamp,
+    /// Now.
+    pub now: Timestamp,
+    /// What the recipient's inbox holds.
+    pub limits: InboxLimits,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It stands at this place of the recipient's inbox.
+    Stored {
+        /// The place.
+        seq: u64,
+    },
+    /// The sender has sent it before, under the same `mid`; nothing was done.
+    Duplicate {
+        /// The first one's id.
+        id: MessageId,
+        /// The first one's time, in whole seconds since the Unix epoch.
+        time: u64,
+    },
+}
+
+/// Why a message was not appended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// There is no such recipient.
+    #[error("there is no such user")]
+    NoSuchUser,
+    /// The recipient was not given yet as much as an inbox holds.
+    #[error("the inbox is full")]
+    InboxFull,
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// How much [`Storage::inbox`] reads at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimits {
+    /// The most messages.
+    pub messages: usize,
+    /// No further message once those read come to this many bytes.
+    pub bytes: usize,
+}
+
+/// What [`Storage::sweep`] may drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfDate {
+    /// Sessions last used before this moment.
+    pub sessions_before: Timestamp,
+    /// Messages accepted before this moment.
+    pub messages_before: Timestamp,
+    /// `mid`s first used before this moment.
+    pub mids_before: Timestamp,
+}
+
+impl OutOfDate {
+    /// What is older than its lifetime now.
+    pub fn at(now: Timestamp, sessions: Duration, messages: Duration, mids: Duration) -> Self {
+        Self {
+            sessions_before: now.before(sessions),
+            messages_before: now.before(messages),
+            mids_before: now.before(mids),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Everything in memory; gone with the process.
+
+mod inbox;
+mod mids;
+mod user;
+
+use super::{
+    Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
+    NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
+    SessionKey, SessionRecord, Storage, StorageError,
+};
+use async_trait::async_trait;
+use bytestring::ByteString;
+use messenger_proto::{Card, Contact, Message, Profile, UserId};
+use mids::Mids;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use user::User;
+
+/// Everything in memory; gone with the process.
+///
+/// Locks are taken in the order of the fields, and of users never two at once.
+#[derive(Debug, Default)]
+pub struct MemoryStorage {
+    nicks: Mutex<HashSet<ByteString>>,
+    mids: Mutex<Mids>,
+    users: RwLock<HashMap<UserId, Arc<Mutex<User>>>>,
+    addresses: Mutex<Addresses>,
+}
+
+/// Who has set which address.
+#[derive(Debug, Default)]
+struct Addresses {
+    emails: HashMap<String, BTreeSet<UserId>>,
+    phones: HashMap<String, BTreeSet<UserId>>,
+}
+
+impl MemoryStorage {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn user(&self, user: &UserId) -> Option<Arc<Mutex<User>>> {
+        self.users.read().get(user).cloned()
+    }
+
+    fn with_user<T>(&self, user: &UserId, act: impl FnOnce(&mut User) -> T) -> Option<T> {
+        self.user(user).map(|user| act(&mut user.lock()))
+    }
+
+    fn card(&self, user: &UserId) -> Option<Card> {
+        self.with_user(user, |found| found.card(user))
+    }
+
+    fn append_to(&self, new: &NewMessage) -> Result<u64, AppendError> {
+        self.with_user(&new.message.to, |user| {
+            user.inbox.append((*new.message).clone(), new.limits)
+        })
+        .ok_or(AppendError::NoSuchUser)?
+    }
+}
+
+#[async_trait]
+impl Storage for MemoryStorage {
+    async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        let mut nicks = self.nicks.lock();
+        let mut users = self.users.write();
+        if users.contains_key(&account.login) {
+            return Err(CreateAccountError::LoginTaken);
+        }
+        if !nicks.insert(account.nick.clone()) {
+            return Err(CreateAccountError::NickTaken);
+        }
+        let user = User::new(account.nick, Some(account.pass_hash));
+        users.insert(account.login, Arc::new(Mutex::new(user)));
+        Ok(())
+    }
+
+    async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
+        let login = UserId::from(login);
+        let account = self.with_user(&login, |user| {
+            let pass_hash = user.pass_hash.clone()?;
+            let nick = user.profile.nick.clone();
+            Some((nick, pass_hash))
+        });
+        Ok(account.flatten().map(|(nick, pass_hash)| Account {
+            login,
+            nick,
+            pass_hash,
+        }))
+    }
+
+    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
+        let mut users = self.users.write();
+        match users.get(user) {
+            Some(user) => user.lock().profile.nick = nick.into(),
+            None => {
+                let new = User::new(nick.into(), None);
+                users.insert(user.clone(), Arc::new(Mutex::new(new)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError> {
+        Ok(self.with_user(user, |user| user.profile.clone()))
+    }
+
+    async fn change_profile(&self, id: &UserId, change: ProfileChange) -> Result<(), StorageError> {
+        let Some(user) = self.user(id) else {
+            return Ok(());
+        };
+        let mut user = user.lock();
+        let mut addresses = self.addresses.lock();
+        if let Some(email) = change.email {
+            let old = std::mem::replace(&mut user.email_key, email.key);
+            move_address(&mut addresses.emails, id, old, user.email_key.clone());
+            user.profile.email = email.text;
+        }
+        if let Some(phone) = change.phone {
+            let old = std::mem::replace(&mut user.phone_key, phone.key);
+            move_address(&mut addresses.phones, id, old, user.phone_key.clone());
+            user.profile.phone = phone.text;
+        }
+        if let Some(user_status) = change.user_status {
+            user.profile.user_status = user_status;
+        }
+        if let Some(picture) = change.picture {
+            user.profile.picture = picture;
+        }
+        Ok(())
+    }
+
+    async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
+        let contacts = self.with_user(owner, |owner| owner.contacts_with_ids());
+        let contacts = contacts.unwrap_or_default().into_iter();
+        Ok(contacts
+            .filter_map(|(uid, myid)| {
+                let card = self.card(&uid)?;
+                Some(Contact { myid, card })
+            })
+            .collect())
+    }
+
+    async fn add_contact(
+        &self,
+        owner: &UserId,
+        uid: &UserId,
+        limit: usize,
+    ) -> Result<Card, AddContactError> {
+        let card = self.card(uid).ok_or(AddContactError::NoSuchUser)?;
+        self.with_user(owner, |owner| owner.add_contact(uid.clone(), limit))
+            .ok_or(AddContactError::NoSuchUser)??;
+        Ok(card)
+    }
+
+    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
+        self.with_user(owner, |owner| owner.contacts.retain(|other| other != uid));
+        Ok(())
+    }
+
+    async fn find_users(
+        &self,
+        owner: &UserId,
+        entries: Vec<Lookup>,
+        limits: FindLimits,
+    ) -> Result<Vec<Contact>, StorageError> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for entry in entries {
+            for uid in self.addresses.lock().matching(&entry, limits.matches) {
+                let Some(card) = self.card(&uid) else {
+                    continue;
+                };
+                bytes += card.picture.len() + card.email.len() + card.phone.len();
+                if bytes > limits.bytes {
+                    return Ok(found);
+                }
+                self.with_user(owner, |owner| {
+                    owner.remember(uid, entry.myid.clone(), limits.remembered);
+                });
+                let myid = entry.myid.clone();
+                found.push(Contact { myid, card });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
+        self.with_user(&session.user, |user| user.open_session(&session))
+            .ok_or(OpenSessionError::NoSuchUser)
+    }
+
+    async fn session(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<SessionRecord>, StorageError> {
+        let record = self.with_user(user, |user| user.session(key).copied());
+        Ok(record.flatten())
+    }
+
+    async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
+        self.with_user(user, |user| user.end_session(key));
+        Ok(())
+    }
+
+    async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError> {
+        for mark in marks {
+            self.with_user(&mark.user, |user| user.advance(&mark));
+        }
+        Ok(())
+    }
+
+    async fn append(&self, new: NewMessage) -> Result<Appended, AppendError> {
+        let Some(mid) = new.mid.clone() else {
+            return Ok(Appended::Stored {
+                seq: self.append_to(&new)?,
+            });
+        };
+        let mut mids = self.mids.lock();
+        let of_sender = mids.of(&new.message.from);
+        if let Some((id, time)) = of_sender.find(&mid, new.mid_forgotten_before) {
+            return Ok(Appended::Duplicate { id, time });
+        }
+        let seq = self.append_to(&new)?;
+        of_sender.insert(mid, new.now, &new.message);
+        Ok(Appended::Stored { seq })
+    }
+
+    async fn inbox(
+        &self,
+        user: &UserId,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Vec<(u64, Message)>, StorageError> {
+        let messages = self.with_user(user, |user| user.inbox.read(after, page));
+        Ok(messages.unwrap_or_default())
+    }
+
+    async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
+        let newest = self.with_user(user, |user| user.inbox.newest());
+        Ok(newest.unwrap_or_default())
+    }
+
+    async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
+        self.mids.lock().forget(out_of_date.mids_before);
+        let users: Vec<_> = self.users.read().values().cloned().collect();
+        for user in users {
+            user.lock().sweep(&out_of_date);
+        }
+        Ok(false)
+    }
+}
+
+impl Addresses {
+    /// Who has set one of the entry's addresses.
+    fn matching(&self, entry: &Lookup, limit: usize) -> BTreeSet<UserId> {
+        let by_email = entry.email.as_ref().and_then(|key| self.emails.get(key));
+        let by_phone = entry.phone.as_ref().and_then(|key| self.phones.get(key));
+        let both = by_email.into_iter().chain(by_phone).flatten();
+        both.take(limit).cloned().collect()
+    }
+}
+
+fn move_address(
+    addresses: &mut HashMap<String, BTreeSet<UserId>>,
+    user: &UserId,
+    from: Option<String>,
+    to: Option<String>,
+) {
+    if let Some(from) = from
+        && let Some(users) = addresses.get_mut(&from)
+    {
+        users.remove(user);
+        if users.is_empty() {
+            addresses.remove(&from);
+        }
+    }
+    if let Some(to) = to {
+        addresses.entry(to).or_default().insert(user.clone());
+    }
+}

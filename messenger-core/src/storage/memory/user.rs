@@ -1,0 +1,131 @@
+//! One user.
+
+use super::inbox::Inbox;
+use crate::clock::Timestamp;
+use crate::storage::{
+    AddContactError, Mark, NewSession, OpenedSession, OutOfDate, SessionKey, SessionRecord,
+};
+use bytestring::ByteString;
+use messenger_proto::{Card, Profile, UserId};
+use std::collections::HashMap;
+
+#[derive(Debug, Default)]
+pub(super) struct User {
+    pub(super) pass_hash: Option<String>,
+    pub(super) profile: Profile,
+    pub(super) email_key: Option<String>,
+    pub(super) phone_key: Option<String>,
+    pub(super) contacts: Vec<UserId>,
+    /// Under which of this user's own ids an import found others.
+    myids: HashMap<UserId, ByteString>,
+    /// In the order they began.
+    sessions: Vec<(SessionKey, SessionRecord)>,
+    pub(super) inbox: Inbox,
+}
+
+impl User {
+    pub(super) fn new(nick: ByteString, pass_hash: Option<String>) -> Self {
+        let mut user = Self {
+            pass_hash,
+            ..Self::default()
+        };
+        user.profile.nick = nick;
+        user
+    }
+
+    pub(super) fn card(&self, uid: &UserId) -> Card {
+        Card {
+            uid: uid.clone(),
+            nick: self.profile.nick.clone(),
+            email: self.profile.email.clone(),
+            phone: self.profile.phone.clone(),
+            picture: self.profile.picture.clone(),
+        }
+    }
+
+    pub(super) fn contacts_with_ids(&self) -> Vec<(UserId, ByteString)> {
+        let contacts = self.contacts.iter();
+        contacts
+            .map(|uid| {
+                let myid = self.myids.get(uid).cloned().unwrap_or_default();
+                (uid.clone(), myid)
+            })
+            .collect()
+    }
+
+    pub(super) fn add_contact(&mut self, uid: UserId, limit: usize) -> Result<(), AddContactError> {
+        if self.contacts.contains(&uid) {
+            return Err(AddContactError::AlreadyThere);
+        }
+        if self.contacts.len() >= limit {
+            return Err(AddContactError::Full);
+        }
+        self.contacts.push(uid);
+        Ok(())
+    }
+
+    pub(super) fn remember(&mut self, uid: UserId, myid: ByteString, limit: usize) {
+        if self.myids.len() < limit || self.myids.contains_key(&uid) {
+            self.myids.insert(uid, myid);
+        }
+    }
+
+    pub(super) fn open_session(&mut self, new: &NewSession) -> OpenedSession {
+        self.drop_expired(new.expired_before);
+        let mut ended = Vec::new();
+        while self.sessions.len() >= new.limit.max(1) {
+            let oldest = self.sessions.iter().min_by_key(|(_, record)| record.used);
+            let Some((key, _)) = oldest.copied() else {
+                break;
+            };
+            self.end_session(&key);
+            ended.push(key);
+        }
+        let given = self.inbox.given();
+        let record = SessionRecord {
+            given,
+            ack: new.ack,
+            used: new.now,
+        };
+        self.sessions.push((new.key, record));
+        OpenedSession { given, ended }
+    }
+
+    pub(super) fn session(&self, key: &SessionKey) -> Option<&SessionRecord> {
+        let mut sessions = self.sessions.iter();
+        sessions.find_map(|(own, record)| (own == key).then_some(record))
+    }
+
+    pub(super) fn end_session(&mut self, key: &SessionKey) {
+        self.sessions.retain(|(own, _)| own != key);
+    }
+
+    pub(super) fn advance(&mut self, mark: &Mark) {
+        let newest = self.inbox.newest();
+        let mut sessions = self.sessions.iter_mut();
+        let Some((_, record)) = sessions.find(|(key, _)| *key == mark.session) else {
+            return;
+        };
+        record.given = record.given.max(mark.given.min(newest));
+        record.used = record.used.max(mark.used);
+        self.inbox.advance(record.given);
+        self.prune();
+    }
+
+    pub(super) fn sweep(&mut self, out_of_date: &OutOfDate) {
+        self.drop_expired(out_of_date.sessions_before);
+        self.inbox.drop_older(out_of_date.messages_before.as_secs());
+        self.prune();
+    }
+
+    fn drop_expired(&mut self, before: Timestamp) {
+        self.sessions.retain(|(_, record)| record.used >= before);
+    }
+
+    /// Drops what every session was given.
+    fn prune(&mut self) {
+        let sessions = self.sessions.iter();
+        let slowest = sessions.map(|(_, record)| record.given).min();
+        self.inbox.prune(slowest.unwrap_or(self.inbox.given()));
+    }
+}
