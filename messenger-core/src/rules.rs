@@ -11,6 +11,7 @@ mod message;
 mod register;
 mod userinfo;
 
+pub(crate) use authorize::is_own;
 pub(crate) use failures::need_auth;
 
 use crate::session::{Connection, Login, Reply};

@@ -10,7 +10,7 @@ use crate::notifier::ConnectionId;
 use crate::rules;
 use feed::Feed;
 use messenger_proto::{
-    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, Outbound, Response, UserId,
+    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, Outbound, Request, Response, UserId,
 };
 use parking_lot::Mutex;
 use std::fmt;
@@ -160,13 +160,24 @@ impl Session {
 
     /// Carries out one request.
     ///
-    /// Several `message` requests may be under way at once: poll each at least once before the next
-    /// is begun, and they are stored in that order. Any other request must wait for those before it.
+    /// Requests that [may overlap](Self::may_overlap) may be under way at once: poll each at least
+    /// once before the next is begun, and they are stored in that order. Any other request must wait
+    /// for those before it, and those behind must wait for it.
     ///
     /// Dropping the future leaves open whether the request was carried out.
     pub fn handle(&self, inbound: Inbound) -> impl Future<Output = Reply> + Send + 'static {
         let connection = Arc::clone(&self.connection);
         async move { rules::carry_out(&connection, inbound).await }
+    }
+
+    /// True for a `message` of a client that is authenticated: it is stored without looking anything
+    /// up first.
+    pub fn may_overlap(&self, inbound: &Inbound) -> bool {
+        let Request::SendMessage(_) = inbound.request else {
+            return false;
+        };
+        let login = self.connection.login();
+        login.is_some_and(|login| rules::is_own(&login, &inbound.credentials))
     }
 
     /// The answer to a frame that was no request.

@@ -1,1 +1,36 @@
+//! The messenger protocol over TCP, or over any other stream.
+//!
+//! [`Server::serve`] takes connections from a listener until it is told to stop;
+//! [`Server::connection`] serves one stream of the embedder's own. The rules are the
+//! [engine's](messenger_core::Engine); here is only what a connection needs: reading, writing, and
+//! bounds on both.
+//!
+//! ```
+//! use messenger_core::Engine;
+//! use messenger_server::{Server, Transport};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::new(Engine::builder().build()?, Transport::default());
+//! let (mut client, stream) = tokio::io::duplex(4096);
+//! tokio::spawn(server.connection(stream));
+//!
+//! client.write_all(br#"{"action":"contactlist","data":{}}"#).await?;
+//! client.shutdown().await?;
+//! let mut received = String::new();
+//! client.read_to_string(&mut received).await?;
+//! assert!(received.starts_with(r#"{"action":"welcome","#));
+//! assert!(received.contains(r#"{"action":"contactlist","data":{"status":6,"#));
+//! # Ok(())
+//! # }
+//! ```
 
+mod connection;
+mod server;
+mod settings;
+mod transport;
+
+pub use server::{Drained, Server};
+pub use settings::{Notifier, Settings, SettingsError, Store};
+pub use transport::Transport;

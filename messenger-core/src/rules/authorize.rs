@@ -24,17 +24,22 @@ pub(super) async fn authorize(
 
 /// On an authenticated connection `cid` and `sid` may be absent; if present they must be the user's.
 async fn confirm(shared: &Shared, login: &Login, credentials: &Credentials) -> Result<(), Failure> {
+    if is_own(login, credentials) {
+        return Ok(());
+    }
     let Credentials { cid, sid } = credentials;
     if !cid.is_empty() && cid != login.user() {
         return Err(need_auth());
-    }
-    if sid.is_empty() || is_same(sid, &login.sid) {
-        return Ok(());
     }
     match live_session(shared, login.user(), &session_key(sid)).await? {
         Some(_) => Ok(()),
         None => Err(need_auth()),
     }
+}
+
+/// True when `cid` and `sid`, as far as they are there, are the connection's own.
+pub(crate) fn is_own(login: &Login, Credentials { cid, sid }: &Credentials) -> bool {
+    (cid.is_empty() || cid == login.user()) && (sid.is_empty() || is_same(sid, &login.sid))
 }
 
 /// Goes on with a session on a fresh connection. It costs no password hash.

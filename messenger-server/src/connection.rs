@@ -1,0 +1,334 @@
+//! One connection's life, in one task: read, decode, hand to the session, encode, write.
+//!
+//! Whenever something happens on the connection the task does all it can: it decodes and carries
+//! out requests until there are none, takes the session's events, and writes everything together.
+
+mod input;
+mod output;
+mod window;
+
+use crate::Transport;
+use input::Input;
+use messenger_core::{Reply, Session};
+use messenger_proto::{CodecError, ErrorCode, Event, Failure, Outbound, Response, Welcome};
+use output::Output;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use window::Window;
+
+/// Unsent bytes up to which events are taken from the session: beyond it they wait in the inbox.
+const EVENTS_UP_TO: usize = 64 * 1024;
+
+/// How long a closing connection is read on, so that what the peer still sends does not make its
+/// system throw away our last reply.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How much is read on, in bytes.
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+
+/// A connection being served. It is a future that ends with the connection.
+pub(crate) struct Connection<S> {
+    stream: S,
+    session: Session,
+    transport: Arc<Transport>,
+    input: Input,
+    window: Window,
+    output: Output,
+    phase: Phase,
+    /// When the client must have authenticated, or the closing must be over.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// When the peer must have taken something of what waits for it.
+    stall: Option<Pin<Box<Sleep>>>,
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Requests are taken.
+    Open,
+    /// No more requests; what was begun is finished and flushed.
+    Finishing {
+        /// The peer may still be sending.
+        linger: bool,
+    },
+    /// Everything is flushed and our side is closed; the peer's rest is read and dropped.
+    Lingering {
+        /// How much has been dropped.
+        dropped: usize,
+    },
+    /// The stream is of no use any more; requests under way are still carried out.
+    Broken,
+}
+
+impl<S> fmt::Debug for Connection<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("session", &self.session)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(crate) fn new(
+        stream: S,
+        session: Session,
+        welcome: Welcome,
+        transport: Arc<Transport>,
+        stop: CancellationToken,
+    ) -> Self {
+        let mut output = Output::new(transport.braces);
+        output.push(&Outbound::Event(Event::Welcome(welcome)));
+        Self {
+            stream,
+            session,
+            input: Input::new(transport.frame_before_auth, transport.braces),
+            window: Window::new(transport.overlapping),
+            output,
+            phase: Phase::Open,
+            deadline: None,
+            stall: None,
+            stop: Some(Box::pin(stop.cancelled_owned())),
+            transport,
+        }
+    }
+
+    /// Does all that can be done now. Ready when the connection is over.
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_stop(cx);
+        loop {
+            self.carry_out(cx)?;
+            self.take_events(cx);
+            let wrote = self.write(cx)?;
+            if self.is_finished() {
+                ready!(self.finish(cx))?;
+                return Poll::Ready(Ok(()));
+            }
+            // Writing everything made room for more.
+            if !wrote {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes and carries out requests until there are none, or too much is under way.
+    fn carry_out(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            while let Poll::Ready(reply) = self.window.poll(&self.session, cx) {
+                self.answer(reply);
+            }
+            if self.phase == Phase::Broken {
+                return Ok(());
+            }
+            if !self.window.has_room() || self.output.len() >= self.transport.outgoing {
+                return Ok(());
+            }
+            match self.input.next() {
+                Ok(Some(frame)) => {
+                    if let Some(reply) = self.window.begin(&self.session, frame, cx) {
+                        self.answer(reply);
+                    }
+                }
+                Ok(None) if self.phase == Phase::Open => {
+                    match self.input.read(&mut self.stream, cx) {
+                        Poll::Ready(Ok(0)) => self.phase = Phase::Finishing { linger: false },
+                        Poll::Ready(read) => _ = read?,
+                        Poll::Pending => {
+                            if self.stop.is_none() {
+                                self.phase = Phase::Finishing { linger: true };
+                            }
+                            return Ok(());
+                        }
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => self.refuse_stream(&error),
+            }
+        }
+    }
+
+    /// Queues a reply and what follows it.
+    fn answer(&mut self, Reply { response, follow }: Reply) {
+        self.output.push(&Outbound::Response(response));
+        if let Some(follow) = follow {
+            self.output.push(&follow);
+        }
+        self.note_authentication();
+    }
+
+    /// The frame limit and the time to authenticate depend on whether the client has.
+    fn note_authentication(&mut self) {
+        if self.session.is_authenticated() {
+            self.input.set_limit(self.transport.frame);
+            if self.phase == Phase::Open {
+                self.deadline = None;
+            }
+        } else {
+            self.input.set_limit(self.transport.frame_before_auth);
+        }
+    }
+
+    /// The stream cannot be read on: says why, and ends the connection once that is flushed.
+    fn refuse_stream(&mut self, error: &CodecError) {
+        tracing::debug!(session = %self.session.id(), %error, "a client's stream is broken");
+        let failure = Failure::new(ErrorCode::InvalidData, error.to_string());
+        if let Some(reply) = self.window.push(Response::unknown(failure).into()) {
+            self.answer(reply);
+        }
+        self.input.clear();
+        self.phase = Phase::Finishing { linger: true };
+    }
+
+    /// Takes events while little is unsent.
+    fn take_events(&mut self, cx: &mut Context<'_>) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let mut place = None;
+        while self.output.len() < EVENTS_UP_TO {
+            match self.session.poll_event(cx) {
+                Poll::Ready(Some(delivery)) => {
+                    self.output.push_message(&delivery.event);
+                    place = delivery.place.or(place);
+                }
+                Poll::Ready(None) => {
+                    tracing::info!(session = %self.session.id(), "a client was too slow");
+                    self.phase = Phase::Broken;
+                    return;
+                }
+                Poll::Pending => break,
+            }
+        }
+        self.output.mark(place);
+    }
+
+    /// Writes what waits. True when it wrote everything there was.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        if self.output.is_empty() || self.phase == Phase::Broken {
+            return Ok(false);
+        }
+        let before = self.output.written();
+        let written = self.output.write(&mut self.stream, cx);
+        if let Some(place) = self.output.take_given() {
+            self.session.given(place);
+        }
+        if self.output.written() != before {
+            self.stall = None;
+        }
+        match written {
+            Poll::Ready(Ok(())) => {
+                self.stall = None;
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => {
+                self.wait_for_peer(cx)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Gives a peer that takes nothing its time, and no more.
+    fn wait_for_peer(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let patience = self.transport.write_stall;
+        let stall = self
+            .stall
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
+        match stall.as_mut().poll(cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(()) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client takes nothing of what waits for it",
+            )),
+        }
+    }
+
+    /// True when nothing is left to be done but to close.
+    fn is_finished(&self) -> bool {
+        match self.phase {
+            Phase::Open => false,
+            Phase::Finishing { .. } => self.window.is_empty() && self.output.is_empty(),
+            Phase::Lingering { .. } => true,
+            Phase::Broken => self.window.is_empty(),
+        }
+    }
+
+    /// Closes our side and, if the peer may still be sending, reads that for a while.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.phase == Phase::Broken {
+            return Poll::Ready(Ok(()));
+        }
+        if let Phase::Finishing { linger } = self.phase {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            if !linger {
+                return Poll::Ready(Ok(()));
+            }
+            self.phase = Phase::Lingering { dropped: 0 };
+            self.deadline = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
+        }
+        while let Phase::Lingering { dropped } = self.phase {
+            let read = ready!(self.input.skip(&mut self.stream, cx))?;
+            let dropped = dropped + read;
+            if read == 0 || dropped > LINGER_BYTES {
+                break;
+            }
+            self.phase = Phase::Lingering { dropped };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Notes when the server stops: what was received until now is finished.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) {
+        if let Some(stop) = &mut self.stop
+            && stop.as_mut().poll(cx).is_ready()
+        {
+            self.stop = None;
+        }
+    }
+
+    /// True when the client took too long to authenticate, or closing took too long.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.deadline.is_none() {
+            if self.phase != Phase::Open || self.session.is_authenticated() {
+                return false;
+            }
+            let deadline = Instant::now() + self.transport.time_to_auth;
+            self.deadline = Some(Box::pin(sleep_until(deadline)));
+        }
+        let deadline = self.deadline.as_mut();
+        deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let connection = self.get_mut();
+        match connection.drive(cx) {
+            Poll::Ready(Ok(())) => return Poll::Ready(()),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(session = %connection.session.id(), %error, "a connection broke");
+                connection.phase = Phase::Broken;
+                connection.stall = None;
+                // Requests under way are carried out all the same.
+                return connection.drive(cx).map(drop);
+            }
+            Poll::Pending => {}
+        }
+        if connection.is_late(cx) {
+            tracing::debug!(session = %connection.session.id(), "a connection's time was up");
+            return Poll::Ready(());
+        }
+        connection.output.rest();
+        connection.window.rest();
+        Poll::Pending
+    }
+}

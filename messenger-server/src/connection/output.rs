@@ -1,0 +1,169 @@
+//! What waits to be written.
+
+use bytes::{Buf, Bytes, BytesMut};
+use messenger_core::Place;
+use messenger_proto::{Braces, EvMessage, Event, Outbound};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+
+/// The most pieces written at once.
+const PIECES: usize = 16;
+
+/// What waits to be written, and up to where the inbox will have been given with it.
+pub(super) struct Output {
+    braces: Braces,
+    /// Pieces shared with other connections, and what was encoded before them.
+    pieces: VecDeque<Bytes>,
+    /// What was encoded last.
+    tail: BytesMut,
+    /// All bytes that were ever queued.
+    queued: u64,
+    /// All bytes that were ever written.
+    written: u64,
+    /// All bytes that were ever flushed.
+    flushed: u64,
+    /// When so much has been flushed, everything up to the place has been given.
+    places: VecDeque<(u64, Place)>,
+}
+
+impl Output {
+    pub(super) fn new(braces: Braces) -> Self {
+        Self {
+            braces,
+            pieces: VecDeque::new(),
+            tail: BytesMut::new(),
+            queued: 0,
+            written: 0,
+            flushed: 0,
+            places: VecDeque::new(),
+        }
+    }
+
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        usize::try_from(self.queued - self.written).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queued == self.written
+    }
+
+    /// How many bytes were ever written.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub(super) fn push(&mut self, frame: &Outbound) {
+        if let Outbound::Event(Event::Message(message)) = frame {
+            return self.push_message(message);
+        }
+        let before = self.tail.len();
+        frame.encode(&mut self.tail, self.braces);
+        self.queued += (self.tail.len() - before) as u64;
+    }
+
+    /// Queues a message; a large one shares its bytes with whoever else is given it.
+    pub(super) fn push_message(&mut self, message: &EvMessage) {
+        if let Some(head) = message.shared_head(self.braces) {
+            if !self.tail.is_empty() {
+                self.pieces.push_back(self.tail.split().freeze());
+            }
+            self.queued += head.len() as u64;
+            self.pieces.push_back(head);
+            let before = self.tail.len();
+            message.encode_tail(&mut self.tail);
+            self.queued += (self.tail.len() - before) as u64;
+        } else {
+            let before = self.tail.len();
+            message.encode(&mut self.tail, self.braces);
+            self.queued += (self.tail.len() - before) as u64;
+        }
+    }
+
+    /// Everything up to `place` will have been given once all that waits now is flushed.
+    pub(super) fn mark(&mut self, place: Option<Place>) {
+        if let Some(place) = place {
+            self.places.push_back((self.queued, place));
+        }
+    }
+
+    /// The last place given with what was flushed; `None` when there is no new one.
+    pub(super) fn take_given(&mut self) -> Option<Place> {
+        let mut given = None;
+        while let Some((queued, place)) = self.places.front()
+            && *queued <= self.flushed
+        {
+            given = Some(*place);
+            self.places.pop_front();
+        }
+        given
+    }
+
+    /// Writes and flushes everything that waits, or as much as the peer takes.
+    pub(super) fn write(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let written = self.write_all(stream, cx)?;
+        ready!(Pin::new(stream).poll_flush(cx))?;
+        self.flushed = self.written;
+        written.map(Ok)
+    }
+
+    fn write_all(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            let written = ready!(self.write_some(stream, cx))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += written as u64;
+            self.drop_front(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives back memory when the connection falls idle.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            self.tail = BytesMut::new();
+            self.pieces = VecDeque::new();
+            self.places = VecDeque::new();
+        }
+    }
+
+    fn write_some(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(stream);
+        if self.pieces.is_empty() {
+            return stream.poll_write(cx, &self.tail);
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let pieces = self.pieces.iter().map(|piece| &**piece);
+        for (slice, piece) in slices.iter_mut().zip(pieces.chain([&*self.tail])) {
+            *slice = IoSlice::new(piece);
+        }
+        stream.poll_write_vectored(cx, &slices)
+    }
+
+    fn drop_front(&mut self, mut written: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if written < piece.len() {
+                return piece.advance(written);
+            }
+            written -= piece.len();
+            self.pieces.pop_front();
+        }
+        self.tail.advance(written);
+    }
+}

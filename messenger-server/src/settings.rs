@@ -1,0 +1,286 @@
+//! Settings: flags, each with an environment variable.
+
+use crate::Transport;
+use clap::Parser;
+use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Policy};
+use messenger_core::{Builder, Engine, Region};
+use messenger_proto::Braces;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A messenger server: JSON objects over TCP.
+///
+/// Every flag can be given as an environment variable instead: MESSENGER_ and its name in capitals,
+/// such as MESSENGER_LISTEN.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "messenger-server", version, max_term_width = 100)]
+pub struct Settings {
+    /// The address and port to listen on.
+    #[arg(long, env = "MESSENGER_LISTEN", default_value = "127.0.0.1:7788")]
+    pub listen: SocketAddr,
+
+    /// Where everything is kept. `memory:` keeps it until the process ends.
+    #[arg(
+        long,
+        env = "MESSENGER_STORE",
+        default_value = "memory:",
+        value_name = "memory:"
+    )]
+    pub store: Store,
+
+    /// How sessions learn of messages. `local:` is within the process.
+    #[arg(
+        long,
+        env = "MESSENGER_NOTIFIER",
+        default_value = "local:",
+        value_name = "local:"
+    )]
+    pub notifier: Notifier,
+
+    /// Whether a sender gets its own copy of each message; deployed clients show it only then.
+    #[arg(long, env = "MESSENGER_ECHO", default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
+    pub echo: bool,
+
+    /// Authenticate a client that has registered, and send it the `auth` reply that an older
+    /// generation of clients waits for.
+    #[arg(long, env = "MESSENGER_AUTH_ON_REGISTER")]
+    pub auth_on_register: bool,
+
+    /// Write `{` and `}` inside strings as they are, instead of as \u007b and \u007d for clients
+    /// that count braces.
+    #[arg(long, env = "MESSENGER_PLAIN_BRACES")]
+    pub plain_braces: bool,
+
+    /// Where phone numbers without a country code are from, as a two-letter code.
+    #[arg(long, env = "MESSENGER_REGION", default_value_t = Region::default(), value_name = "COUNTRY")]
+    pub region: Region,
+
+    /// The greeting of every connection.
+    #[arg(long, env = "MESSENGER_WELCOME", default_value_t = Policy::default().welcome, value_name = "TEXT")]
+    pub welcome: String,
+
+    /// Lift the rate limits, for load tests. (This version has none to lift.)
+    #[arg(long, env = "MESSENGER_NO_RATE_LIMITS")]
+    pub no_rate_limits: bool,
+
+    /// Bounds of connections.
+    #[command(flatten)]
+    pub connection: ConnectionSettings,
+
+    /// Limits of what clients send and of what is kept for them.
+    #[command(flatten)]
+    pub limits: LimitSettings,
+
+    /// Lifetimes.
+    #[command(flatten)]
+    pub lifetimes: LifetimeSettings,
+}
+
+macro_rules! numbers {
+    ($(#[doc = $about:literal])* $heading:literal $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty = $env:literal $unit:literal, $default:expr;)* }) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Copy, Debug, clap::Args)]
+        #[command(next_help_heading = $heading)]
+        pub struct $name {
+            $($(#[$doc])* #[arg(long, env = $env, value_name = $unit, default_value_t = $default)] pub $field: $type,)*
+        }
+    };
+}
+
+numbers! {
+    /// Bounds of connections.
+    "Connections" ConnectionSettings {
+        /// The longest frame of an authenticated client.
+        max_frame: usize = "MESSENGER_MAX_FRAME" "BYTES", Transport::default().frame;
+        /// The longest frame before that.
+        max_frame_before_auth: usize = "MESSENGER_MAX_FRAME_BEFORE_AUTH" "BYTES", Transport::default().frame_before_auth;
+        /// The most connections.
+        max_connections: usize = "MESSENGER_MAX_CONNECTIONS" "COUNT", Transport::default().connections;
+        /// How long a client may take to authenticate.
+        auth_timeout: u64 = "MESSENGER_AUTH_TIMEOUT" "SECONDS", Transport::default().time_to_auth.as_secs();
+        /// Unsent bytes from which on a client's requests are not read.
+        max_outgoing: usize = "MESSENGER_MAX_OUTGOING" "BYTES", Transport::default().outgoing;
+        /// A client that takes nothing for so long, though something waits for it, is disconnected.
+        write_timeout: u64 = "MESSENGER_WRITE_TIMEOUT" "SECONDS", Transport::default().write_stall.as_secs();
+        /// TCP keepalive.
+        keepalive: u64 = "MESSENGER_KEEPALIVE" "SECONDS", Transport::default().keepalive.as_secs();
+        /// How long connections may take to finish when the server stops.
+        drain_timeout: u64 = "MESSENGER_DRAIN_TIMEOUT" "SECONDS", Transport::default().drain.as_secs();
+    }
+}
+
+numbers! {
+    /// Limits of what clients send and of what is kept for them.
+    "Limits" LimitSettings {
+        /// The longest login and nick.
+        max_name: usize = "MESSENGER_MAX_NAME" "CHARACTERS", Limits::default().name;
+        /// The longest password.
+        max_pass: usize = "MESSENGER_MAX_PASS" "BYTES", Limits::default().pass;
+        /// The longest email address.
+        max_email: usize = "MESSENGER_MAX_EMAIL" "CHARACTERS", Limits::default().email;
+        /// The longest phone number.
+        max_phone: usize = "MESSENGER_MAX_PHONE" "CHARACTERS", Limits::default().phone;
+        /// The longest user_status.
+        max_user_status: usize = "MESSENGER_MAX_USER_STATUS" "CHARACTERS", Limits::default().user_status;
+        /// The largest picture.
+        max_picture: usize = "MESSENGER_MAX_PICTURE" "BYTES", Limits::default().picture;
+        /// The longest message body.
+        max_body: usize = "MESSENGER_MAX_BODY" "BYTES", Limits::default().body;
+        /// The longest MIME type of an attachment.
+        max_mime: usize = "MESSENGER_MAX_MIME" "CHARACTERS", Limits::default().mime;
+        /// The longest myid of an address-book entry.
+        max_myid: usize = "MESSENGER_MAX_MYID" "CHARACTERS", Limits::default().myid;
+        /// The most contacts of a user.
+        max_contacts: usize = "MESSENGER_MAX_CONTACTS" "COUNT", Limits::default().contacts;
+        /// The most entries of an import.
+        max_import: usize = "MESSENGER_MAX_IMPORT" "COUNT", Limits::default().import_entries;
+        /// The most sessions of a user; one more ends the least recently used.
+        max_sessions: usize = "MESSENGER_MAX_SESSIONS" "COUNT", Limits::default().sessions;
+        /// The most messages an inbox holds.
+        max_inbox_messages: u64 = "MESSENGER_MAX_INBOX_MESSAGES" "COUNT", InboxLimits::default().messages;
+        /// The most bytes of bodies and attachments an inbox holds.
+        max_inbox_bytes: u64 = "MESSENGER_MAX_INBOX_BYTES" "BYTES", InboxLimits::default().bytes;
+        /// Passwords that are hashed at once.
+        max_hashing: usize = "MESSENGER_MAX_HASHING" "COUNT", PasswordPolicy::default().at_once;
+    }
+}
+
+numbers! {
+    /// Lifetimes.
+    "Lifetimes" LifetimeSettings {
+        /// How long a session lives after its last use.
+        session_days: u64 = "MESSENGER_SESSION_DAYS" "DAYS", days_of(Policy::default().session_lifetime);
+        /// How long a message is kept at the most.
+        message_days: u64 = "MESSENGER_MESSAGE_DAYS" "DAYS", days_of(Policy::default().message_lifetime);
+    }
+}
+
+/// A store, named by a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Store {
+    /// `memory:`
+    Memory,
+}
+
+/// A notifier, named by a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notifier {
+    /// `local:`
+    Local,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// No store has this name.
+    #[error("there is no such store; use memory:")]
+    Store,
+    /// No notifier has this name.
+    #[error("there is no such notifier; use local:")]
+    Notifier,
+}
+
+impl FromStr for Store {
+    type Err = SettingsError;
+
+    fn from_str(url: &str) -> Result<Self, SettingsError> {
+        match url {
+            "memory:" => Ok(Self::Memory),
+            _ => Err(SettingsError::Store),
+        }
+    }
+}
+
+impl FromStr for Notifier {
+    type Err = SettingsError;
+
+    fn from_str(url: &str) -> Result<Self, SettingsError> {
+        match url {
+            "local:" => Ok(Self::Local),
+            _ => Err(SettingsError::Notifier),
+        }
+    }
+}
+
+impl Settings {
+    /// The engine's limits and switches.
+    pub fn policy(&self) -> Policy {
+        let limits = &self.limits;
+        Policy {
+            welcome: self.welcome.clone(),
+            echo: self.echo,
+            auth_on_register: self.auth_on_register,
+            region: self.region,
+            session_lifetime: days(self.lifetimes.session_days),
+            message_lifetime: days(self.lifetimes.message_days),
+            limits: Limits {
+                name: limits.max_name,
+                pass: limits.max_pass,
+                email: limits.max_email,
+                phone: limits.max_phone,
+                user_status: limits.max_user_status,
+                picture: limits.max_picture,
+                body: limits.max_body,
+                mime: limits.max_mime,
+                myid: limits.max_myid,
+                contacts: limits.max_contacts,
+                import_entries: limits.max_import,
+                sessions: limits.max_sessions,
+                inbox: InboxLimits {
+                    messages: limits.max_inbox_messages,
+                    bytes: limits.max_inbox_bytes,
+                },
+                ..Limits::default()
+            },
+            passwords: PasswordPolicy {
+                at_once: limits.max_hashing,
+                ..PasswordPolicy::default()
+            },
+            ..Policy::default()
+        }
+    }
+
+    /// The bounds of connections.
+    pub fn transport(&self) -> Transport {
+        let connection = &self.connection;
+        Transport {
+            frame: connection.max_frame,
+            frame_before_auth: connection.max_frame_before_auth,
+            connections: connection.max_connections,
+            time_to_auth: Duration::from_secs(connection.auth_timeout),
+            outgoing: connection.max_outgoing,
+            write_stall: Duration::from_secs(connection.write_timeout),
+            keepalive: Duration::from_secs(connection.keepalive),
+            drain: Duration::from_secs(connection.drain_timeout),
+            braces: if self.plain_braces {
+                Braces::Plain
+            } else {
+                Braces::Escaped
+            },
+            ..Transport::default()
+        }
+    }
+
+    /// An engine builder with the store and the notifier that were asked for.
+    pub fn engine(&self) -> Builder {
+        let builder = Engine::builder().policy(self.policy());
+        match (self.store, self.notifier) {
+            // The builder's own.
+            (Store::Memory, Notifier::Local) => builder,
+        }
+    }
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+fn days(days: u64) -> Duration {
+    Duration::from_secs(days.saturating_mul(DAY))
+}
+
+fn days_of(duration: Duration) -> u64 {
+    duration.as_secs() / DAY
+}
