@@ -1,1 +1,42 @@
+//! A typed async client of the messenger protocol.
+//!
+//! [`connect`] gives a [`Client`], which sends requests and may be cloned, and [`Events`], the
+//! messages that come. Requests are pipelined: whoever awaits several at once has them on the wire
+//! together, and replies come in their order.
+//!
+//! ```
+//! use messenger_client::{ClientError, connect};
+//! use messenger_client::proto::{Auth, Password, Register, SendMessage};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let engine = messenger_core::Engine::builder().build()?;
+//! # let server = messenger_server::Server::new(engine, Default::default());
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let address = listener.local_addr()?;
+//! # tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
+//! let (client, mut events) = connect(address).await?;
+//! let pass = Password::md5_of("secret");
+//! client.register("ann", &pass, "Ann").await?;
+//! let session = client.auth("ann", &pass).await?;
+//! println!("to resume: cid {}, sid of {} bytes", session.uid, session.sid.as_str().len());
+//!
+//! let sent = client.send("ann", "a note to myself").await?;
+//! let event = events.next().await.expect("it comes back");
+//! assert_eq!(event.message.id, sent.id);
+//!
+//! let failed = client.send("nobody", "hello").await;
+//! assert!(matches!(failed, Err(ClientError::Refused(failure)) if failure.code.number() == 8));
+//! # Ok(())
+//! # }
+//! ```
 
+mod client;
+mod connection;
+mod error;
+mod events;
+
+pub use client::{Client, connect, over};
+pub use error::{ClientError, ConnectionError};
+pub use events::Events;
+pub use messenger_proto as proto;

@@ -32,5 +32,5 @@ mod settings;
 mod transport;
 
 pub use server::{Drained, Server};
-pub use settings::{Notifier, Settings, SettingsError, Store};
+pub use settings::{Notifier, Settings, SettingsError, Store, Switch};
 pub use transport::Transport;

@@ -39,22 +39,37 @@ pub struct Settings {
     pub notifier: Notifier,
 
     /// Whether a sender gets its own copy of each message; deployed clients show it only then.
-    #[arg(long, env = "MESSENGER_ECHO", default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
-    pub echo: bool,
+    #[arg(
+        long,
+        env = "MESSENGER_ECHO",
+        value_name = "on|off",
+        default_value = "on"
+    )]
+    pub echo: Switch,
 
-    /// Authenticate a client that has registered, and send it the `auth` reply that an older
-    /// generation of clients waits for.
-    #[arg(long, env = "MESSENGER_AUTH_ON_REGISTER")]
-    pub auth_on_register: bool,
+    /// Whether to authenticate a client that has registered, and send it the `auth` reply that an
+    /// older generation of clients waits for.
+    #[arg(
+        long,
+        env = "MESSENGER_AUTH_ON_REGISTER",
+        value_name = "on|off",
+        default_value = "off"
+    )]
+    pub auth_on_register: Switch,
 
-    /// Write `{` and `}` inside strings as they are, instead of as \u007b and \u007d for clients
-    /// that count braces.
-    #[arg(long, env = "MESSENGER_PLAIN_BRACES")]
-    pub plain_braces: bool,
+    /// Whether to write `{` and `}` inside strings as \u007b and \u007d, for deployed clients that
+    /// count braces.
+    #[arg(
+        long,
+        env = "MESSENGER_ESCAPE_BRACES",
+        value_name = "on|off",
+        default_value = "on"
+    )]
+    pub escape_braces: Switch,
 
     /// Where phone numbers without a country code are from, as a two-letter code.
-    #[arg(long, env = "MESSENGER_REGION", default_value_t = Region::default(), value_name = "COUNTRY")]
-    pub region: Region,
+    #[arg(long, env = "MESSENGER_DEFAULT_REGION", default_value_t = Region::default(), value_name = "COUNTRY")]
+    pub default_region: Region,
 
     /// The greeting of every connection.
     #[arg(long, env = "MESSENGER_WELCOME", default_value_t = Policy::default().welcome, value_name = "TEXT")]
@@ -156,6 +171,15 @@ numbers! {
     }
 }
 
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// `on`
+    On,
+    /// `off`
+    Off,
+}
+
 /// A store, named by a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -212,9 +236,9 @@ impl Settings {
         let limits = &self.limits;
         Policy {
             welcome: self.welcome.clone(),
-            echo: self.echo,
-            auth_on_register: self.auth_on_register,
-            region: self.region,
+            echo: self.echo == Switch::On,
+            auth_on_register: self.auth_on_register == Switch::On,
+            region: self.default_region,
             session_lifetime: days(self.lifetimes.session_days),
             message_lifetime: days(self.lifetimes.message_days),
             limits: Limits {
@@ -256,10 +280,9 @@ impl Settings {
             write_stall: Duration::from_secs(connection.write_timeout),
             keepalive: Duration::from_secs(connection.keepalive),
             drain: Duration::from_secs(connection.drain_timeout),
-            braces: if self.plain_braces {
-                Braces::Plain
-            } else {
-                Braces::Escaped
+            braces: match self.escape_braces {
+                Switch::On => Braces::Escaped,
+                Switch::Off => Braces::Plain,
             },
             ..Transport::default()
         }

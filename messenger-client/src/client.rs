@@ -1,0 +1,223 @@
+//! Requests.
+
+use crate::connection::{self, Request};
+use crate::{ClientError, ConnectionError, Events};
+use messenger_proto::{
+    Ack, Action, AddContact, Auth, AuthAccepted, Card, Contact, ContactList, Credentials,
+    DelContact, Import, ImportEntry, Inbound, MessageAccepted, Password, Profile, Register,
+    SendMessage, SessionId, SetUserInfo, UserId, UserInfo, Welcome,
+};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::sync::{mpsc, oneshot};
+
+/// Sends requests over one connection. Cheap to clone; the connection ends when the last clone is
+/// dropped.
+///
+/// A request goes out when its future is first polled. Dropping the future does not take it back.
+#[derive(Clone, Debug)]
+pub struct Client {
+    requests: mpsc::Sender<Request>,
+    welcome: Arc<Welcome>,
+}
+
+/// Connects to a server over TCP and waits for its welcome.
+///
+/// # Errors
+/// Nobody listens there, or no messenger server.
+pub async fn connect(address: impl ToSocketAddrs) -> Result<(Client, Events), ConnectionError> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    over(stream).await
+}
+
+/// Speaks to a server over any stream and waits for its welcome. It spawns two tasks on the current
+/// tokio runtime, which end with the connection.
+///
+/// # Errors
+/// The stream fails, or no messenger server is at its other end.
+pub async fn over<S>(stream: S) -> Result<(Client, Events), ConnectionError>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (requests, events, welcome) = connection::start(stream).await?;
+    let welcome = Arc::new(welcome);
+    Ok((Client { requests, welcome }, events))
+}
+
+impl Client {
+    /// What the server greeted with.
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// Carries out one action and gives the result that belongs to it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn call<A: Action>(&self, action: A) -> Result<A::Accepted, ClientError> {
+        self.call_as(Credentials::default(), action).await
+    }
+
+    /// Creates an account. It does not authenticate.
+    ///
+    /// # Errors
+    /// Refused with 1 when the login or the nick is taken, 4 when a field is empty.
+    pub async fn register(
+        &self,
+        login: &str,
+        pass: &Password,
+        nick: &str,
+    ) -> Result<(), ClientError> {
+        let (login, pass, nick) = (login.into(), pass.clone(), nick.into());
+        self.call(Register { login, pass, nick }).await
+    }
+
+    /// Begins a session. What it is given counts as given when the server has sent it.
+    ///
+    /// # Errors
+    /// Refused with 7 when nobody has the login, 2 when the password is wrong.
+    pub async fn auth(&self, login: &str, pass: &Password) -> Result<AuthAccepted, ClientError> {
+        self.authenticate(login, pass, false).await
+    }
+
+    /// Begins a session whose client says itself what it has processed, with [`ack`](Self::ack).
+    ///
+    /// # Errors
+    /// As [`auth`](Self::auth).
+    pub async fn auth_with_ack(
+        &self,
+        login: &str,
+        pass: &Password,
+    ) -> Result<AuthAccepted, ClientError> {
+        self.authenticate(login, pass, true).await
+    }
+
+    async fn authenticate(
+        &self,
+        login: &str,
+        pass: &Password,
+        ack: bool,
+    ) -> Result<AuthAccepted, ClientError> {
+        let (login, pass) = (login.into(), pass.clone());
+        self.call(Auth { login, pass, ack }).await
+    }
+
+    /// Goes on with an earlier session on this fresh connection; what it missed follows as events.
+    ///
+    /// # Errors
+    /// Refused with 6 when the session has ended.
+    pub async fn resume(&self, cid: &UserId, sid: &SessionId) -> Result<(), ClientError> {
+        let (cid, sid) = (cid.clone(), sid.clone());
+        // Any request resumes; this one does nothing else.
+        self.call_as(Credentials { cid, sid }, Ack { seq: 0 }).await
+    }
+
+    /// Says that everything up to `seq` has been processed.
+    ///
+    /// # Errors
+    /// Refused with 3 when there is no such message yet.
+    pub async fn ack(&self, seq: u64) -> Result<(), ClientError> {
+        self.call(Ack { seq }).await
+    }
+
+    /// Sends text.
+    ///
+    /// # Errors
+    /// As [`send_message`](Self::send_message).
+    pub async fn send(
+        &self,
+        uid: impl Into<UserId>,
+        body: &str,
+    ) -> Result<MessageAccepted, ClientError> {
+        let (uid, body) = (uid.into(), body.into());
+        let message = SendMessage {
+            uid,
+            body,
+            ..SendMessage::default()
+        };
+        self.send_message(message).await
+    }
+
+    /// Sends a message. On success it is stored and will be delivered.
+    ///
+    /// # Errors
+    /// Refused with 8 when there is no such user, 21 when their inbox is full, 4 when the message is
+    /// empty.
+    pub async fn send_message(&self, message: SendMessage) -> Result<MessageAccepted, ClientError> {
+        self.call(message).await
+    }
+
+    /// What a user tells of themselves.
+    ///
+    /// # Errors
+    /// Refused with 8 when there is no such user.
+    pub async fn user_info(&self, user: impl Into<UserId>) -> Result<Profile, ClientError> {
+        self.call(UserInfo { user: user.into() }).await
+    }
+
+    /// Changes the fields that are `Some`.
+    ///
+    /// # Errors
+    /// Refused with 3 when a field is over its limit.
+    pub async fn set_user_info(&self, change: SetUserInfo) -> Result<(), ClientError> {
+        self.call(change).await
+    }
+
+    /// The user's contacts in the order they were added.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn contact_list(&self) -> Result<Vec<Contact>, ClientError> {
+        self.call(ContactList {}).await
+    }
+
+    /// Adds a contact.
+    ///
+    /// # Errors
+    /// Refused with 8 when there is no such user, 1 when they are a contact already or oneself.
+    pub async fn add_contact(&self, uid: impl Into<UserId>) -> Result<Card, ClientError> {
+        self.call(AddContact { uid: uid.into() }).await
+    }
+
+    /// Removes a contact; one that is not there is no error.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn del_contact(&self, uid: impl Into<UserId>) -> Result<UserId, ClientError> {
+        self.call(DelContact { uid: uid.into() }).await
+    }
+
+    /// Finds users by an address book.
+    ///
+    /// # Errors
+    /// Refused with 3 when there are too many entries, or a field is over its limit.
+    pub async fn import(&self, contacts: Vec<ImportEntry>) -> Result<Vec<Contact>, ClientError> {
+        self.call(Import { contacts }).await
+    }
+
+    async fn call_as<A: Action>(
+        &self,
+        credentials: Credentials,
+        action: A,
+    ) -> Result<A::Accepted, ClientError> {
+        let request = action.into();
+        let inbound = Inbound {
+            credentials,
+            request,
+        };
+        let (reply, answer) = oneshot::channel();
+        let request = Request { inbound, reply };
+        let sent = self.requests.send(request).await;
+        sent.map_err(|_| ClientError::Closed)?;
+        let response = answer.await.map_err(|_| ClientError::Closed)?;
+        match A::result(response) {
+            Ok(result) => Ok(result?),
+            Err(other) => Err(match other.failure() {
+                Some(failure) => ClientError::Refused(failure.clone()),
+                None => ClientError::OutOfStep,
+            }),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What can go wrong.
+
+use messenger_proto::{CodecError, Failure};
+use std::io;
+
+/// A request that brought no success.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The server refused it.
+    #[error(transparent)]
+    Refused(#[from] Failure),
+    /// The connection has ended; whether the request was carried out is not known. Sending a message
+    /// again with the same `mid` is safe.
+    #[error("the connection has ended")]
+    Closed,
+    /// The server answered something else.
+    #[error("the server answered another request than the one it was sent")]
+    OutOfStep,
+}
+
+/// Why a connection could not be made, or has ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The transport failed.
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+    /// The server sent what no server sends.
+    #[error("the server's frames cannot be read")]
+    Codec(#[from] CodecError),
+    /// The first frame was no welcome.
+    #[error("what answers there is no messenger server")]
+    NotAMessenger,
+    /// Events were not taken, and there is no more room for them.
+    #[error("more than {limit} bytes of events wait to be taken")]
+    Overrun {
+        /// The room there is, in bytes.
+        limit: usize,
+    },
+}
