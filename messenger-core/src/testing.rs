@@ -1,1 +1,10 @@
-//! Suites.
+//! For tests: the suites that every [`Storage`](crate::storage::Storage) and every
+//! [`Notifier`](crate::notifier::Notifier) must pass, and time and randomness to set by hand.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a suite fails by panicking
+
+mod inputs;
+pub mod notifier;
+pub mod storage;
+
+pub use inputs::{ManualClock, SeededEntropy};

@@ -5,7 +5,7 @@
 
 use super::{Delivery, Login, Place};
 use crate::engine::Shared;
-use crate::notifier::Mail;
+use crate::notifier::{Mail, Notice};
 use crate::storage::{PageLimits, StorageError};
 use messenger_proto::{EvMessage, Message, SharedMessage};
 use std::collections::VecDeque;
@@ -20,7 +20,8 @@ const PAGE: PageLimits = PageLimits {
     bytes: 256 * 1024,
 };
 
-type Page = Vec<(u64, Message)>;
+/// What a look into the store brings; `None` when the session has ended.
+type Page = Option<Vec<(u64, Message)>>;
 type Reading = Pin<Box<dyn Future<Output = Result<Page, StorageError>> + Send>>;
 
 #[derive(Default)]
@@ -112,17 +113,30 @@ impl Feed {
     ) -> Poll<Result<(), ()>> {
         let reading = self.reading.get_or_insert_with(|| {
             let storage = Arc::clone(&shared.storage);
-            let user = login.user().clone();
+            let (user, key) = (login.user().clone(), login.device.key);
             let after = self.cursor;
-            Box::pin(async move { storage.inbox(&user, after, PAGE).await })
+            Box::pin(async move {
+                // The notice of its end may have been lost.
+                match storage.session(&user, &key).await? {
+                    Some(_) => Ok(Some(storage.inbox(&user, after, PAGE).await?)),
+                    None => Ok(None),
+                }
+            })
         });
         let page = ready!(reading.as_mut().poll(cx));
         self.reading = None;
         login.set_look_failed(page.is_err());
         Poll::Ready(match page {
-            Ok(page) => {
+            Ok(Some(page)) => {
                 self.behind = !page.is_empty();
                 self.page = page.into();
+                Ok(())
+            }
+            Ok(None) => {
+                login
+                    .mailbox
+                    .deliver(Notice::SessionEnded(login.device.key));
+                self.behind = false;
                 Ok(())
             }
             Err(error) => {

@@ -1,0 +1,149 @@
+//! What every [`Storage`] must do.
+
+mod accounts;
+mod contacts;
+mod inbox;
+mod sessions;
+
+use crate::clock::Timestamp;
+use crate::policy::InboxLimits;
+use crate::storage::{
+    Account, AppendError, Appended, Mark, NewMessage, NewSession, OpenedSession, PageLimits,
+    SessionKey, Storage,
+};
+use messenger_proto::{Message, SharedMessage, UserId};
+use std::sync::Arc;
+
+/// Runs every case, each on an empty store made by `make`.
+///
+/// # Panics
+/// A case fails.
+pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
+    macro_rules! run {
+        ($($case:path,)*) => {
+            $({
+                let storage = make().await;
+                $case(&storage).await;
+            })*
+        };
+    }
+    run![
+        accounts::an_account_is_found_by_its_login,
+        accounts::login_and_nick_are_each_taken_once,
+        accounts::of_racing_registrations_one_succeeds,
+        accounts::an_adopted_user_is_a_user,
+        accounts::a_profile_changes_where_told,
+        contacts::are_listed_in_the_order_they_were_added,
+        contacts::are_refused_in_the_documented_order,
+        contacts::are_found_by_email_and_phone,
+        contacts::are_remembered_by_their_owners_ids,
+        contacts::are_found_up_to_the_limits,
+        sessions::begin_behind_what_any_session_was_given,
+        sessions::keep_their_own_places,
+        sessions::over_the_limit_the_least_recently_used_ends,
+        sessions::that_expired_do_not_count,
+        sessions::end,
+        inbox::numbers_without_a_gap,
+        inbox::racing_appends_leave_no_gap,
+        inbox::appends_take_places_in_the_order_of_their_first_polls,
+        inbox::is_read_in_pages,
+        inbox::is_full_of_what_nobody_was_given,
+        inbox::is_full_by_bytes,
+        inbox::drops_the_oldest_of_what_only_laggards_miss,
+        inbox::keeps_what_a_session_misses_and_drops_what_is_old,
+        inbox::stores_a_mid_once,
+        inbox::of_racing_appends_with_one_mid_one_is_stored,
+        inbox::returns_every_field,
+    ];
+}
+
+/// A moment, in seconds from some beginning.
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis((1_700_000_000 + seconds) * 1000)
+}
+
+fn key(number: u8) -> SessionKey {
+    SessionKey([number; 32])
+}
+
+const NO_LIMIT: InboxLimits = InboxLimits {
+    messages: u64::MAX,
+    bytes: u64::MAX,
+};
+
+const ALL: PageLimits = PageLimits {
+    messages: usize::MAX,
+    bytes: usize::MAX,
+};
+
+async fn create(storage: &Arc<dyn Storage>, login: &str) -> UserId {
+    let account = Account {
+        login: login.into(),
+        nick: format!("nick of {login}").into(),
+        pass_hash: format!("hash of {login}"),
+    };
+    storage.create_account(account).await.unwrap();
+    login.into()
+}
+
+async fn open(storage: &Arc<dyn Storage>, user: &UserId, number: u8, now: u64) -> OpenedSession {
+    let session = NewSession {
+        user: user.clone(),
+        key: key(number),
+        ack: false,
+        now: at(now),
+        expired_before: at(0),
+        limit: 8,
+    };
+    storage.open_session(session).await.unwrap()
+}
+
+async fn advance(storage: &Arc<dyn Storage>, user: &UserId, number: u8, given: u64, used: u64) {
+    let mark = Mark {
+        user: user.clone(),
+        session: key(number),
+        given,
+        used: at(used),
+    };
+    storage.advance(vec![mark]).await.unwrap();
+}
+
+fn message_to(user: &UserId, body: &str) -> NewMessage {
+    NewMessage {
+        message: SharedMessage::from(Message {
+            from: "sender".into(),
+            nick: "Sender".into(),
+            body: body.into(),
+            time: at(0).as_secs(),
+            to: user.clone(),
+            id: format!("id of {body}").into(),
+            ..Message::default()
+        }),
+        mid: None,
+        mid_forgotten_before: at(0),
+        now: at(0),
+        limits: NO_LIMIT,
+    }
+}
+
+async fn append(
+    storage: &Arc<dyn Storage>,
+    user: &UserId,
+    body: &str,
+    limits: InboxLimits,
+) -> Result<u64, AppendError> {
+    let mut message = message_to(user, body);
+    message.limits = limits;
+    match storage.append(message).await? {
+        Appended::Stored { seq } => Ok(seq),
+        duplicate @ Appended::Duplicate { .. } => panic!("not stored: {duplicate:?}"),
+    }
+}
+
+/// The bodies in an inbox, with their places.
+async fn bodies(storage: &Arc<dyn Storage>, user: &UserId, after: u64) -> Vec<(u64, String)> {
+    let messages = storage.inbox(user, after, ALL).await.unwrap().into_iter();
+    messages
+        .map(|(seq, message)| (seq, message.body.as_str().to_owned()))
+        .collect()
+}

@@ -1,0 +1,108 @@
+//! Accounts and profiles.
+
+use super::create;
+use crate::storage::{Account, Address, CreateAccountError, ProfileChange, Storage};
+use futures_util::future::join_all;
+use messenger_proto::UserId;
+use std::sync::Arc;
+
+fn account(login: &str, nick: &str) -> Account {
+    Account {
+        login: login.into(),
+        nick: nick.into(),
+        pass_hash: "hash".into(),
+    }
+}
+
+pub(super) async fn an_account_is_found_by_its_login(storage: &Arc<dyn Storage>) {
+    create(storage, "ann").await;
+    let found = storage.account("ann").await.unwrap().unwrap();
+    assert_eq!(found.login.as_str(), "ann");
+    assert_eq!(found.nick, "nick of ann");
+    assert_eq!(found.pass_hash, "hash of ann");
+    assert_eq!(storage.account("Ann").await.unwrap(), None, "case matters");
+    assert_eq!(storage.account("bob").await.unwrap(), None);
+}
+
+pub(super) async fn login_and_nick_are_each_taken_once(storage: &Arc<dyn Storage>) {
+    storage.create_account(account("ann", "A")).await.unwrap();
+    let same_login = storage.create_account(account("ann", "B")).await;
+    assert!(matches!(same_login, Err(CreateAccountError::LoginTaken)));
+    let same_nick = storage.create_account(account("bob", "A")).await;
+    assert!(matches!(same_nick, Err(CreateAccountError::NickTaken)));
+    assert_eq!(
+        storage.account("bob").await.unwrap(),
+        None,
+        "nothing was done"
+    );
+    // A refused account has not taken its nick.
+    storage.create_account(account("bob", "B")).await.unwrap();
+}
+
+pub(super) async fn of_racing_registrations_one_succeeds(storage: &Arc<dyn Storage>) {
+    let race = async |logins: &dyn Fn(usize) -> (String, String)| {
+        let calls = (0..16).map(|number| {
+            let (login, nick) = logins(number);
+            let storage = Arc::clone(storage);
+            tokio::spawn(async move { storage.create_account(account(&login, &nick)).await })
+        });
+        let results = join_all(calls.collect::<Vec<_>>()).await;
+        results
+            .into_iter()
+            .filter(|result| matches!(result, Ok(Ok(()))))
+            .count()
+    };
+    let one_login = race(&|number| ("ann".into(), format!("A{number}"))).await;
+    assert_eq!(one_login, 1);
+    let one_nick = race(&|number| (format!("user{number}"), "B".into())).await;
+    assert_eq!(one_nick, 1);
+}
+
+pub(super) async fn an_adopted_user_is_a_user(storage: &Arc<dyn Storage>) {
+    let eve = UserId::from("eve");
+    assert_eq!(storage.profile(&eve).await.unwrap(), None);
+    storage.adopt_user(&eve, "Eve").await.unwrap();
+    storage.adopt_user(&eve, "Eva").await.unwrap();
+    let profile = storage.profile(&eve).await.unwrap().unwrap();
+    assert_eq!(profile.nick, "Eva");
+    assert_eq!(
+        storage.account("eve").await.unwrap(),
+        None,
+        "has no password here"
+    );
+    let taken = storage.create_account(account("eve", "E")).await;
+    assert!(matches!(taken, Err(CreateAccountError::LoginTaken)));
+}
+
+pub(super) async fn a_profile_changes_where_told(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    let profile = storage.profile(&ann).await.unwrap().unwrap();
+    assert_eq!(profile.nick, "nick of ann");
+    assert!(profile.email.is_empty() && profile.phone.is_empty());
+    let address = |text: &str| Address {
+        text: text.to_owned().into(),
+        key: Some(text.into()),
+    };
+    let change = ProfileChange {
+        email: Some(address("a@b")),
+        phone: Some(address("+1")),
+        picture: Some("pic".into()),
+        user_status: Some("here".into()),
+    };
+    storage.change_profile(&ann, change).await.unwrap();
+    let change = ProfileChange {
+        email: Some(Address::default()),
+        ..ProfileChange::default()
+    };
+    storage.change_profile(&ann, change).await.unwrap();
+    let profile = storage.profile(&ann).await.unwrap().unwrap();
+    assert_eq!(profile.email, "", "cleared");
+    assert_eq!(profile.phone, "+1", "absent stays");
+    assert_eq!((&*profile.picture, &*profile.user_status), ("pic", "here"));
+    let nobody = UserId::from("nobody");
+    storage
+        .change_profile(&nobody, ProfileChange::default())
+        .await
+        .unwrap();
+    assert_eq!(storage.profile(&nobody).await.unwrap(), None);
+}

@@ -1,0 +1,165 @@
+//! Contacts and finding users.
+
+use super::create;
+use crate::storage::{AddContactError, Address, FindLimits, Lookup, ProfileChange, Storage};
+use messenger_proto::UserId;
+use std::sync::Arc;
+
+const LIMITS: FindLimits = FindLimits {
+    matches: 100,
+    bytes: 1 << 20,
+    remembered: 1000,
+};
+
+async fn uids(storage: &Arc<dyn Storage>, owner: &UserId) -> Vec<String> {
+    let contacts = storage.contacts(owner).await.unwrap().into_iter();
+    contacts
+        .map(|contact| contact.card.uid.as_str().to_owned())
+        .collect()
+}
+
+async fn set_addresses(storage: &Arc<dyn Storage>, user: &UserId, email: &str, phone: &str) {
+    let address = |text: &str| Address {
+        text: text.to_uppercase().into(),
+        key: (!text.is_empty()).then(|| text.to_owned()),
+    };
+    let change = ProfileChange {
+        email: Some(address(email)),
+        phone: Some(address(phone)),
+        ..ProfileChange::default()
+    };
+    storage.change_profile(user, change).await.unwrap();
+}
+
+fn lookup(myid: &str, email: &str, phone: &str) -> Lookup {
+    let key = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Lookup {
+        myid: myid.to_owned().into(),
+        email: key(email),
+        phone: key(phone),
+    }
+}
+
+/// What is found, as `myid:uid`.
+async fn found(
+    storage: &Arc<dyn Storage>,
+    owner: &UserId,
+    entries: Vec<Lookup>,
+    limits: FindLimits,
+) -> Vec<String> {
+    let found = storage.find_users(owner, entries, limits).await.unwrap();
+    let found = found.into_iter();
+    found
+        .map(|contact| format!("{}:{}", contact.myid, contact.card.uid))
+        .collect()
+}
+
+pub(super) async fn are_listed_in_the_order_they_were_added(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    for login in ["zoe", "bob", "max"] {
+        let uid = create(storage, login).await;
+        let card = storage.add_contact(&ann, &uid, 10).await.unwrap();
+        assert_eq!(
+            (card.uid.as_str(), card.nick),
+            (login, format!("nick of {login}").into())
+        );
+    }
+    assert_eq!(uids(storage, &ann).await, ["zoe", "bob", "max"]);
+    storage.remove_contact(&ann, &"bob".into()).await.unwrap();
+    storage.remove_contact(&ann, &"bob".into()).await.unwrap();
+    assert_eq!(uids(storage, &ann).await, ["zoe", "max"]);
+    storage.add_contact(&ann, &"bob".into(), 10).await.unwrap();
+    assert_eq!(uids(storage, &ann).await, ["zoe", "max", "bob"]);
+    assert!(uids(storage, &"bob".into()).await.is_empty(), "one-sided");
+}
+
+pub(super) async fn are_refused_in_the_documented_order(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    let bob = create(storage, "bob").await;
+    let max = create(storage, "max").await;
+    storage.add_contact(&ann, &bob, 1).await.unwrap();
+    let unknown = storage.add_contact(&ann, &"nobody".into(), 1).await;
+    assert!(matches!(unknown, Err(AddContactError::NoSuchUser)));
+    let again = storage.add_contact(&ann, &bob, 1).await;
+    assert!(matches!(again, Err(AddContactError::AlreadyThere)));
+    let full = storage.add_contact(&ann, &max, 1).await;
+    assert!(matches!(full, Err(AddContactError::Full)));
+    storage.remove_contact(&ann, &bob).await.unwrap();
+    storage.add_contact(&ann, &max, 1).await.unwrap();
+}
+
+pub(super) async fn are_found_by_email_and_phone(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    let bob = create(storage, "bob").await;
+    let max = create(storage, "max").await;
+    set_addresses(storage, &bob, "b@x", "+1").await;
+    set_addresses(storage, &max, "m@x", "+1").await;
+    let entries = vec![
+        lookup("1", "b@x", "+1"),
+        lookup("2", "m@x", ""),
+        lookup("3", "no@x", "+9"),
+        lookup("4", "", ""),
+    ];
+    let all = found(storage, &ann, entries, LIMITS).await;
+    assert_eq!(all.len(), 3, "each once for an entry: {all:?}");
+    assert!(all.contains(&"1:bob".into()) && all.contains(&"1:max".into()));
+    assert_eq!(all.last().map(String::as_str), Some("2:max"));
+    assert!(uids(storage, &ann).await.is_empty(), "finding adds nobody");
+
+    set_addresses(storage, &max, "", "").await;
+    let entries = vec![lookup("1", "m@x", ""), lookup("2", "", "+1")];
+    assert_eq!(
+        found(storage, &ann, entries, LIMITS).await,
+        ["2:bob"],
+        "max has moved away"
+    );
+}
+
+pub(super) async fn are_remembered_by_their_owners_ids(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    let bob = create(storage, "bob").await;
+    let max = create(storage, "max").await;
+    set_addresses(storage, &bob, "b@x", "").await;
+    storage.add_contact(&ann, &max, 10).await.unwrap();
+    found(storage, &ann, vec![lookup("id 7", "b@x", "")], LIMITS).await;
+    storage.add_contact(&ann, &bob, 10).await.unwrap();
+    let contacts = storage.contacts(&ann).await.unwrap();
+    let myids: Vec<_> = contacts.iter().map(|contact| &*contact.myid).collect();
+    assert_eq!(myids, ["", "id 7"]);
+    found(storage, &ann, vec![lookup("id 8", "b@x", "")], LIMITS).await;
+    let contacts = storage.contacts(&ann).await.unwrap();
+    assert_eq!(
+        contacts.last().unwrap().myid,
+        "id 8",
+        "the last import counts"
+    );
+    let bobs = storage
+        .find_users(&bob, vec![lookup("x", "b@x", "")], LIMITS)
+        .await
+        .unwrap();
+    assert_eq!(bobs.len(), 1, "a user is found by themselves as well");
+}
+
+pub(super) async fn are_found_up_to_the_limits(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    for number in 0..5 {
+        let user = create(storage, &format!("user{number}")).await;
+        set_addresses(storage, &user, "all@x", "").await;
+        let picture = ProfileChange {
+            picture: Some("p".repeat(100).into()),
+            ..ProfileChange::default()
+        };
+        storage.change_profile(&user, picture).await.unwrap();
+    }
+    let entry = || vec![lookup("a", "all@x", ""), lookup("b", "all@x", "")];
+    let matches = FindLimits {
+        matches: 3,
+        ..LIMITS
+    };
+    assert_eq!(found(storage, &ann, entry(), matches).await.len(), 6);
+    let bytes = FindLimits {
+        bytes: 350,
+        ..LIMITS
+    };
+    assert!(found(storage, &ann, entry(), bytes).await.len() <= 3);
+}

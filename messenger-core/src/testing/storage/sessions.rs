@@ -1,0 +1,118 @@
+//! Sessions and their places.
+
+use super::{NO_LIMIT, advance, append, at, bodies, create, key, open};
+use crate::storage::{NewSession, OpenSessionError, Storage};
+use std::sync::Arc;
+
+pub(super) async fn begin_behind_what_any_session_was_given(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    for body in ["a", "b", "c"] {
+        append(storage, &ann, body, NO_LIMIT).await.unwrap();
+    }
+    assert_eq!(
+        open(storage, &ann, 1, 1).await.given,
+        0,
+        "all of it has waited"
+    );
+    advance(storage, &ann, 1, 2, 2).await;
+    assert_eq!(open(storage, &ann, 2, 3).await.given, 2);
+    storage.end_session(&ann, &key(1)).await.unwrap();
+    storage.end_session(&ann, &key(2)).await.unwrap();
+    assert_eq!(
+        open(storage, &ann, 3, 4).await.given,
+        2,
+        "ended ones count too"
+    );
+    let nobody = NewSession {
+        user: "nobody".into(),
+        key: key(9),
+        ack: false,
+        now: at(0),
+        expired_before: at(0),
+        limit: 8,
+    };
+    let opened = storage.open_session(nobody).await;
+    assert!(matches!(opened, Err(OpenSessionError::NoSuchUser)));
+}
+
+pub(super) async fn keep_their_own_places(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    let session = NewSession {
+        user: ann.clone(),
+        key: key(1),
+        ack: true,
+        now: at(5),
+        expired_before: at(0),
+        limit: 8,
+    };
+    storage.open_session(session).await.unwrap();
+    open(storage, &ann, 2, 6).await;
+    for body in ["a", "b", "c"] {
+        append(storage, &ann, body, NO_LIMIT).await.unwrap();
+    }
+    advance(storage, &ann, 1, 2, 7).await;
+    let record = async |number| storage.session(&ann, &key(number)).await.unwrap().unwrap();
+    let first = record(1).await;
+    assert_eq!((first.given, first.ack, first.used), (2, true, at(7)));
+    assert_eq!((record(2).await.given, record(2).await.ack), (0, false));
+    advance(storage, &ann, 1, 1, 3).await;
+    assert_eq!(
+        (record(1).await.given, record(1).await.used),
+        (2, at(7)),
+        "never back"
+    );
+    advance(storage, &ann, 1, 99, 8).await;
+    assert_eq!(record(1).await.given, 3, "never beyond the newest");
+    assert_eq!(storage.session(&"bob".into(), &key(1)).await.unwrap(), None);
+}
+
+pub(super) async fn over_the_limit_the_least_recently_used_ends(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    for number in 1..=8 {
+        assert!(
+            open(storage, &ann, number, number.into())
+                .await
+                .ended
+                .is_empty()
+        );
+    }
+    advance(storage, &ann, 1, 0, 100).await;
+    assert_eq!(open(storage, &ann, 9, 101).await.ended, [key(2)]);
+    assert_eq!(storage.session(&ann, &key(2)).await.unwrap(), None);
+    assert!(storage.session(&ann, &key(1)).await.unwrap().is_some());
+}
+
+pub(super) async fn that_expired_do_not_count(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    append(storage, &ann, "a", NO_LIMIT).await.unwrap();
+    open(storage, &ann, 1, 1).await;
+    let session = NewSession {
+        user: ann.clone(),
+        key: key(2),
+        ack: false,
+        now: at(50),
+        expired_before: at(10),
+        limit: 1,
+    };
+    storage.open_session(session).await.unwrap();
+    advance(storage, &ann, 2, 1, 51).await;
+    let waiting = bodies(storage, &ann, 0).await;
+    assert!(
+        waiting.is_empty(),
+        "kept for an expired session: {waiting:?}"
+    );
+}
+
+pub(super) async fn end(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    open(storage, &ann, 1, 1).await;
+    storage.end_session(&ann, &key(1)).await.unwrap();
+    storage.end_session(&ann, &key(1)).await.unwrap();
+    assert_eq!(storage.session(&ann, &key(1)).await.unwrap(), None);
+    advance(storage, &ann, 1, 1, 2).await;
+    assert_eq!(
+        storage.session(&ann, &key(1)).await.unwrap(),
+        None,
+        "stays ended"
+    );
+}

@@ -1,0 +1,20 @@
+//! The in-memory implementations pass the suites.
+
+use messenger_core::notifier::LocalNotifier;
+use messenger_core::storage::{MemoryStorage, Storage};
+use messenger_core::testing;
+use std::sync::Arc;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_storage() {
+    testing::storage::suite(async || Arc::new(MemoryStorage::new()) as Arc<dyn Storage>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_notifier() {
+    testing::notifier::suite(async || {
+        let notifier = Arc::new(LocalNotifier::new());
+        (Arc::clone(&notifier), notifier)
+    })
+    .await;
+}
