@@ -1,0 +1,190 @@
+//! A client program on somebody's device, and the network between it and the server.
+
+use futures_util::FutureExt;
+use messenger_core::proto::{
+    Ack, Auth, Credentials, EvMessage, Failure, Inbound, MessageAccepted, Request, Response,
+    SendMessage, UserId,
+};
+use messenger_core::{Delivery, Engine, Session};
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+/// A client program. It remembers what a real one would keep in a file.
+pub struct Device {
+    pub user: UserId,
+    /// It acknowledges what it has processed.
+    pub acks: bool,
+    credentials: Credentials,
+    connection: Option<Connection>,
+    /// The place behind which its session began, once it was given anything.
+    pub start: Option<u64>,
+    /// What it has processed: places and messages, in order.
+    pub processed: Vec<EvMessage>,
+    /// The last place processed.
+    pub seen: u64,
+    acked: u64,
+    /// The server said that the session has ended.
+    pub ended: bool,
+}
+
+struct Connection {
+    session: Session,
+    /// Written by the server, not yet read by the device.
+    wire: VecDeque<EvMessage>,
+    /// The last place taken from this connection, which may not go back.
+    last: u64,
+}
+
+/// What the store answers at once, the simulation has at once.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    future
+        .now_or_never()
+        .expect("nothing waits in the simulation")
+}
+
+impl Device {
+    /// Logs in anew.
+    pub fn log_in(engine: &Engine, user: &UserId, acks: bool) -> Self {
+        let session = engine.connect();
+        let auth = Auth {
+            login: user.as_str().to_owned().into(),
+            pass: "secret".into(),
+            ack: acks,
+        };
+        let accepted = now(session.call(auth)).expect("the password is right");
+        Self {
+            user: user.clone(),
+            acks,
+            credentials: Credentials {
+                cid: accepted.uid,
+                sid: accepted.sid,
+            },
+            connection: Some(Connection::new(session)),
+            start: None,
+            processed: Vec::new(),
+            seen: 0,
+            acked: 0,
+            ended: false,
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Connects again and resumes the session.
+    pub fn resume(&mut self, engine: &Engine) {
+        let session = engine.connect();
+        let inbound = Inbound {
+            credentials: self.credentials.clone(),
+            request: Request::Ack(Ack { seq: 0 }),
+        };
+        let reply = now(session.handle(inbound));
+        match reply.response {
+            Response::Ack(Ok(())) => self.connection = Some(Connection::new(session)),
+            Response::Ack(Err(failure)) if failure.code.number() == 6 => self.ended = true,
+            other => panic!("resuming was answered with {other:?}"),
+        }
+    }
+
+    /// The connection is cut; what was on the wire is lost.
+    pub fn cut(&mut self) {
+        self.connection = None;
+    }
+
+    /// Sends a message and reads the reply. `None` when the session turns out to have ended.
+    pub fn send(&mut self, message: SendMessage) -> Option<Result<MessageAccepted, Failure>> {
+        let connection = self.connection.as_ref()?;
+        let result = now(connection.session.call(message));
+        if matches!(&result, Err(failure) if failure.code.number() == 6) {
+            self.ended = true;
+            self.connection = None;
+            return None;
+        }
+        Some(result)
+    }
+
+    /// The server writes up to `most` events. Without acknowledgements, what is written is given:
+    /// the device's system has it.
+    pub fn receive(&mut self, most: usize) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..most {
+            let Poll::Ready(delivery) = connection.session.poll_event(&mut cx) else {
+                break;
+            };
+            let Some(Delivery { event, place }) = delivery else {
+                self.connection = None;
+                return;
+            };
+            if let Some(place) = place {
+                connection.session.given(place);
+            }
+            connection.wire.push_back(event);
+        }
+        if !self.acks {
+            self.process(usize::MAX);
+        }
+    }
+
+    /// The device processes up to `most` of what is on the wire.
+    pub fn process(&mut self, most: usize) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        for _ in 0..most {
+            let Some(event) = connection.wire.pop_front() else {
+                return;
+            };
+            let Some(seq) = event.seq else {
+                continue;
+            };
+            assert!(seq > connection.last, "went back on one connection");
+            connection.last = seq;
+            let start = *self.start.get_or_insert(seq - 1);
+            assert!(seq <= self.seen.max(start) + 1, "a message was passed over");
+            if seq > self.seen {
+                self.seen = seq;
+                self.processed.push(event);
+            }
+        }
+    }
+
+    /// Acknowledges what was processed.
+    pub fn acknowledge(&mut self) {
+        if self.acks && self.acked != self.seen {
+            self.ask(self.seen);
+        }
+    }
+
+    /// Makes a request that changes nothing, to learn whether the session still lives.
+    pub fn probe(&mut self) {
+        self.ask(0);
+    }
+
+    fn ask(&mut self, seq: u64) {
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        match now(connection.session.call(Ack { seq })) {
+            Ok(()) => self.acked = self.acked.max(seq),
+            Err(failure) if failure.code.number() == 6 => {
+                self.ended = true;
+                self.connection = None;
+            }
+            Err(failure) => panic!("an acknowledgement was refused: {failure}"),
+        }
+    }
+}
+
+impl Connection {
+    fn new(session: Session) -> Self {
+        Self {
+            session,
+            wire: VecDeque::new(),
+            last: 0,
+        }
+    }
+}
