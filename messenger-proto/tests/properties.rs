@@ -1,0 +1,339 @@
+//! What holds for any input.
+
+use bytes::BytesMut;
+use messenger_proto::{
+    Ack, AddContact, Attachment, Auth, AuthAccepted, Braces, ByteString, Card, ClientCodec,
+    Contact, ContactList, Credentials, DelContact, ErrorCode, EvMessage, Event, Failure, Import,
+    ImportEntry, Inbound, Message, MessageAccepted, Outbound, Profile, Register, Request, Response,
+    SendMessage, ServerCodec, SetUserInfo, UserInfo, Welcome,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::strategy::Union;
+use tokio_util::codec::{Decoder, Encoder};
+
+fn text() -> impl Strategy<Value = ByteString> {
+    "[a-z]{0,8}|\\PC{0,40}|[\\x00-\\x7f{}\"\\\\]{0,40}".prop_map(ByteString::from)
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-z{}\"]{1,8}"
+}
+
+fn attachment() -> impl Strategy<Value = Attachment> {
+    (text(), text()).prop_map(|(mime, data)| Attachment {
+        mime,
+        data: data.into(),
+    })
+}
+
+fn entry() -> impl Strategy<Value = ImportEntry> {
+    (text(), text(), text(), text()).prop_map(|(myid, name, phone, email)| ImportEntry {
+        myid,
+        name,
+        phone,
+        email,
+    })
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let optional = || option::of(text());
+    Union::new([
+        (text(), text(), text())
+            .prop_map(|(login, pass, nick)| {
+                let pass = pass.into();
+                Register { login, pass, nick }.into()
+            })
+            .boxed(),
+        (text(), text(), any::<bool>())
+            .prop_map(|(login, pass, ack)| {
+                let pass = pass.into();
+                Auth { login, pass, ack }.into()
+            })
+            .boxed(),
+        text()
+            .prop_map(|user| UserInfo { user: user.into() }.into())
+            .boxed(),
+        Just(ContactList {}.into()).boxed(),
+        text()
+            .prop_map(|uid| AddContact { uid: uid.into() }.into())
+            .boxed(),
+        text()
+            .prop_map(|uid| DelContact { uid: uid.into() }.into())
+            .boxed(),
+        (text(), text(), attachment(), optional())
+            .prop_map(|(uid, body, attach, mid)| {
+                let (uid, body) = (uid.into(), body.into());
+                SendMessage {
+                    uid,
+                    body,
+                    attach,
+                    mid,
+                }
+                .into()
+            })
+            .boxed(),
+        vec(entry(), 0..4)
+            .prop_map(|contacts| Import { contacts }.into())
+            .boxed(),
+        (optional(), optional(), optional(), optional())
+            .prop_map(|(user_status, email, phone, picture)| {
+                SetUserInfo {
+                    user_status,
+                    email,
+                    phone,
+                    picture,
+                }
+                .into()
+            })
+            .boxed(),
+        any::<u64>().prop_map(|seq| Ack { seq }.into()).boxed(),
+    ])
+}
+
+fn inbound() -> impl Strategy<Value = Inbound> {
+    (request(), option::of((name(), name()))).prop_map(|(request, credentials)| {
+        let has_none = matches!(request, Request::Register(_) | Request::Auth(_));
+        let credentials = match credentials {
+            Some((cid, sid)) if !has_none => Credentials {
+                cid: cid.into(),
+                sid: sid.into(),
+            },
+            _ => Credentials::default(),
+        };
+        Inbound {
+            credentials,
+            request,
+        }
+    })
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    (1..2000_u32, "\\PC{0,20}")
+        .prop_map(|(code, text)| Failure::new(ErrorCode::from_number(code).unwrap(), text))
+}
+
+fn result<T: std::fmt::Debug>(
+    accepted: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Result<T, Failure>> {
+    (accepted, option::of(failure())).prop_map(|(accepted, failure)| match failure {
+        Some(failure) => Err(failure),
+        None => Ok(accepted),
+    })
+}
+
+fn card() -> impl Strategy<Value = Card> {
+    (text(), text(), text(), text(), text()).prop_map(|(uid, nick, email, phone, picture)| Card {
+        uid: uid.into(),
+        nick,
+        email,
+        phone,
+        picture,
+    })
+}
+
+fn contacts() -> impl Strategy<Value = Vec<Contact>> {
+    vec(
+        (text(), card()).prop_map(|(myid, card)| Contact { myid, card }),
+        0..4,
+    )
+}
+
+fn profile() -> impl Strategy<Value = Profile> {
+    (text(), text(), text(), text(), text()).prop_map(
+        |(nick, email, phone, picture, user_status)| Profile {
+            nick,
+            email,
+            phone,
+            picture,
+            user_status,
+        },
+    )
+}
+
+fn response() -> impl Strategy<Value = Response> {
+    let auth = (text(), text(), text()).prop_map(|(sid, uid, nick)| AuthAccepted {
+        sid: sid.into(),
+        uid: uid.into(),
+        nick,
+    });
+    let message = (text(), any::<u64>()).prop_map(|(id, time)| MessageAccepted {
+        id: id.into(),
+        time,
+    });
+    Union::new([
+        result(Just(())).prop_map(Response::Register).boxed(),
+        result(auth).prop_map(Response::Auth).boxed(),
+        result(profile()).prop_map(Response::UserInfo).boxed(),
+        result(contacts()).prop_map(Response::ContactList).boxed(),
+        result(card()).prop_map(Response::AddContact).boxed(),
+        result(text())
+            .prop_map(|uid| Response::DelContact(uid.map(Into::into)))
+            .boxed(),
+        result(message).prop_map(Response::SendMessage).boxed(),
+        result(contacts()).prop_map(Response::Import).boxed(),
+        result(Just(())).prop_map(Response::SetUserInfo).boxed(),
+        result(Just(())).prop_map(Response::Ack).boxed(),
+        failure().prop_map(Response::unknown).boxed(),
+    ])
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let head = (text(), text(), text(), any::<u64>());
+    let rest = (attachment(), text(), text(), option::of(any::<u64>()));
+    // Some long enough to be encoded once for all.
+    let padding = prop_oneof![Just(0), Just(5000)];
+    let message = (head, rest, padding).prop_map(
+        |((from, nick, body, time), (attach, to, id, seq), padding)| {
+            let body = format!("{body}{}", "x".repeat(padding));
+            let message = Message {
+                from: from.into(),
+                nick,
+                body: body.into(),
+                time,
+                attach,
+                to: to.into(),
+                id: id.into(),
+            };
+            Event::Message(EvMessage {
+                seq,
+                message: message.into(),
+            })
+        },
+    );
+    let welcome = (text(), any::<u64>())
+        .prop_map(|(message, time)| Event::Welcome(Welcome { message, time }));
+    prop_oneof![message, welcome]
+}
+
+fn outbound() -> impl Strategy<Value = Outbound> {
+    prop_oneof![
+        response().prop_map(Outbound::Response),
+        event().prop_map(Outbound::Event),
+    ]
+}
+
+/// Decodes what arrives in chunks of these sizes, again and again.
+fn decode_in_chunks<D: Decoder>(
+    mut codec: D,
+    bytes: &[u8],
+    sizes: &[usize],
+) -> Result<Vec<D::Item>, D::Error> {
+    let mut received = BytesMut::new();
+    let mut items = Vec::new();
+    let mut rest = bytes;
+    let mut sizes = sizes.iter().cycle();
+    while !rest.is_empty() {
+        let size = rest.len().min(*sizes.next().unwrap_or(&1));
+        let (chunk, behind) = rest.split_at(size);
+        received.extend_from_slice(chunk);
+        rest = behind;
+        while let Some(item) = codec.decode(&mut received)? {
+            items.push(item);
+        }
+    }
+    assert!(received.is_empty(), "whole frames were left over");
+    Ok(items)
+}
+
+proptest! {
+    #[test]
+    fn any_requests_survive_any_chunks(
+        requests in vec(inbound(), 0..6),
+        sizes in vec(1..60_usize, 1..9),
+        gaps in vec("[ \t\r\n]{0,3}", 6),
+    ) {
+        let mut bytes = BytesMut::new();
+        for (request, gap) in requests.iter().zip(&gaps) {
+            bytes.extend_from_slice(gap.as_bytes());
+            ClientCodec::default().encode(request.clone(), &mut bytes).unwrap();
+        }
+        let decoded = decode_in_chunks(ServerCodec::default(), &bytes, &sizes).unwrap();
+        let decoded: Vec<_> = decoded.into_iter().map(Result::unwrap).collect();
+        prop_assert_eq!(decoded, requests);
+    }
+
+    #[test]
+    fn anything_a_server_sends_survives_any_chunks(
+        frames in vec(outbound(), 0..6),
+        sizes in vec(1..60_usize, 1..9),
+        plain in any::<bool>(),
+    ) {
+        let braces = if plain { Braces::Plain } else { Braces::Escaped };
+        let mut codec = ServerCodec::new(1 << 20, braces);
+        let mut bytes = BytesMut::new();
+        for frame in &frames {
+            codec.encode(frame.clone(), &mut bytes).unwrap();
+        }
+        let decoded = decode_in_chunks(ClientCodec::default(), &bytes, &sizes).unwrap();
+        prop_assert_eq!(decoded, frames);
+    }
+
+    /// A client that counts braces without looking at strings finds the same frames.
+    #[test]
+    fn counting_braces_blindly_finds_the_frames(frames in vec(outbound(), 1..6)) {
+        let mut codec = ServerCodec::default();
+        let mut bytes = BytesMut::new();
+        let mut ends = Vec::new();
+        for frame in frames {
+            codec.encode(frame, &mut bytes).unwrap();
+            ends.push(bytes.len());
+        }
+        let mut depth = 0;
+        let mut found = Vec::new();
+        for (index, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'{' => depth += 1,
+                b'}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                found.push(index + 1);
+            }
+        }
+        prop_assert_eq!(found, ends);
+        prop_assert_eq!(bytes.last(), Some(&b'}'));
+    }
+
+    /// Whatever a peer sends: no panic, and never more kept than a frame may be long.
+    #[test]
+    fn no_bytes_panic_or_pile_up(
+        chunks in vec(
+            prop_oneof![
+                vec(any::<u8>(), 0..50),
+                "[{}\\[\\]\",:a-z0-9 \\\\]{0,50}".prop_map(String::into_bytes),
+                Just(br#"{"action":"auth","data":{"login":"#.to_vec()),
+            ],
+            0..20,
+        ),
+    ) {
+        const LIMIT: usize = 100;
+        let mut codec = ServerCodec::new(LIMIT, Braces::Escaped);
+        let mut client = ClientCodec::new(LIMIT);
+        let mut received = BytesMut::new();
+        let mut received_by_client = BytesMut::new();
+        'stream: for chunk in &chunks {
+            received.extend_from_slice(chunk);
+            loop {
+                match codec.decode(&mut received) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => break 'stream,
+                }
+            }
+            prop_assert!(received.len() <= LIMIT);
+        }
+        'stream: for chunk in &chunks {
+            received_by_client.extend_from_slice(chunk);
+            loop {
+                match client.decode(&mut received_by_client) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => break 'stream,
+                }
+            }
+            prop_assert!(received_by_client.len() <= LIMIT);
+        }
+    }
+}

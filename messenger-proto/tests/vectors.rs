@@ -1,0 +1,169 @@
+//! The vectors in `vectors/`, which other implementations can use too.
+
+use bytes::{Bytes, BytesMut};
+use messenger_proto::{
+    Braces, CodecError, Inbound, Outbound, OutboundError, ParseError, ServerCodec, Split,
+    SplitError, Splitter,
+};
+use serde::Deserialize;
+use std::path::Path;
+use tokio_util::codec::Decoder;
+
+#[derive(Debug, Deserialize)]
+struct FrameVector {
+    name: String,
+    frame: Option<String>,
+    hex: Option<String>,
+    canonical: Option<String>,
+    fault: Option<Fault>,
+    broken: Option<String>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Fault {
+    action: String,
+    field: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct StreamVector {
+    name: String,
+    stream: String,
+    limit: usize,
+    frames: Vec<String>,
+    error: Option<String>,
+}
+
+fn load<T: for<'de> Deserialize<'de>>(file: &str) -> Vec<T> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("vectors")
+        .join(file);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+impl FrameVector {
+    fn bytes(&self) -> Bytes {
+        if let Some(frame) = &self.frame {
+            return frame.clone().into();
+        }
+        let hex = self.hex.as_deref().unwrap();
+        let bytes = (0..hex.len()).step_by(2);
+        bytes
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    }
+}
+
+/// What became of a frame, in the terms of the vectors.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Canonical(String),
+    Fault(Fault),
+    Broken(String),
+}
+
+impl Outcome {
+    fn expected(vector: FrameVector) -> Self {
+        match (vector.canonical, vector.fault, vector.broken) {
+            (Some(canonical), None, None) => Self::Canonical(canonical),
+            (None, Some(fault), None) => Self::Fault(fault),
+            (None, None, Some(broken)) => Self::Broken(broken),
+            _ => panic!("{}: exactly one outcome", vector.name),
+        }
+    }
+}
+
+fn text(out: &BytesMut) -> String {
+    String::from_utf8(out.to_vec()).unwrap()
+}
+
+#[test]
+fn requests() {
+    for vector in load::<FrameVector>("requests.json") {
+        let name = vector.name.clone();
+        let outcome = match Inbound::decode(vector.bytes()) {
+            Ok(Ok(inbound)) => {
+                let mut out = BytesMut::new();
+                inbound.encode(&mut out, Braces::Escaped);
+                Outcome::Canonical(text(&out))
+            }
+            Ok(Err(bad)) => {
+                let field = match &bad {
+                    messenger_proto::BadRequest::Data { field, .. } => field.clone(),
+                    _ => String::new(),
+                };
+                let response = bad.response();
+                assert_eq!(response.failure().unwrap().code.number(), 3);
+                let action = response.action().to_owned();
+                Outcome::Fault(Fault { action, field })
+            }
+            Err(ParseError::Utf8) => Outcome::Broken("utf8".into()),
+            Err(_) => Outcome::Broken("json".into()),
+        };
+        assert_eq!(outcome, Outcome::expected(vector), "{name}");
+    }
+}
+
+#[test]
+fn responses() {
+    for vector in load::<FrameVector>("responses.json") {
+        let name = vector.name.clone();
+        let outcome = match Outbound::decode(vector.bytes()) {
+            Ok(outbound) => {
+                let mut out = BytesMut::new();
+                outbound.encode(&mut out, Braces::Escaped);
+                Outcome::Canonical(text(&out))
+            }
+            Err(OutboundError::Utf8) => Outcome::Broken("utf8".into()),
+            Err(OutboundError::Status(_)) => Outcome::Broken("status".into()),
+            Err(_) => Outcome::Broken("json".into()),
+        };
+        assert_eq!(outcome, Outcome::expected(vector), "{name}");
+    }
+}
+
+#[test]
+fn streams() {
+    for vector in load::<StreamVector>("streams.json") {
+        let mut splitter = Splitter::new(vector.limit);
+        let mut rest = vector.stream.as_bytes();
+        let mut frames = Vec::new();
+        let error = loop {
+            match splitter.split(rest) {
+                Ok(Split::Frame(place)) => {
+                    frames.push(String::from_utf8(rest[place.clone()].to_vec()).unwrap());
+                    rest = &rest[place.end..];
+                }
+                Ok(Split::Partial { .. }) => break None,
+                Err(error) => {
+                    break Some(match error {
+                        SplitError::StrayByte => "stray",
+                        SplitError::NotJson => "json",
+                        SplitError::TooDeep => "deep",
+                        SplitError::TooLong { .. } => "long",
+                        other => panic!("{other}"),
+                    });
+                }
+            }
+        };
+        assert_eq!(frames, vector.frames, "{}", vector.name);
+        assert_eq!(error, vector.error.as_deref(), "{}", vector.name);
+    }
+}
+
+/// Depth is counted over objects and lists, the frame's own braces included.
+#[test]
+fn nesting_of_128_levels_is_a_frame_and_129_break_the_stream() {
+    let nested = |levels: usize| {
+        let (open, close) = ("[".repeat(levels - 1), "]".repeat(levels - 1));
+        BytesMut::from(format!(r#"{{"action":"dance","data":{open}{close}}}"#).as_str())
+    };
+    let mut codec = ServerCodec::default();
+    assert!(matches!(codec.decode(&mut nested(128)), Ok(Some(Err(_)))));
+    let mut codec = ServerCodec::default();
+    let broken = codec.decode(&mut nested(129));
+    assert!(matches!(
+        broken,
+        Err(CodecError::Split(SplitError::TooDeep))
+    ));
+}
