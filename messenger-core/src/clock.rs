@@ -3,41 +3,42 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A moment, in milliseconds since the Unix epoch.
+/// A moment, in microseconds since the Unix epoch: fine enough that things which happen one after the
+/// other can be told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The moment this many milliseconds after the Unix epoch.
-    pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
+    /// The moment this many microseconds after the Unix epoch.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
     }
 
-    /// Milliseconds since the Unix epoch.
-    pub const fn as_millis(self) -> u64 {
+    /// Microseconds since the Unix epoch.
+    pub const fn as_micros(self) -> u64 {
         self.0
     }
 
     /// Whole seconds since the Unix epoch, as the wire has them.
     pub const fn as_secs(self) -> u64 {
-        self.0 / 1000
+        self.0 / 1_000_000
     }
 
     /// The moment this long before, the epoch at the earliest.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(millis(duration)))
+        Self(self.0.saturating_sub(micros(duration)))
     }
 
     /// The moment this long after.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(millis(duration)))
+        Self(self.0.saturating_add(micros(duration)))
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Tells the time. The engine has no other source of it.
@@ -54,6 +55,6 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods)] // the one place where the machine's clock comes in
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-        Timestamp(since_epoch.map_or(0, millis))
+        Timestamp(since_epoch.map_or(0, micros))
     }
 }

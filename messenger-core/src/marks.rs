@@ -42,13 +42,13 @@ impl Device {
             key,
             given: AtomicU64::new(given),
             stored: AtomicU64::new(given),
-            used: AtomicU64::new(used.as_millis()),
+            used: AtomicU64::new(used.as_micros()),
             dirty: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn used(&self) -> Timestamp {
-        Timestamp::from_millis(self.used.load(Ordering::Relaxed))
+        Timestamp::from_micros(self.used.load(Ordering::Relaxed))
     }
 
     fn mark(&self) -> Mark {
@@ -77,7 +77,7 @@ impl Marks {
 
     /// The device is in use.
     pub(crate) fn used(&self, device: &Arc<Device>, now: Timestamp) {
-        if device.used.fetch_max(now.as_millis(), Ordering::AcqRel) < now.as_millis() {
+        if device.used.fetch_max(now.as_micros(), Ordering::AcqRel) < now.as_micros() {
             self.note(device);
         }
     }

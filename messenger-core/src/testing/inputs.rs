@@ -13,26 +13,26 @@ pub struct ManualClock(Arc<AtomicU64>);
 impl ManualClock {
     /// A clock that shows this time.
     pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new(AtomicU64::new(now.as_millis())))
+        Self(Arc::new(AtomicU64::new(now.as_micros())))
     }
 
     /// Moves it on.
     pub fn advance(&self, by: Duration) {
         self.0
-            .store(self.now().after(by).as_millis(), Ordering::SeqCst);
+            .store(self.now().after(by).as_micros(), Ordering::SeqCst);
     }
 }
 
 impl Default for ManualClock {
     /// Some time in 2023.
     fn default() -> Self {
-        Self::at(Timestamp::from_millis(1_700_000_000_000))
+        Self::at(Timestamp::from_micros(1_700_000_000_000_000))
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
     }
 }
 

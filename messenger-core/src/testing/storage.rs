@@ -59,7 +59,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
 
 /// A moment, in seconds from some beginning.
 fn at(seconds: u64) -> Timestamp {
-    Timestamp::from_millis((1_700_000_000 + seconds) * 1000)
+    Timestamp::from_micros((1_700_000_000 + seconds) * 1_000_000)
 }
 
 fn key(number: u8) -> SessionKey {

@@ -1,0 +1,150 @@
+//! A server in this process, and clients of raw bytes.
+#![allow(dead_code, unreachable_pub)] // each test file uses its own part
+
+use messenger_core::policy::PasswordPolicy;
+use messenger_core::{Engine, Policy};
+use messenger_proto::{Split, Splitter};
+use messenger_server::{Drained, Server, Transport};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// How long anything may take.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// Passwords as cheap as they get.
+pub const CHEAP: PasswordPolicy = PasswordPolicy {
+    memory_kib: 8,
+    passes: 1,
+    at_once: 2,
+    waiting: 1024,
+};
+
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub server: Server,
+    pub engine: Engine,
+    task: JoinHandle<Drained>,
+}
+
+impl TestServer {
+    pub async fn start(policy: Policy, transport: Transport) -> Self {
+        let passwords = CHEAP;
+        let policy = Policy {
+            passwords,
+            ..policy
+        };
+        let engine = Engine::builder().policy(policy).build().unwrap();
+        let server = Server::new(engine.clone(), transport);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = server.clone();
+        let task =
+            tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+        Self {
+            address,
+            server,
+            engine,
+            task,
+        }
+    }
+
+    pub async fn connect(&self) -> Raw {
+        let mut raw = Raw::new(TcpStream::connect(self.address).await.unwrap());
+        let welcome = raw.frame().await;
+        assert_eq!(welcome["action"], "welcome");
+        assert!(welcome["time"].is_u64() && welcome["message"].is_string());
+        assert!(welcome.get("data").is_none());
+        raw
+    }
+
+    /// Registers, unless that was done, and authenticates; the session's secret.
+    pub async fn log_in(&self, login: &str) -> (Raw, String) {
+        let mut raw = self.connect().await;
+        let sid = raw.log_in(login).await;
+        (raw, sid)
+    }
+
+    pub async fn stopped(self) -> Drained {
+        timeout(SOON, self.task).await.unwrap().unwrap()
+    }
+}
+
+/// A client of raw bytes.
+pub struct Raw {
+    pub stream: TcpStream,
+    splitter: Splitter,
+    received: Vec<u8>,
+}
+
+impl Raw {
+    pub fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            splitter: Splitter::new(usize::MAX),
+            received: Vec::new(),
+        }
+    }
+
+    pub async fn send(&mut self, text: &str) {
+        let sent = timeout(SOON, self.stream.write_all(text.as_bytes())).await;
+        sent.expect("the server takes it").unwrap();
+    }
+
+    /// The next frame; `None` when the server has closed the connection.
+    pub async fn try_frame(&mut self) -> Option<Value> {
+        timeout(SOON, self.read_frame())
+            .await
+            .expect("a frame in time")
+    }
+
+    pub async fn frame(&mut self) -> Value {
+        self.try_frame().await.expect("a frame, not the end")
+    }
+
+    async fn read_frame(&mut self) -> Option<Value> {
+        loop {
+            if let Split::Frame(place) = self.splitter.split(&self.received).unwrap() {
+                assert_eq!(place.start, 0, "the server writes nothing between frames");
+                let frame = serde_json::from_slice(&self.received[place.clone()]).unwrap();
+                self.received.drain(..place.end);
+                return Some(frame);
+            }
+            let mut chunk = vec![0; 64 * 1024];
+            match self.stream.read(&mut chunk).await {
+                Ok(0) => {
+                    assert!(self.received.is_empty(), "the server ended within a frame");
+                    return None;
+                }
+                Ok(read) => self.received.extend_from_slice(&chunk[..read]),
+                Err(error) => panic!("reading failed: {error}"),
+            }
+        }
+    }
+
+    pub async fn log_in(&mut self, login: &str) -> String {
+        let data = format!(r#"{{"login":"{login}","pass":"secret","nick":"Nick {login}"}}"#);
+        self.send(&format!(r#"{{"action":"register","data":{data}}}"#))
+            .await;
+        let registered = self.frame().await;
+        let status = &registered["data"]["status"];
+        assert!(*status == 0 || *status == 1 || *status == 5, "{registered}");
+        self.send(&format!(r#"{{"action":"auth","data":{data}}}"#))
+            .await;
+        let accepted = self.frame().await;
+        assert_eq!(accepted["data"]["status"], 0, "{accepted}");
+        accepted["data"]["sid"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a request without effect and expects its answer next.
+    pub async fn probe(&mut self) {
+        self.send(r#"{"action":"contactlist","data":{}}"#).await;
+        let answer = self.frame().await;
+        assert_eq!(answer["action"], "contactlist", "{answer}");
+    }
+}
