@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a suite fails by panicking
 
+mod faulty;
 mod inputs;
 pub mod notifier;
 pub mod storage;
 
+pub use faulty::FaultyStorage;
 pub use inputs::{ManualClock, SeededEntropy};

@@ -4,7 +4,7 @@ use clap::Parser;
 use messenger_core::BuildError;
 use messenger_server::{Drained, Server, Settings};
 use std::error::Error;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
@@ -33,6 +33,9 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Whoever read the log may be gone; that must not end the server.
+        .log_internal_errors(false)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     match start(&settings) {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,11 +2,13 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses its own part
 
 use messenger_core::policy::PasswordPolicy;
+use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::{Engine, Policy};
 use messenger_proto::{Split, Splitter};
 use messenger_server::{Drained, Server, Transport};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,19 +29,26 @@ pub const CHEAP: PasswordPolicy = PasswordPolicy {
 pub struct TestServer {
     pub address: SocketAddr,
     pub server: Server,
-    pub engine: Engine,
     task: JoinHandle<Drained>,
 }
 
 impl TestServer {
     pub async fn start(policy: Policy, transport: Transport) -> Self {
+        Self::start_on(Arc::new(MemoryStorage::new()), policy, transport).await
+    }
+
+    pub async fn start_on(storage: Arc<dyn Storage>, policy: Policy, transport: Transport) -> Self {
         let passwords = CHEAP;
         let policy = Policy {
             passwords,
             ..policy
         };
-        let engine = Engine::builder().policy(policy).build().unwrap();
-        let server = Server::new(engine.clone(), transport);
+        let engine = Engine::builder()
+            .storage(storage)
+            .policy(policy)
+            .build()
+            .unwrap();
+        let server = Server::new(engine, transport);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = server.clone();
@@ -48,7 +57,6 @@ impl TestServer {
         Self {
             address,
             server,
-            engine,
             task,
         }
     }

@@ -1,0 +1,191 @@
+//! A store that fails or waits when told to.
+
+use crate::storage::{
+    Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
+    NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
+    SessionKey, SessionRecord, Storage, StorageError,
+};
+use async_trait::async_trait;
+use messenger_proto::{Card, Contact, Message, Profile, UserId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::sync::Semaphore;
+
+/// Passes everything on to another store, and fails or waits when told to. Clones are one.
+#[derive(Clone)]
+pub struct FaultyStorage {
+    inner: Arc<dyn Storage>,
+    state: Arc<State>,
+}
+
+struct State {
+    fails: AtomicBool,
+    holds_appends: AtomicBool,
+    held: AtomicUsize,
+    released: Semaphore,
+}
+
+impl FaultyStorage {
+    /// A store that works, until told otherwise.
+    pub fn new(inner: Arc<dyn Storage>) -> Self {
+        let state = State {
+            fails: AtomicBool::new(false),
+            holds_appends: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
+            released: Semaphore::new(0),
+        };
+        Self {
+            inner,
+            state: Arc::new(state),
+        }
+    }
+
+    /// Makes every call fail from now on, or none.
+    pub fn set_failing(&self, fails: bool) {
+        self.state.fails.store(fails, Ordering::SeqCst);
+    }
+
+    /// Makes appends wait from now on until they are [released](Self::release).
+    pub fn hold_appends(&self) {
+        self.state.holds_appends.store(true, Ordering::SeqCst);
+    }
+
+    /// How many appends have come to wait so far.
+    pub fn held(&self) -> usize {
+        self.state.held.load(Ordering::SeqCst)
+    }
+
+    /// Lets so many appends go on.
+    pub fn release(&self, count: usize) {
+        self.state.released.add_permits(count);
+    }
+
+    fn check(&self) -> Result<(), StorageError> {
+        if self.state.fails.load(Ordering::SeqCst) {
+            return Err(StorageError::new("told to fail"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Storage for FaultyStorage {
+    async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        self.check()?;
+        self.inner.create_account(account).await
+    }
+
+    async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
+        self.check()?;
+        self.inner.account(login).await
+    }
+
+    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
+        self.check()?;
+        self.inner.adopt_user(user, nick).await
+    }
+
+    async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError> {
+        self.check()?;
+        self.inner.profile(user).await
+    }
+
+    async fn change_profile(
+        &self,
+        user: &UserId,
+        change: ProfileChange,
+    ) -> Result<(), StorageError> {
+        self.check()?;
+        self.inner.change_profile(user, change).await
+    }
+
+    async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
+        self.check()?;
+        self.inner.contacts(owner).await
+    }
+
+    async fn add_contact(
+        &self,
+        owner: &UserId,
+        uid: &UserId,
+        limit: usize,
+    ) -> Result<Card, AddContactError> {
+        self.check()?;
+        self.inner.add_contact(owner, uid, limit).await
+    }
+
+    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
+        self.check()?;
+        self.inner.remove_contact(owner, uid).await
+    }
+
+    async fn find_users(
+        &self,
+        owner: &UserId,
+        entries: Vec<Lookup>,
+        limits: FindLimits,
+    ) -> Result<Vec<Contact>, StorageError> {
+        self.check()?;
+        self.inner.find_users(owner, entries, limits).await
+    }
+
+    async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
+        self.check()?;
+        self.inner.open_session(session).await
+    }
+
+    async fn session(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<SessionRecord>, StorageError> {
+        self.check()?;
+        self.inner.session(user, key).await
+    }
+
+    async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
+        self.check()?;
+        self.inner.end_session(user, key).await
+    }
+
+    async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError> {
+        self.check()?;
+        self.inner.advance(marks).await
+    }
+
+    async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
+        if self.state.holds_appends.load(Ordering::SeqCst) {
+            self.state.held.fetch_add(1, Ordering::SeqCst);
+            let released = self.state.released.acquire().await;
+            released.map_err(StorageError::new)?.forget();
+        }
+        self.check()?;
+        self.inner.append(message).await
+    }
+
+    async fn inbox(
+        &self,
+        user: &UserId,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Vec<(u64, Message)>, StorageError> {
+        self.check()?;
+        self.inner.inbox(user, after, page).await
+    }
+
+    async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
+        self.check()?;
+        self.inner.newest(user).await
+    }
+
+    async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
+        self.check()?;
+        self.inner.sweep(out_of_date).await
+    }
+}
+
+impl std::fmt::Debug for FaultyStorage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FaultyStorage").finish_non_exhaustive()
+    }
+}

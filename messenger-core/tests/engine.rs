@@ -1,0 +1,426 @@
+//! The engine's rules, as an embedder without a socket meets them.
+
+use async_trait::async_trait;
+use messenger_core::authenticator::{Authenticator, AuthenticatorError, Identity, Verdict};
+use messenger_core::policy::PasswordPolicy;
+use messenger_core::proto::{
+    Ack, Action, AddContact, Auth, ContactList, Credentials, Failure, Inbound, Password, Register,
+    Request, Response, SendMessage, SessionId, UserId, UserInfo,
+};
+use messenger_core::storage::{MemoryStorage, Storage};
+use messenger_core::testing::{FaultyStorage, ManualClock};
+use messenger_core::{Engine, Policy, Session};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A policy whose passwords cost next to nothing.
+fn policy() -> Policy {
+    Policy {
+        passwords: PasswordPolicy {
+            memory_kib: 8,
+            passes: 1,
+            at_once: 2,
+            waiting: 100,
+        },
+        ..Policy::default()
+    }
+}
+
+fn account(login: &str) -> Register {
+    Register {
+        login: login.to_owned().into(),
+        pass: "secret".into(),
+        nick: format!("nick of {login}").into(),
+    }
+}
+
+async fn register(engine: &Engine, login: &str) {
+    engine.connect().call(account(login)).await.unwrap();
+}
+
+async fn auth(session: &Session, login: &str, pass: &str) -> Result<SessionId, Failure> {
+    let request = Auth {
+        login: login.to_owned().into(),
+        pass: pass.into(),
+        ack: false,
+    };
+    session.call(request).await.map(|accepted| accepted.sid)
+}
+
+/// Registers and logs in.
+async fn join(engine: &Engine, login: &str) -> (Session, SessionId) {
+    register(engine, login).await;
+    let session = engine.connect();
+    let sid = auth(&session, login, "secret").await.unwrap();
+    (session, sid)
+}
+
+async fn resume(engine: &Engine, user: &str, sid: &SessionId) -> Result<Session, Failure> {
+    let session = engine.connect();
+    let inbound = Inbound {
+        credentials: Credentials {
+            cid: user.into(),
+            sid: sid.clone(),
+        },
+        request: Request::Ack(Ack { seq: 0 }),
+    };
+    match session.handle(inbound).await.response {
+        Response::Ack(result) => result.map(|()| session),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn message(to: &str, body: &str) -> SendMessage {
+    SendMessage {
+        uid: to.into(),
+        body: body.into(),
+        ..SendMessage::default()
+    }
+}
+
+async fn code<A: Action>(session: &Session, action: A) -> u32 {
+    match session.call(action).await {
+        Ok(_) => 0,
+        Err(failure) => failure.code.number(),
+    }
+}
+
+/// What there is to be taken without waiting.
+fn take_all(session: &Session) -> Vec<String> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut bodies = Vec::new();
+    while let Poll::Ready(Some(delivery)) = session.poll_event(&mut cx) {
+        if let Some(place) = delivery.place {
+            session.given(place);
+        }
+        bodies.push(delivery.event.message.body.as_str().to_owned());
+    }
+    bodies
+}
+
+#[tokio::test]
+async fn a_session_expires_30_days_after_its_last_use() {
+    let clock = ManualClock::default();
+    let engine = Engine::builder()
+        .policy(policy())
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let (session, sid) = join(&engine, "ann").await;
+    drop(session);
+    clock.advance(29 * DAY);
+    drop(resume(&engine, "ann", &sid).await.unwrap());
+    clock.advance(29 * DAY);
+    let session = resume(&engine, "ann", &sid).await.unwrap();
+    // A connection in use keeps its session alive, though it asks for nothing.
+    for _ in 0..40 {
+        clock.advance(DAY);
+        engine.keep_house().await.unwrap();
+    }
+    assert_eq!(code(&session, ContactList {}).await, 0);
+    drop(session);
+    clock.advance(31 * DAY);
+    let expired = resume(&engine, "ann", &sid).await;
+    assert_eq!(expired.unwrap_err().code.number(), 6);
+}
+
+#[tokio::test]
+async fn a_mid_is_remembered_for_7_days() {
+    let clock = ManualClock::default();
+    let engine = Engine::builder()
+        .policy(policy())
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    register(&engine, "bob").await;
+    let send = || {
+        let mut once = message("bob", "once");
+        once.mid = Some("m".into());
+        ann.call(once)
+    };
+    let first = send().await.unwrap();
+    clock.advance(6 * DAY);
+    engine.keep_house().await.unwrap();
+    assert_eq!(send().await.unwrap(), first);
+    clock.advance(2 * DAY);
+    engine.keep_house().await.unwrap();
+    assert_ne!(send().await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn a_message_is_kept_for_30_days() {
+    let clock = ManualClock::default();
+    let engine = Engine::builder()
+        .policy(policy())
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    register(&engine, "bob").await;
+    ann.call(message("bob", "old")).await.unwrap();
+    clock.advance(20 * DAY);
+    ann.call(message("bob", "young")).await.unwrap();
+    clock.advance(11 * DAY);
+    engine.keep_house().await.unwrap();
+    let bob = engine.connect();
+    auth(&bob, "bob", "secret").await.unwrap();
+    assert_eq!(take_all(&bob), ["young"]);
+}
+
+#[tokio::test]
+async fn an_outage_of_the_store_is_told_and_passes() {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let engine = Engine::builder()
+        .policy(policy())
+        .storage(Arc::new(storage.clone()))
+        .build()
+        .unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    let (bob, _) = join(&engine, "bob").await;
+    assert!(take_all(&bob).is_empty());
+    storage.set_failing(true);
+    assert_eq!(code(&ann, message("bob", "lost")).await, 22);
+    assert_eq!(code(&ann, ContactList {}).await, 22);
+    assert_eq!(code(&engine.connect(), account("eve")).await, 22);
+    assert_eq!(
+        auth(&engine.connect(), "ann", "secret")
+            .await
+            .unwrap_err()
+            .code
+            .number(),
+        22
+    );
+    storage.set_failing(false);
+    assert_eq!(code(&ann, message("bob", "stored")).await, 0);
+    assert_eq!(take_all(&bob), ["stored"]);
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_is_read_when_the_store_is_back() {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let engine = Engine::builder()
+        .policy(policy())
+        .storage(Arc::new(storage.clone()))
+        .build()
+        .unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    register(&engine, "bob").await;
+    ann.call(message("bob", "waiting")).await.unwrap();
+    let mut bob = engine.connect();
+    auth(&bob, "bob", "secret").await.unwrap();
+    storage.set_failing(true);
+    assert!(take_all(&bob).is_empty());
+    storage.set_failing(false);
+    // Nobody sends anything more: the engine looks again by itself.
+    let event = tokio::time::timeout(Duration::from_secs(20), bob.next_event()).await;
+    assert_eq!(event.unwrap().unwrap().message.body.as_str(), "waiting");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_that_would_wait_too_long_are_put_off() {
+    let mut policy = policy();
+    policy.passwords = PasswordPolicy {
+        memory_kib: 64 * 1024,
+        passes: 2,
+        at_once: 1,
+        waiting: 1,
+    };
+    let engine = Engine::builder().policy(policy).build().unwrap();
+    let tries = (0..8).map(|number| {
+        let session = engine.connect();
+        tokio::spawn(async move { code(&session, account(&format!("user{number}"))).await })
+    });
+    let mut codes = Vec::new();
+    for one in tries.collect::<Vec<_>>() {
+        codes.push(one.await.unwrap());
+    }
+    assert!(codes.contains(&0) && codes.contains(&20), "{codes:?}");
+    assert!(codes.iter().all(|code| [0, 20].contains(code)), "{codes:?}");
+    // The place in the queue is given back.
+    let code = code(&engine.connect(), account("later")).await;
+    assert_eq!(code, 0);
+}
+
+/// A company's directory: everybody's password is their name backwards.
+struct Directory;
+
+#[async_trait]
+impl Authenticator for Directory {
+    async fn identify(&self, login: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
+        let known = ["ann", "bob", "eve"].contains(&login.as_str());
+        Ok(known.then(|| Identity {
+            nick: login.as_str().to_uppercase().into(),
+        }))
+    }
+
+    async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError> {
+        let right: String = login.as_str().chars().rev().collect();
+        Ok(match self.identify(login).await? {
+            None => Verdict::NoSuchLogin,
+            Some(_) if pass.as_str() != right => Verdict::WrongPass,
+            Some(identity) => Verdict::Accepted(identity),
+        })
+    }
+}
+
+#[tokio::test]
+async fn users_of_another_directory_need_no_account_here() {
+    let engine = Engine::builder()
+        .authenticator(Arc::new(Directory))
+        .build()
+        .unwrap();
+    let ann = engine.connect();
+    assert_eq!(auth(&ann, "max", "xam").await.unwrap_err().code.number(), 7);
+    assert_eq!(
+        auth(&ann, "ann", "wrong").await.unwrap_err().code.number(),
+        2
+    );
+    auth(&ann, "ann", "nna").await.unwrap();
+    // Nobody has met the others here yet.
+    ann.call(message("bob", "welcome")).await.unwrap();
+    let card = ann.call(AddContact { uid: "eve".into() }).await.unwrap();
+    assert_eq!(card.nick, "EVE");
+    assert_eq!(code(&ann, UserInfo { user: "eve".into() }).await, 0);
+    assert_eq!(code(&ann, message("max", "x")).await, 8);
+    let bob = engine.connect();
+    auth(&bob, "bob", "bob").await.unwrap();
+    assert_eq!(take_all(&bob), ["welcome"]);
+    assert_eq!(code(&engine.connect(), account("new")).await, 3);
+}
+
+#[tokio::test]
+async fn a_place_given_late_counts_for_nobody_else() {
+    let storage = Arc::new(MemoryStorage::new());
+    let engine = Engine::builder()
+        .policy(policy())
+        .storage(Arc::<MemoryStorage>::clone(&storage))
+        .build()
+        .unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    let (bob, _) = join(&engine, "bob").await;
+    for body in ["1", "2"] {
+        ann.call(message("bob", body)).await.unwrap();
+        bob.call(message("ann", body)).await.unwrap();
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut place = None;
+    while let Poll::Ready(Some(delivery)) = bob.poll_event(&mut cx) {
+        place = delivery.place.or(place);
+    }
+    // The same connection becomes Ann's before what Bob was sent is known to have been given.
+    let sid = auth(&bob, "ann", "secret").await.unwrap();
+    bob.given(place.unwrap());
+    engine.keep_house().await.unwrap();
+    drop(bob);
+    let ann_again = resume(&engine, "ann", &sid).await.unwrap();
+    assert_eq!(take_all(&ann_again), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_the_mailbox_is_read_from_the_store() {
+    let mut policy = policy();
+    policy.limits.mailbox_bytes = 2000;
+    let engine = Engine::builder().policy(policy).build().unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    let (bob, _) = join(&engine, "bob").await;
+    assert!(take_all(&bob).is_empty());
+    let bodies: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    for body in &bodies {
+        ann.call(message("bob", body)).await.unwrap();
+    }
+    assert_eq!(take_all(&bob), bodies);
+    // Copies are not stored: a connection that takes none is told that it missed some.
+    let mut other = engine.connect();
+    auth(&other, "ann", "secret").await.unwrap();
+    assert!(take_all(&other).is_empty());
+    for body in &bodies {
+        ann.call(message("bob", body)).await.unwrap();
+    }
+    assert!(other.next_event().await.is_none());
+}
+
+#[tokio::test]
+async fn asking_for_the_next_event_says_that_the_last_was_processed() {
+    let engine = Engine::builder().policy(policy()).build().unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    let (mut bob, sid) = join(&engine, "bob").await;
+    for body in ["1", "2", "3"] {
+        ann.call(message("bob", body)).await.unwrap();
+    }
+    for body in ["1", "2"] {
+        let event = bob.next_event().await.unwrap();
+        assert_eq!(event.message.body.as_str(), body);
+    }
+    drop(bob);
+    let bob = resume(&engine, "bob", &sid).await.unwrap();
+    assert_eq!(
+        take_all(&bob),
+        ["2", "3"],
+        "the second was never said to be processed"
+    );
+}
+
+#[tokio::test]
+async fn shutting_down_stores_what_was_given_and_may_be_repeated() {
+    let storage = Arc::new(MemoryStorage::new());
+    let build = || {
+        Engine::builder()
+            .policy(policy())
+            .storage(Arc::<MemoryStorage>::clone(&storage))
+            .build()
+            .unwrap()
+    };
+    let engine = build();
+    let (ann, _) = join(&engine, "ann").await;
+    let (bob, sid) = join(&engine, "bob").await;
+    ann.call(message("bob", "1")).await.unwrap();
+    assert_eq!(take_all(&bob), ["1"]);
+    engine.shut_down().await.unwrap();
+    engine.shut_down().await.unwrap();
+    let next = build();
+    let bob = resume(&next, "bob", &sid).await.unwrap();
+    assert!(take_all(&bob).is_empty());
+    assert_eq!(storage.newest(&"bob".into()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn nothing_secret_shows_in_debug() {
+    let engine = Engine::builder().policy(policy()).build().unwrap();
+    let (ann, sid) = join(&engine, "ann").await;
+    let request = Inbound {
+        credentials: Credentials {
+            cid: "ann".into(),
+            sid: sid.clone(),
+        },
+        request: message("ann", "the body").into(),
+    };
+    let shown = format!("{request:?}{ann:?}{engine:?}");
+    let reply = ann.handle(request).await;
+    let mut cx = Context::from_waker(Waker::noop());
+    let event = ann.poll_event(&mut cx);
+    let auth = Auth {
+        login: "ann".into(),
+        pass: "secret".into(),
+        ack: false,
+    };
+    let again = format!(
+        "{auth:?}{reply:?}{event:?}{:?}",
+        ann.handle(Inbound::new(auth.clone())).await
+    );
+    for secret in ["the body", "secret", sid.as_str()] {
+        assert!(
+            !shown.contains(secret) && !again.contains(secret),
+            "{secret}: {shown}{again}"
+        );
+    }
+}
+
+#[test]
+fn an_engine_outside_a_runtime_says_so() {
+    assert!(Engine::builder().build().is_err());
+    assert!(Engine::builder().without_housekeeping().build().is_ok());
+}

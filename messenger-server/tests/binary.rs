@@ -1,0 +1,130 @@
+//! The binary as an operator meets it.
+
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn server(flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+    command
+        .args(flags)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .env_remove("RUST_LOG")
+        .kill_on_drop(true);
+    command
+}
+
+/// Reads the log until the server listens; its address.
+async fn address(child: &mut Child) -> String {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let listening = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if let Some((_, address)) = line.split_once("address=") {
+                let address = address.split_whitespace().next().unwrap();
+                // Colours may surround it.
+                return address
+                    .trim_matches(|c: char| !c.is_ascii_digit())
+                    .to_owned();
+            }
+        }
+        panic!("the server ended");
+    };
+    timeout(SOON, listening).await.unwrap()
+}
+
+async fn output(flags: &[&str]) -> (Option<i32>, String) {
+    let output = timeout(SOON, server(flags).output())
+        .await
+        .unwrap()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test]
+async fn serves_and_stops_when_told() {
+    let mut child = server(&["--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let address = address(&mut child).await;
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let mut first = [0; 1];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"{");
+    let pid = child.id().unwrap().to_string();
+    let told = Command::new("kill")
+        .args(["-TERM", &pid])
+        .status()
+        .await
+        .unwrap();
+    assert!(told.success());
+    let mut rest = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut rest))
+        .await
+        .unwrap()
+        .unwrap();
+    drop(stream);
+    let status = timeout(SOON, child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_setting_may_come_from_the_environment() {
+    let mut command = server(&[]);
+    command
+        .env("MESSENGER_LISTEN", "127.0.0.1:0")
+        .env("MESSENGER_WELCOME", "Good day");
+    let mut child = command.spawn().unwrap();
+    let address = address(&mut child).await;
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let mut welcome = vec![0; 50];
+    stream.read_exact(&mut welcome).await.unwrap();
+    let welcome = String::from_utf8(welcome).unwrap();
+    assert!(welcome.starts_with(r#"{"action":"welcome","message":"Good day","time":"#));
+}
+
+#[tokio::test]
+async fn bad_settings_are_refused_with_a_sentence() {
+    for (flags, sentence) in [
+        (["--listen", "nonsense"], "--listen"),
+        (["--store", "floppy:"], "there is no such store"),
+        (["--notifier", "pigeon:"], "there is no such notifier"),
+        (["--default-region", "Atlantis"], "two-letter country code"),
+        (["--max-frame", "many"], "--max-frame"),
+        (["--echo", "loud"], "--echo"),
+        (["--fast", "yes"], "--fast"),
+    ] {
+        let (code, text) = output(&flags).await;
+        assert_eq!(code, Some(2), "{flags:?}: {text}");
+        assert!(text.contains(sentence), "{flags:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, text) = output(&["--listen", &address]).await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("is the port taken?"), "{text}");
+}
+
+#[tokio::test]
+async fn help_tells_defaults_and_units() {
+    let (code, text) = output(&["--help"]).await;
+    assert_eq!(code, Some(0));
+    for part in [
+        "127.0.0.1:7788",
+        "memory:",
+        "--max-frame <BYTES>",
+        "16777216",
+        "MESSENGER_ECHO",
+    ] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+}
