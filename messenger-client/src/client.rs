@@ -1,6 +1,6 @@
 //! Requests.
 
-use crate::connection::{self, Request};
+use crate::connection::{self, Requests};
 use crate::{ClientError, ConnectionError, Events};
 use messenger_proto::{
     Ack, Action, AddContact, Auth, AuthAccepted, Card, Contact, ContactList, Credentials,
@@ -10,7 +10,6 @@ use messenger_proto::{
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs};
-use tokio::sync::{mpsc, oneshot};
 
 /// Sends requests over one connection. Cheap to clone; the connection ends when the last clone is
 /// dropped.
@@ -18,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 /// A request goes out when its future is first polled. Dropping the future does not take it back.
 #[derive(Clone, Debug)]
 pub struct Client {
-    requests: mpsc::Sender<Request>,
+    requests: Requests,
     welcome: Arc<Welcome>,
 }
 
@@ -207,10 +206,7 @@ impl Client {
             credentials,
             request,
         };
-        let (reply, answer) = oneshot::channel();
-        let request = Request { inbound, reply };
-        let sent = self.requests.send(request).await;
-        sent.map_err(|_| ClientError::Closed)?;
+        let answer = self.requests.send(inbound)?;
         let response = answer.await.map_err(|_| ClientError::Closed)?;
         match A::result(response) {
             Ok(result) => Ok(result?),

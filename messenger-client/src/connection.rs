@@ -1,40 +1,64 @@
 //! The two tasks of a connection: one writes, one reads, so that neither waits for the other.
 
-use crate::ConnectionError;
 use crate::events::{self, Events, Sink};
+use crate::{ClientError, ConnectionError};
 use futures_util::{SinkExt, StreamExt};
 use messenger_proto::{ClientCodec, CodecError, Event, Inbound, Outbound, Response, Welcome};
 use std::io;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::codec::{FramedRead, FramedWrite};
 
-/// Requests that wait to be written.
-const QUEUED: usize = 64;
+/// How many requests may wait for their answers.
+pub(crate) const UNANSWERED: usize = 65_536;
 
-/// Requests that wait for their answers.
-const UNANSWERED: usize = 4096;
-
-/// A request and where its answer goes.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) inbound: Inbound,
-    pub(crate) reply: oneshot::Sender<Response>,
+/// Takes requests, in the order of the calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests {
+    queue: mpsc::UnboundedSender<Request>,
+    unanswered: Arc<Semaphore>,
 }
 
-/// A request that was written.
-struct Unanswered {
+#[derive(Debug)]
+struct Request {
+    inbound: Inbound,
+    answer: Answer,
+}
+
+/// Where the answer to a request goes.
+#[derive(Debug)]
+struct Answer {
     action: &'static str,
     reply: oneshot::Sender<Response>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Requests {
+    /// Queues a request without waiting, so that requests go out in the order of the calls.
+    pub(crate) fn send(
+        &self,
+        inbound: Inbound,
+    ) -> Result<oneshot::Receiver<Response>, ClientError> {
+        let permit = Arc::clone(&self.unanswered).try_acquire_owned();
+        let permit = permit.map_err(|_| ClientError::TooMany { limit: UNANSWERED })?;
+        let (reply, received) = oneshot::channel();
+        let answer = Answer {
+            action: inbound.request.action(),
+            reply,
+            _permit: permit,
+        };
+        let sent = self.queue.send(Request { inbound, answer });
+        sent.map_err(|_| ClientError::Closed)?;
+        Ok(received)
+    }
 }
 
 type Writer<S> = FramedWrite<WriteHalf<S>, ClientCodec>;
 type Reader<S> = FramedRead<ReadHalf<S>, ClientCodec>;
 
 /// Waits for the welcome and starts the tasks.
-pub(crate) async fn start<S>(
-    stream: S,
-) -> Result<(mpsc::Sender<Request>, Events, Welcome), ConnectionError>
+pub(crate) async fn start<S>(stream: S) -> Result<(Requests, Events, Welcome), ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -47,11 +71,16 @@ where
         Some(_) => return Err(ConnectionError::NotAMessenger),
         None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
     };
-    let (requests, queued) = mpsc::channel(QUEUED);
-    let (written, unanswered) = mpsc::channel(UNANSWERED);
+    // Both are bounded by the permits that requests hold.
+    let (queue, queued) = mpsc::unbounded_channel();
+    let (written, unanswered) = mpsc::unbounded_channel();
     let (sink, events) = events::channel();
     tokio::spawn(write(writer, queued, written));
     tokio::spawn(read(reader, unanswered, sink));
+    let requests = Requests {
+        queue,
+        unanswered: Arc::new(Semaphore::new(UNANSWERED)),
+    };
     Ok((requests, events, welcome))
 }
 
@@ -59,29 +88,32 @@ where
 /// nobody reads the answers.
 async fn write<S: AsyncWrite>(
     mut writer: Writer<S>,
-    mut queued: mpsc::Receiver<Request>,
-    written: mpsc::Sender<Unanswered>,
+    mut queued: mpsc::UnboundedReceiver<Request>,
+    written: mpsc::UnboundedSender<Answer>,
 ) {
-    while let Some(Request { inbound, reply }) = queued.recv().await {
-        let action = inbound.request.action();
-        if written.send(Unanswered { action, reply }).await.is_err() {
+    loop {
+        let request = tokio::select! {
+            request = queued.recv() => request,
+            () = written.closed() => return,
+        };
+        let Some(Request { inbound, answer }) = request else {
+            // What went wrong, the reader sees too.
+            let _ = writer.close().await;
             return;
-        }
-        // What went wrong, the reader sees too.
-        if writer.feed(inbound).await.is_err() {
+        };
+        if written.send(answer).is_err() || writer.feed(inbound).await.is_err() {
             return;
         }
         if queued.is_empty() && writer.flush().await.is_err() {
             return;
         }
     }
-    let _ = writer.close().await;
 }
 
 /// Reads answers and events until the connection ends.
 async fn read<S: AsyncRead>(
     mut reader: Reader<S>,
-    mut unanswered: mpsc::Receiver<Unanswered>,
+    mut unanswered: mpsc::UnboundedReceiver<Answer>,
     sink: Sink,
 ) {
     let mut next = None;
@@ -111,10 +143,10 @@ fn note_user(response: &Response, sink: &Sink) {
 
 /// Gives an answer to the request it belongs to. A request whose answer has not come is given back.
 fn answer(
-    next: Option<Unanswered>,
+    next: Option<Answer>,
     response: Response,
-    unanswered: &mut mpsc::Receiver<Unanswered>,
-) -> Option<Unanswered> {
+    unanswered: &mut mpsc::UnboundedReceiver<Answer>,
+) -> Option<Answer> {
     let next = next.or_else(|| unanswered.try_recv().ok())?;
     let to_any = matches!(response, Response::Unknown { .. });
     if next.action == response.action() || to_any {

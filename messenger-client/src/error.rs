@@ -14,6 +14,12 @@ pub enum ClientError {
     /// again with the same `mid` is safe.
     #[error("the connection has ended")]
     Closed,
+    /// As many requests wait for their answers as may; this one was not sent.
+    #[error("more than {limit} requests wait for their answers")]
+    TooMany {
+        /// How many may wait.
+        limit: usize,
+    },
     /// The server answered something else.
     #[error("the server answered another request than the one it was sent")]
     OutOfStep,

@@ -1,5 +1,12 @@
 //! The in-memory implementations pass the suites.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
 use messenger_core::notifier::LocalNotifier;
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing;

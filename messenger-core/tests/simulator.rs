@@ -6,10 +6,17 @@
 //! Nothing runs in parallel and no time passes but what the seed says, so a seed replays:
 //! `SIMULATOR_SEED=7 cargo test -p messenger-core --test simulator`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
 mod simulator {
-    pub mod device;
-    pub mod flaky;
-    pub mod world;
+    pub(crate) mod device;
+    pub(crate) mod flaky;
+    pub(crate) mod world;
 }
 
 use simulator::world::World;

@@ -1,5 +1,12 @@
 //! What holds for any input.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
 use bytes::BytesMut;
 use messenger_proto::{
     Ack, AddContact, Attachment, Auth, AuthAccepted, Braces, ByteString, Card, ClientCodec,

@@ -1,5 +1,12 @@
 //! The vectors in `vectors/`, which other implementations can use too.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
 use bytes::{Bytes, BytesMut};
 use messenger_proto::{
     Braces, CodecError, Inbound, Outbound, OutboundError, ParseError, ServerCodec, Split,

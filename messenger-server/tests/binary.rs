@@ -1,5 +1,12 @@
 //! The binary as an operator meets it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;

@@ -10,21 +10,21 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 /// A client program. It remembers what a real one would keep in a file.
-pub struct Device {
-    pub user: UserId,
+pub(crate) struct Device {
+    pub(crate) user: UserId,
     /// It acknowledges what it has processed.
-    pub acks: bool,
+    pub(crate) acks: bool,
     credentials: Credentials,
     connection: Option<Connection>,
     /// The place behind which its session began, once it was given anything.
-    pub start: Option<u64>,
+    pub(crate) start: Option<u64>,
     /// What it has processed: places and messages, in order.
-    pub processed: Vec<EvMessage>,
+    pub(crate) processed: Vec<EvMessage>,
     /// The last place processed.
-    pub seen: u64,
+    pub(crate) seen: u64,
     acked: u64,
     /// The server said that the session has ended.
-    pub ended: bool,
+    pub(crate) ended: bool,
 }
 
 struct Connection {
@@ -44,7 +44,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 impl Device {
     /// Logs in anew.
-    pub fn log_in(engine: &Engine, user: &UserId, acks: bool) -> Self {
+    pub(crate) fn log_in(engine: &Engine, user: &UserId, acks: bool) -> Self {
         let session = engine.connect();
         let auth = Auth {
             login: user.as_str().to_owned().into(),
@@ -68,12 +68,12 @@ impl Device {
         }
     }
 
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
 
     /// Connects again and resumes the session.
-    pub fn resume(&mut self, engine: &Engine) {
+    pub(crate) fn resume(&mut self, engine: &Engine) {
         let session = engine.connect();
         let inbound = Inbound {
             credentials: self.credentials.clone(),
@@ -88,12 +88,15 @@ impl Device {
     }
 
     /// The connection is cut; what was on the wire is lost.
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.connection = None;
     }
 
     /// Sends a message and reads the reply. `None` when the session turns out to have ended.
-    pub fn send(&mut self, message: SendMessage) -> Option<Result<MessageAccepted, Failure>> {
+    pub(crate) fn send(
+        &mut self,
+        message: SendMessage,
+    ) -> Option<Result<MessageAccepted, Failure>> {
         let connection = self.connection.as_ref()?;
         let result = now(connection.session.call(message));
         if matches!(&result, Err(failure) if failure.code.number() == 6) {
@@ -106,7 +109,7 @@ impl Device {
 
     /// The server writes up to `most` events. Without acknowledgements, what is written is given:
     /// the device's system has it.
-    pub fn receive(&mut self, most: usize) {
+    pub(crate) fn receive(&mut self, most: usize) {
         let Some(connection) = &mut self.connection else {
             return;
         };
@@ -130,7 +133,7 @@ impl Device {
     }
 
     /// The device processes up to `most` of what is on the wire.
-    pub fn process(&mut self, most: usize) {
+    pub(crate) fn process(&mut self, most: usize) {
         let Some(connection) = &mut self.connection else {
             return;
         };
@@ -153,14 +156,14 @@ impl Device {
     }
 
     /// Acknowledges what was processed.
-    pub fn acknowledge(&mut self) {
+    pub(crate) fn acknowledge(&mut self) {
         if self.acks && self.acked != self.seen {
             self.ask(self.seen);
         }
     }
 
     /// Makes a request that changes nothing, to learn whether the session still lives.
-    pub fn probe(&mut self) {
+    pub(crate) fn probe(&mut self) {
         self.ask(0);
     }
 

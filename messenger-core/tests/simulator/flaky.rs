@@ -6,14 +6,14 @@ use messenger_core::testing::SeededEntropy;
 use std::sync::Mutex;
 
 /// Loses, delays and doubles notices as the seed says.
-pub struct FlakyNotifier {
+pub(crate) struct FlakyNotifier {
     inner: LocalNotifier,
     random: SeededEntropy,
     late: Mutex<Vec<(UserId, Notice)>>,
 }
 
 impl FlakyNotifier {
-    pub fn new(random: SeededEntropy) -> Self {
+    pub(crate) fn new(random: SeededEntropy) -> Self {
         Self {
             inner: LocalNotifier::new(),
             random,
@@ -22,7 +22,7 @@ impl FlakyNotifier {
     }
 
     /// Delivers one of the late notices, any of them.
-    pub fn deliver_late(&self) {
+    pub(crate) fn deliver_late(&self) {
         let mut late = self.late.lock().unwrap();
         if !late.is_empty() {
             let index = self.random.below(late.len());

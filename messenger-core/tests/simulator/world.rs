@@ -39,7 +39,7 @@ struct Unsure {
     message: SendMessage,
 }
 
-pub struct World {
+pub(crate) struct World {
     random: SeededEntropy,
     clock: ManualClock,
     storage: Arc<MemoryStorage>,
@@ -54,7 +54,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let random = SeededEntropy::new(seed);
         let clock = ManualClock::default();
         let storage = Arc::new(MemoryStorage::new());
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// One thing happens.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         match self.random.below(100) {
             0..3 => self.log_in(),
             3..35 => self.send(),
@@ -95,7 +95,7 @@ impl World {
     }
 
     /// Everything that was broken works again, and everybody reads all there is.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while !self.unsure.is_empty() {
             if !self.devices.iter().any(Device::is_connected) {
                 self.log_in();
@@ -120,7 +120,7 @@ impl World {
     }
 
     /// The promises.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         for user in &self.users {
             let devices = || self.devices.iter().filter(|device| device.user == *user);
             let inbox = self.inbox_as_given(user);

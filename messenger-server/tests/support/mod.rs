@@ -1,5 +1,5 @@
 //! A server in this process, and clients of raw bytes.
-#![allow(dead_code, unreachable_pub)] // each test file uses its own part
+#![allow(dead_code)] // each test file uses its own part
 
 use messenger_core::policy::PasswordPolicy;
 use messenger_core::storage::{MemoryStorage, Storage};
@@ -16,28 +16,32 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long anything may take.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Passwords as cheap as they get.
-pub const CHEAP: PasswordPolicy = PasswordPolicy {
+pub(crate) const CHEAP: PasswordPolicy = PasswordPolicy {
     memory_kib: 8,
     passes: 1,
     at_once: 2,
     waiting: 1024,
 };
 
-pub struct TestServer {
-    pub address: SocketAddr,
-    pub server: Server,
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) server: Server,
     task: JoinHandle<Drained>,
 }
 
 impl TestServer {
-    pub async fn start(policy: Policy, transport: Transport) -> Self {
+    pub(crate) async fn start(policy: Policy, transport: Transport) -> Self {
         Self::start_on(Arc::new(MemoryStorage::new()), policy, transport).await
     }
 
-    pub async fn start_on(storage: Arc<dyn Storage>, policy: Policy, transport: Transport) -> Self {
+    pub(crate) async fn start_on(
+        storage: Arc<dyn Storage>,
+        policy: Policy,
+        transport: Transport,
+    ) -> Self {
         let passwords = CHEAP;
         let policy = Policy {
             passwords,
@@ -61,7 +65,7 @@ impl TestServer {
         }
     }
 
-    pub async fn connect(&self) -> Raw {
+    pub(crate) async fn connect(&self) -> Raw {
         let mut raw = Raw::new(TcpStream::connect(self.address).await.unwrap());
         let welcome = raw.frame().await;
         assert_eq!(welcome["action"], "welcome");
@@ -71,26 +75,26 @@ impl TestServer {
     }
 
     /// Registers, unless that was done, and authenticates; the session's secret.
-    pub async fn log_in(&self, login: &str) -> (Raw, String) {
+    pub(crate) async fn log_in(&self, login: &str) -> (Raw, String) {
         let mut raw = self.connect().await;
         let sid = raw.log_in(login).await;
         (raw, sid)
     }
 
-    pub async fn stopped(self) -> Drained {
+    pub(crate) async fn stopped(self) -> Drained {
         timeout(SOON, self.task).await.unwrap().unwrap()
     }
 }
 
 /// A client of raw bytes.
-pub struct Raw {
-    pub stream: TcpStream,
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
     splitter: Splitter,
     received: Vec<u8>,
 }
 
 impl Raw {
-    pub fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
@@ -99,19 +103,19 @@ impl Raw {
         }
     }
 
-    pub async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         let sent = timeout(SOON, self.stream.write_all(text.as_bytes())).await;
         sent.expect("the server takes it").unwrap();
     }
 
     /// The next frame; `None` when the server has closed the connection.
-    pub async fn try_frame(&mut self) -> Option<Value> {
+    pub(crate) async fn try_frame(&mut self) -> Option<Value> {
         timeout(SOON, self.read_frame())
             .await
             .expect("a frame in time")
     }
 
-    pub async fn frame(&mut self) -> Value {
+    pub(crate) async fn frame(&mut self) -> Value {
         self.try_frame().await.expect("a frame, not the end")
     }
 
@@ -135,7 +139,7 @@ impl Raw {
         }
     }
 
-    pub async fn log_in(&mut self, login: &str) -> String {
+    pub(crate) async fn log_in(&mut self, login: &str) -> String {
         let data = format!(r#"{{"login":"{login}","pass":"secret","nick":"Nick {login}"}}"#);
         self.send(&format!(r#"{{"action":"register","data":{data}}}"#))
             .await;
@@ -150,7 +154,7 @@ impl Raw {
     }
 
     /// Sends a request without effect and expects its answer next.
-    pub async fn probe(&mut self) {
+    pub(crate) async fn probe(&mut self) {
         self.send(r#"{"action":"contactlist","data":{}}"#).await;
         let answer = self.frame().await;
         assert_eq!(answer["action"], "contactlist", "{answer}");

@@ -142,7 +142,7 @@ pub(super) async fn drops_the_oldest_of_what_only_laggards_miss(storage: &Arc<dy
         advance(storage, &ann, 1, seq, 2).await;
     }
     // What the second session still misses is kept, up to the limit.
-    assert_eq!(bodies(storage, &ann, 0).await, numbered(9)[6..]);
+    assert_eq!(bodies(storage, &ann, 0).await, numbered(9).split_off(6));
     advance(storage, &ann, 2, 9, 2).await;
     assert_eq!(append(storage, &ann, "10", limits).await.unwrap(), 10);
 }
@@ -160,7 +160,7 @@ pub(super) async fn keeps_what_a_session_misses_and_drops_what_is_old(storage: &
         mids_before: at(0),
     };
     sweep_all(storage, nothing_old).await.unwrap();
-    assert_eq!(bodies(storage, &ann, 2).await, numbered(4)[2..]);
+    assert_eq!(bodies(storage, &ann, 2).await, numbered(4).split_off(2));
     let messages_old = OutOfDate {
         messages_before: at(1),
         ..nothing_old

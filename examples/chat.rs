@@ -1,0 +1,179 @@
+//! A terminal client. `cargo run -p examples --bin chat -- ann` in one terminal, `… -- bob` in
+//! another, and they can talk.
+
+use clap::Parser;
+use messenger_client::proto::{ErrorCode, EvMessage, Password};
+use messenger_client::{Client, ClientError, Events, connect};
+use std::io::Write;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
+
+const HELP: &str = "\
+  /to NAME      talk to NAME from now on
+  /add NAME     add NAME to your contacts
+  /contacts     list your contacts
+  /help         this
+  /quit         leave
+  anything else is sent to whom you talk to";
+
+/// A terminal client of the messenger.
+#[derive(Parser)]
+struct Arguments {
+    /// Who you are: your login.
+    login: String,
+    /// Where the server is.
+    #[arg(long, default_value = "127.0.0.1:7788")]
+    server: String,
+}
+
+/// Whatever ends the program, as a sentence.
+type Sentence = String;
+
+struct Chat {
+    client: Client,
+    login: String,
+    /// Whom we talk to.
+    peer: Option<String>,
+}
+
+#[tokio::main]
+async fn main() {
+    if let Err(sentence) = run(Arguments::parse()).await {
+        eprintln!("{sentence}");
+        std::process::exit(1);
+    }
+}
+
+async fn run(Arguments { login, server }: Arguments) -> Result<(), Sentence> {
+    let connected = connect(&server).await;
+    let (client, mut events) = connected.map_err(|error| {
+        format!("Cannot reach a messenger server at {server}: {error}.\nStart one with `cargo run --release`.")
+    })?;
+    let mut lines = BufReader::new(stdin()).lines();
+    log_in(&client, &login, &mut lines).await?;
+    println!("You are {login}. /help tells what you can do; begin with /to NAME.");
+    let mut chat = Chat {
+        client,
+        login,
+        peer: None,
+    };
+    chat.talk(&mut lines, &mut events).await
+}
+
+/// Logs in, and registers whoever has no account yet.
+async fn log_in(
+    client: &Client,
+    login: &str,
+    lines: &mut Lines<BufReader<Stdin>>,
+) -> Result<(), Sentence> {
+    let typed = ask(lines, &format!("Password of {login}: ")).await?;
+    let pass = Password::md5_of(&typed);
+    match client.auth(login, &pass).await {
+        Ok(_) => return Ok(()),
+        Err(ClientError::Refused(failure)) if failure.code == ErrorCode::NeedRegister => {}
+        Err(error) => return Err(format!("Cannot log in: {error}.")),
+    }
+    println!("There is no {login} yet; let us make an account with that password.");
+    let nick = ask(lines, "The name others will see: ").await?;
+    let registered = client.register(login, &pass, &nick).await;
+    registered.map_err(|error| format!("Cannot register: {error}."))?;
+    let authenticated = client.auth(login, &pass).await;
+    authenticated.map_err(|error| format!("Cannot log in: {error}."))?;
+    Ok(())
+}
+
+async fn ask(lines: &mut Lines<BufReader<Stdin>>, question: &str) -> Result<String, Sentence> {
+    prompt(question);
+    match lines.next_line().await {
+        Ok(Some(line)) => Ok(line.trim().to_owned()),
+        _ => Err("Nothing was typed.".to_owned()),
+    }
+}
+
+fn prompt(text: &str) {
+    print!("{text}");
+    // A terminal that is gone is noticed when reading.
+    let _ = std::io::stdout().flush();
+}
+
+impl Chat {
+    async fn talk(
+        &mut self,
+        lines: &mut Lines<BufReader<Stdin>>,
+        events: &mut Events,
+    ) -> Result<(), Sentence> {
+        loop {
+            self.prompt();
+            tokio::select! {
+                line = lines.next_line() => match line {
+                    Ok(Some(line)) if line.trim() == "/quit" => return Ok(()),
+                    Ok(Some(line)) => self.type_line(line.trim()).await,
+                    _ => return Ok(()),
+                },
+                event = events.next() => match event {
+                    Some(event) => self.show(&event),
+                    None => return Err("\nThe server has closed the connection.".to_owned()),
+                },
+            }
+        }
+    }
+
+    fn prompt(&self) {
+        prompt(&format!("{}> ", self.peer.as_deref().unwrap_or("(nobody)")));
+    }
+
+    async fn type_line(&mut self, line: &str) {
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let done = match (command, rest.trim()) {
+            ("", _) => Ok(()),
+            ("/to", "") => {
+                println!("To whom? /to NAME");
+                Ok(())
+            }
+            ("/to", name) => self.client.user_info(name).await.map(|user| {
+                println!("You talk to {} ({name}).", user.nick);
+                self.peer = Some(name.to_owned());
+            }),
+            ("/add", name) => self.client.add_contact(name).await.map(|user| {
+                println!("{} ({}) is in your contacts.", user.nick, user.uid);
+            }),
+            ("/contacts", _) => self.client.contact_list().await.map(|contacts| {
+                for contact in contacts {
+                    println!("  {} ({})", contact.card.nick, contact.card.uid);
+                }
+            }),
+            (command, _) if command.starts_with('/') => {
+                println!("{HELP}");
+                Ok(())
+            }
+            _ => match &self.peer {
+                Some(peer) => self.client.send(peer.as_str(), line).await.map(drop),
+                None => {
+                    println!("To whom? /to NAME");
+                    Ok(())
+                }
+            },
+        };
+        if let Err(error) = done {
+            println!("That did not work: {error}.");
+        }
+    }
+
+    /// Shows a message; what we typed ourselves is on the screen already.
+    fn show(&self, event: &EvMessage) {
+        let message = &event.message;
+        if message.from.as_str() == self.login {
+            return;
+        }
+        let attached = if message.attach.is_empty() {
+            String::new()
+        } else {
+            format!(" [attached: {}]", message.attach.mime)
+        };
+        println!(
+            "\r{} ({}): {}{attached}",
+            message.nick,
+            message.from,
+            message.body.as_str()
+        );
+    }
+}

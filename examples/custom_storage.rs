@@ -1,0 +1,379 @@
+//! A store of one's own: plain tables behind one lock, written for reading. It passes the suite that
+//! every store must pass: `cargo run -p examples --bin custom_storage`.
+
+use async_trait::async_trait;
+use messenger_core::Engine;
+use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
+use messenger_core::storage::{
+    Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
+    NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
+    SessionKey, SessionRecord, Storage, StorageError,
+};
+use messenger_core::testing;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[derive(Default)]
+struct Tables {
+    accounts: BTreeMap<UserId, Account>,
+    profiles: BTreeMap<UserId, (Profile, Keys)>,
+    /// Owner and contact, in the order they were added.
+    contacts: Vec<(UserId, UserId)>,
+    /// Owner and user, and what the owner calls them.
+    myids: BTreeMap<(UserId, UserId), String>,
+    sessions: Vec<(UserId, SessionKey, SessionRecord)>,
+    inboxes: BTreeMap<UserId, Inbox>,
+    /// Sender and `mid`, and what became of the message.
+    mids: BTreeMap<(UserId, String), NewMessage>,
+}
+
+/// How a user is found.
+#[derive(Default)]
+struct Keys {
+    email: Option<String>,
+    phone: Option<String>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    messages: BTreeMap<u64, Message>,
+    newest: u64,
+    given: u64,
+}
+
+#[derive(Default)]
+struct TableStorage(Mutex<Tables>);
+
+impl TableStorage {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // No code below panics halfway through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn card(&self, uid: &UserId) -> Option<Card> {
+        let (profile, _) = self.profiles.get(uid)?;
+        Some(Card {
+            uid: uid.clone(),
+            nick: profile.nick.clone(),
+            email: profile.email.clone(),
+            phone: profile.phone.clone(),
+            picture: profile.picture.clone(),
+        })
+    }
+
+    fn end_sessions(&mut self, over: impl Fn(&UserId, &SessionKey, &SessionRecord) -> bool) {
+        self.sessions
+            .retain(|(user, key, record)| !over(user, key, record));
+    }
+
+    /// Drops what every session of the user was given.
+    fn prune(&mut self, user: &UserId) {
+        let of_user = self.sessions.iter().filter(|(owner, ..)| owner == user);
+        let slowest = of_user.map(|(.., record)| record.given).min();
+        if let Some(inbox) = self.inboxes.get_mut(user) {
+            let given = slowest.unwrap_or(inbox.given);
+            inbox.messages.retain(|seq, _| *seq > given);
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for TableStorage {
+    async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        let mut tables = self.tables();
+        if tables.profiles.contains_key(&account.login) {
+            return Err(CreateAccountError::LoginTaken);
+        }
+        if tables
+            .accounts
+            .values()
+            .any(|other| other.nick == account.nick)
+        {
+            return Err(CreateAccountError::NickTaken);
+        }
+        let profile = Profile {
+            nick: account.nick.clone(),
+            ..Profile::default()
+        };
+        tables
+            .profiles
+            .insert(account.login.clone(), (profile, Keys::default()));
+        tables.accounts.insert(account.login.clone(), account);
+        Ok(())
+    }
+
+    async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
+        Ok(self.tables().accounts.get(&UserId::from(login)).cloned())
+    }
+
+    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
+        let mut tables = self.tables();
+        let (profile, _) = tables.profiles.entry(user.clone()).or_default();
+        profile.nick = nick.into();
+        Ok(())
+    }
+
+    async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError> {
+        Ok(self
+            .tables()
+            .profiles
+            .get(user)
+            .map(|(profile, _)| profile.clone()))
+    }
+
+    async fn change_profile(
+        &self,
+        user: &UserId,
+        change: ProfileChange,
+    ) -> Result<(), StorageError> {
+        if let Some((profile, keys)) = self.tables().profiles.get_mut(user) {
+            if let Some(email) = change.email {
+                (profile.email, keys.email) = (email.text, email.key);
+            }
+            if let Some(phone) = change.phone {
+                (profile.phone, keys.phone) = (phone.text, phone.key);
+            }
+            profile.user_status = change.user_status.unwrap_or(profile.user_status.clone());
+            profile.picture = change.picture.unwrap_or(profile.picture.clone());
+        }
+        Ok(())
+    }
+
+    async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
+        let tables = self.tables();
+        let uids = tables.contacts.iter().filter(|(of, _)| of == owner);
+        let contact = |(_, uid): &(UserId, UserId)| {
+            let myid = tables.myids.get(&(owner.clone(), uid.clone()));
+            let myid = myid.cloned().unwrap_or_default().into();
+            Some(Contact {
+                myid,
+                card: tables.card(uid)?,
+            })
+        };
+        Ok(uids.filter_map(contact).collect())
+    }
+
+    async fn add_contact(
+        &self,
+        owner: &UserId,
+        uid: &UserId,
+        limit: usize,
+    ) -> Result<Card, AddContactError> {
+        let mut tables = self.tables();
+        let card = tables.card(uid).ok_or(AddContactError::NoSuchUser)?;
+        let pair = (owner.clone(), uid.clone());
+        if tables.contacts.contains(&pair) {
+            return Err(AddContactError::AlreadyThere);
+        }
+        if tables.contacts.iter().filter(|(of, _)| of == owner).count() >= limit {
+            return Err(AddContactError::Full);
+        }
+        tables.contacts.push(pair);
+        Ok(card)
+    }
+
+    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
+        self.tables()
+            .contacts
+            .retain(|(of, contact)| (of, contact) != (owner, uid));
+        Ok(())
+    }
+
+    async fn find_users(
+        &self,
+        owner: &UserId,
+        entries: Vec<Lookup>,
+        limits: FindLimits,
+    ) -> Result<Vec<Contact>, StorageError> {
+        let mut tables = self.tables();
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for Lookup { myid, email, phone } in entries {
+            let matches = |(_, (_, keys)): &(&UserId, &(Profile, Keys))| {
+                (email.is_some() && keys.email == email) || (phone.is_some() && keys.phone == phone)
+            };
+            let uids = tables.profiles.iter().filter(matches).take(limits.matches);
+            for card in uids
+                .filter_map(|(uid, _)| tables.card(uid))
+                .collect::<Vec<_>>()
+            {
+                bytes += card.picture.len() + card.email.len() + card.phone.len();
+                if bytes > limits.bytes {
+                    return Ok(found);
+                }
+                let known_as = (owner.clone(), card.uid.clone());
+                if tables.myids.len() < limits.remembered || tables.myids.contains_key(&known_as) {
+                    tables.myids.insert(known_as, myid.to_string());
+                }
+                found.push(Contact {
+                    myid: myid.clone(),
+                    card,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn open_session(&self, new: NewSession) -> Result<OpenedSession, OpenSessionError> {
+        let mut tables = self.tables();
+        if !tables.profiles.contains_key(&new.user) {
+            return Err(OpenSessionError::NoSuchUser);
+        }
+        tables
+            .end_sessions(|user, _, record| *user == new.user && record.used < new.expired_before);
+        let mut of_user: Vec<_> = tables
+            .sessions
+            .iter()
+            .filter(|(user, ..)| *user == new.user)
+            .collect();
+        of_user.sort_by_key(|(.., record)| record.used);
+        let too_many = (of_user.len() + 1).saturating_sub(new.limit);
+        let ended: Vec<_> = of_user
+            .iter()
+            .take(too_many)
+            .map(|(_, key, _)| *key)
+            .collect();
+        tables.end_sessions(|user, key, _| *user == new.user && ended.contains(key));
+        let given = tables.inboxes.entry(new.user.clone()).or_default().given;
+        let record = SessionRecord {
+            given,
+            ack: new.ack,
+            used: new.now,
+        };
+        tables.sessions.push((new.user, new.key, record));
+        Ok(OpenedSession { given, ended })
+    }
+
+    async fn session(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<SessionRecord>, StorageError> {
+        let tables = self.tables();
+        let mut sessions = tables.sessions.iter();
+        let found = sessions.find(|(of, own, _)| (of, own) == (user, key));
+        Ok(found.map(|(.., record)| *record))
+    }
+
+    async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
+        self.tables()
+            .end_sessions(|of, own, _| (of, own) == (user, key));
+        Ok(())
+    }
+
+    async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError> {
+        let mut tables = self.tables();
+        let Tables {
+            sessions, inboxes, ..
+        } = &mut *tables;
+        for mark in &marks {
+            let of_mark = |(user, key, _): &&mut (UserId, SessionKey, SessionRecord)| {
+                *user == mark.user && *key == mark.session
+            };
+            let inbox = inboxes.entry(mark.user.clone()).or_default();
+            if let Some((.., record)) = sessions.iter_mut().find(of_mark) {
+                record.given = record.given.max(mark.given.min(inbox.newest));
+                record.used = record.used.max(mark.used);
+                inbox.given = inbox.given.max(record.given);
+            }
+        }
+        for mark in marks {
+            tables.prune(&mark.user);
+        }
+        Ok(())
+    }
+
+    async fn append(&self, new: NewMessage) -> Result<Appended, AppendError> {
+        let mut tables = self.tables();
+        let mid = new
+            .mid
+            .as_ref()
+            .map(|mid| (new.message.from.clone(), mid.to_string()));
+        if let Some(first) = mid.as_ref().and_then(|mid| tables.mids.get(mid))
+            && first.now >= new.mid_forgotten_before
+        {
+            let (id, time) = (first.message.id.clone(), first.message.time);
+            return Ok(Appended::Duplicate { id, time });
+        }
+        if !tables.profiles.contains_key(&new.message.to) {
+            return Err(AppendError::NoSuchUser);
+        }
+        let inbox = tables.inboxes.entry(new.message.to.clone()).or_default();
+        let size = |message: &Message| message.size() as u64;
+        let waiting = inbox.messages.range(inbox.given + 1..);
+        let (count, bytes) = waiting.fold((0, 0), |(count, bytes), (_, message)| {
+            (count + 1, bytes + size(message))
+        });
+        if count >= new.limits.messages || bytes + size(&new.message) > new.limits.bytes {
+            return Err(AppendError::InboxFull);
+        }
+        inbox.newest += 1;
+        let seq = inbox.newest;
+        inbox.messages.insert(seq, (*new.message).clone());
+        while inbox.messages.len() as u64 > new.limits.messages
+            || inbox.messages.values().map(size).sum::<u64>() > new.limits.bytes
+        {
+            inbox.messages.pop_first();
+        }
+        tables.mids.extend(mid.map(|mid| (mid, new)));
+        Ok(Appended::Stored { seq })
+    }
+
+    async fn inbox(
+        &self,
+        user: &UserId,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Vec<(u64, Message)>, StorageError> {
+        let tables = self.tables();
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        let inbox = tables.inboxes.get(user).into_iter();
+        for (seq, message) in
+            inbox.flat_map(|inbox| inbox.messages.range(after.saturating_add(1)..))
+        {
+            if found.len() >= page.messages || bytes >= page.bytes {
+                break;
+            }
+            bytes += message.size();
+            found.push((*seq, message.clone()));
+        }
+        Ok(found)
+    }
+
+    async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
+        Ok(self
+            .tables()
+            .inboxes
+            .get(user)
+            .map_or(0, |inbox| inbox.newest))
+    }
+
+    async fn sweep(&self, old: OutOfDate) -> Result<bool, StorageError> {
+        let mut tables = self.tables();
+        tables.end_sessions(|_, _, record| record.used < old.sessions_before);
+        tables.mids.retain(|_, first| first.now >= old.mids_before);
+        for inbox in tables.inboxes.values_mut() {
+            let before = old.messages_before.as_secs();
+            inbox.messages.retain(|_, message| message.time >= before);
+        }
+        for user in tables.inboxes.keys().cloned().collect::<Vec<_>>() {
+            tables.prune(&user);
+        }
+        Ok(false)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    testing::storage::suite(async || Arc::new(TableStorage::default()) as Arc<dyn Storage>).await;
+    println!("the store passes the suite");
+
+    let engine = Engine::builder()
+        .storage(Arc::new(TableStorage::default()))
+        .build()?;
+    println!("and an engine runs on it: {}", engine.welcome().message);
+    Ok(())
+}
