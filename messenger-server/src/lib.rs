@@ -34,3 +34,8 @@ mod transport;
 pub use server::{Drained, Server};
 pub use settings::{Notifier, Settings, SettingsError, Store, Switch};
 pub use transport::Transport;
+
+/// The README's program compiles as printed.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
