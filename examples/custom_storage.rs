@@ -199,18 +199,19 @@ impl Storage for TableStorage {
                 .filter_map(|(uid, _)| tables.card(uid))
                 .collect::<Vec<_>>()
             {
-                bytes += card.picture.len() + card.email.len() + card.phone.len();
+                let known_as = (owner.clone(), card.uid.clone());
+                let contact = Contact {
+                    myid: myid.clone(),
+                    card,
+                };
+                bytes += contact.encoded_len();
                 if bytes > limits.bytes {
                     return Ok(found);
                 }
-                let known_as = (owner.clone(), card.uid.clone());
                 if tables.myids.len() < limits.remembered || tables.myids.contains_key(&known_as) {
                     tables.myids.insert(known_as, myid.to_string());
                 }
-                found.push(Contact {
-                    myid: myid.clone(),
-                    card,
-                });
+                found.push(contact);
             }
         }
         Ok(found)

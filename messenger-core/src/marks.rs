@@ -86,21 +86,21 @@ impl Marks {
     pub(crate) async fn flush(&self, storage: &dyn Storage) -> Result<(), StorageError> {
         // Whoever returns from here finds everything stored, also what another flush had taken.
         let _flushing = self.flushing.lock().await;
-        let devices = std::mem::take(&mut *self.dirty.lock());
-        if devices.is_empty() {
+        let taken = Taken {
+            devices: std::mem::take(&mut *self.dirty.lock()),
+            from: self,
+        };
+        if taken.devices.is_empty() {
             return Ok(());
         }
-        for device in &devices {
-            device.dirty.store(false, Ordering::Release);
-        }
-        let marks = devices.iter().map(|device| device.mark()).collect();
-        let stored = storage.advance(marks).await;
-        if stored.is_err() {
-            for device in &devices {
-                self.note(device);
-            }
-        }
-        stored
+        let marks = taken.devices.iter().map(|device| {
+            // Before its place is read, so that a place that moves now is noted again.
+            device.dirty.swap(false, Ordering::AcqRel);
+            device.mark()
+        });
+        storage.advance(marks.collect()).await?;
+        taken.stored();
+        Ok(())
     }
 
     pub(crate) fn close(&self) {
@@ -116,6 +116,27 @@ impl Marks {
         if !device.dirty.swap(true, Ordering::AcqRel) {
             self.dirty.lock().push(Arc::clone(device));
             self.changed.notify_one();
+        }
+    }
+}
+
+/// Devices whose places are on their way to the store. They are noted again unless they arrive, also
+/// when the future that carries them is dropped.
+struct Taken<'a> {
+    devices: Vec<Arc<Device>>,
+    from: &'a Marks,
+}
+
+impl Taken<'_> {
+    fn stored(mut self) {
+        self.devices.clear();
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        for device in &self.devices {
+            self.from.note(device);
         }
     }
 }

@@ -58,9 +58,9 @@ pub struct Limits {
     pub import_entries: usize,
     /// The most users an import finds for one entry; many may claim the same address. 100.
     pub import_matches: usize,
-    /// The most bytes of users' data in the answer to an import; what is over it is left out.
-    /// 64 MiB.
-    pub import_bytes: usize,
+    /// The most bytes of a list of users in an answer. Over it an import finds nobody more, and a
+    /// contact list shows no more pictures. 64 MiB.
+    pub list_bytes: usize,
     /// The most `myid`s remembered for a user; beyond it no new ones are. 20,000.
     pub remembered_ids: usize,
     /// The most live sessions of a user; one more ends the least recently used. 8.
@@ -126,7 +126,7 @@ impl Default for Limits {
             contacts: 1000,
             import_entries: 5000,
             import_matches: 100,
-            import_bytes: 64 * 1024 * 1024,
+            list_bytes: 64 * 1024 * 1024,
             remembered_ids: 20_000,
             sessions: 8,
             inbox: InboxLimits::default(),

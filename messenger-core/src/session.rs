@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 /// One connection: it takes requests, and gives replies and events. Dropping it ends it; what was
@@ -45,6 +46,8 @@ pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     login: Mutex<Option<Arc<Login>>>,
     feed: Mutex<Feed>,
+    /// Messages that wait for the authenticator to tell who their recipient is.
+    pub(crate) adopting: AtomicUsize,
 }
 
 /// The answer to a request, and what belongs right behind it.
@@ -100,6 +103,7 @@ impl Session {
             shared,
             login: Mutex::default(),
             feed: Mutex::default(),
+            adopting: AtomicUsize::new(0),
         };
         Self {
             connection: Arc::new(connection),
@@ -150,10 +154,12 @@ impl Session {
         if let Some(place) = self.handed.take() {
             self.given(place);
         }
-        if !self.is_authenticated() {
-            return None;
-        }
-        let delivery = poll_fn(|cx| self.poll_event(cx)).await?;
+        let next = poll_fn(|cx| match self.poll_event(cx) {
+            // Its end wakes the task.
+            Poll::Pending if !self.is_authenticated() => Poll::Ready(None),
+            polled => polled,
+        });
+        let delivery = next.await?;
         self.handed = delivery.place;
         Some(delivery.event)
     }
@@ -171,11 +177,14 @@ impl Session {
     }
 
     /// True for a `message` of a client that is authenticated: it is stored without looking anything
-    /// up first.
+    /// up first. False while one before it waits for its recipient to be looked up after all.
     pub fn may_overlap(&self, inbound: &Inbound) -> bool {
         let Request::SendMessage(_) = inbound.request else {
             return false;
         };
+        if self.connection.adopting.load(Ordering::Acquire) > 0 {
+            return false;
+        }
         let login = self.connection.login();
         login.is_some_and(|login| rules::is_own(&login, &inbound.credentials))
     }
@@ -199,11 +208,22 @@ impl Session {
     /// `Ready(None)` when the connection cannot go on: it was told too late of copies of its user's
     /// own messages. It should be closed.
     pub fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        let Some(login) = self.connection.login() else {
+        let login = self.connection.login();
+        let mut feed = self.connection.feed.lock();
+        let Some(login) = login else {
+            // Nobody's mail need be kept.
+            *feed = Feed::default();
             return Poll::Pending;
         };
-        let mut feed = self.connection.feed.lock();
         feed.poll(&login, &self.connection.shared, cx)
+    }
+
+    /// False from the reply that authenticated the connection until everything that waited was given by
+    /// [`poll_event`](Self::poll_event) once. A server takes no requests meanwhile, so that nothing
+    /// comes between.
+    pub fn has_caught_up(&self) -> bool {
+        let login = self.connection.login();
+        login.is_none_or(|login| self.connection.feed.lock().has_caught_up(&login))
     }
 
     /// Says that everything up to this place has been given: it was written to the socket. For a

@@ -102,7 +102,8 @@ pub trait Storage: Send + Sync + 'static {
     /// numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
     ///
     /// Appends take their places in the order in which their futures are first polled, so that a
-    /// caller may have several under way.
+    /// caller may have several under way; and from then on they get on without being polled, because
+    /// a caller polls only the first of them.
     ///
     /// # Errors
     /// There is no such recipient, or what no session of theirs was given yet is at its limit. What
@@ -231,7 +232,7 @@ pub struct Lookup {
 pub struct FindLimits {
     /// The most users for one entry.
     pub matches: usize,
-    /// The most bytes of users' data; users over it are left out.
+    /// The most bytes the users found take in an answer; those over it are left out.
     pub bytes: usize,
     /// The most ids remembered for an owner; beyond it no new ones are.
     pub remembered: usize,

@@ -13,8 +13,11 @@ use bytes::{Buf, Bytes, BytesMut};
 const DEFAULT_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Frames up to this size, in bytes, are copied out of the read buffer: text that is kept from a
-/// small frame then keeps that frame alive and not the buffer with all its neighbours.
-const COPIED_UP_TO: usize = 4 * 1024;
+/// frame then keeps that frame alive and not the buffer with all its neighbours.
+const COPIED_UP_TO: usize = 64 * 1024;
+
+/// A larger frame takes the buffer with it, unless the buffer is this many times larger.
+const LARGER_BUFFER: usize = 4;
 
 /// The stream cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +46,16 @@ fn next_frame(splitter: &mut Splitter, source: &mut BytesMut) -> Result<Option<B
         }
         Split::Frame(place) => {
             source.advance(place.start);
-            if place.len() > COPIED_UP_TO {
-                return Ok(Some(source.split_to(place.len()).freeze()));
+            let length = place.len();
+            if length > COPIED_UP_TO && source.capacity() <= LARGER_BUFFER * length {
+                let frame = source.split_to(length).freeze();
+                // What follows must not keep this frame alive, nor the frame what follows.
+                *source = BytesMut::from(&**source);
+                return Ok(Some(frame));
             }
-            let frame = source.get(..place.len()).unwrap_or_default();
+            let frame = source.get(..length).unwrap_or_default();
             let frame = Bytes::copy_from_slice(frame);
-            source.advance(place.len());
+            source.advance(length);
             Ok(Some(frame))
         }
     }

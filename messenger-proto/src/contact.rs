@@ -2,7 +2,7 @@
 
 use crate::UserId;
 use crate::read::Str;
-use crate::write::Object;
+use crate::write::{Object, escaped_len};
 use bytestring::ByteString;
 use serde::Deserialize;
 
@@ -102,6 +102,24 @@ impl ContactData<'_> {
             myid: self.myid.or_empty(frame),
             card: card.read(frame),
         }
+    }
+}
+
+impl Contact {
+    /// The bytes it takes in a list, braces escaped.
+    pub fn encoded_len(&self) -> usize {
+        /// Keys, quotes and separators.
+        const AROUND: usize = 64;
+        let Card {
+            uid,
+            nick,
+            email,
+            phone,
+            picture,
+        } = &self.card;
+        let texts = [&self.myid, uid.as_text(), nick, email, phone, picture];
+        let texts = texts.into_iter().map(|text| escaped_len(text));
+        AROUND + texts.sum::<usize>()
     }
 }
 

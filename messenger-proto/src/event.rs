@@ -5,6 +5,7 @@ use crate::write::{Braces, Object, object};
 use crate::{MessageId, PrivateText, UserId};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
+use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
@@ -60,10 +61,9 @@ pub struct Message {
 }
 
 /// A [`Message`] that is cheap to clone and remembers its encoding.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SharedMessage(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     message: Message,
     head: OnceLock<(Braces, Bytes)>,
@@ -81,6 +81,13 @@ impl Deref for SharedMessage {
 
     fn deref(&self) -> &Message {
         &self.0.message
+    }
+}
+
+impl fmt::Debug for SharedMessage {
+    /// Shows the message, whose body shows its length; the encoding has the body in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
     }
 }
 

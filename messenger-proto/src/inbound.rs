@@ -75,7 +75,7 @@ fn data_fault(field: &str) -> String {
     if field.is_empty() {
         "data is missing or incomplete".to_owned()
     } else {
-        format!("the field {field} is missing or has the wrong type")
+        format!("the field {field} is missing, too long or of the wrong type")
     }
 }
 

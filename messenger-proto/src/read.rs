@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -118,5 +118,50 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Obj<T> {
             }
         }
         deserializer.deserialize_map(ObjVisitor(PhantomData))
+    }
+}
+
+/// A list of at most `MOST` objects. It is refused while it is read, not after.
+#[derive(Debug, Default)]
+pub(crate) struct List<T, const MOST: usize>(pub(crate) Vec<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let objects = deserializer.deserialize_seq(Bounded::<Obj<T>, MOST>(PhantomData))?;
+        Ok(Self(
+            objects.into_iter().map(|Obj(object)| object).collect(),
+        ))
+    }
+}
+
+/// A list of at most `MOST` texts.
+#[derive(Debug, Default)]
+pub(crate) struct Texts<'a, const MOST: usize>(pub(crate) Vec<Str<'a>>);
+
+impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for Texts<'a, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let texts = deserializer.deserialize_seq(Bounded::<Str<'a>, MOST>(PhantomData))?;
+        Ok(Self(texts))
+    }
+}
+
+struct Bounded<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Bounded<T, MOST> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {MOST}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            if items.len() == MOST {
+                return Err(A::Error::invalid_length(MOST + 1, &self));
+            }
+            items.push(item);
+        }
+        Ok(items)
     }
 }

@@ -135,6 +135,12 @@ fn string(out: &mut BytesMut, text: &str, braces: Braces) {
     out.extend_from_slice(b"\"");
 }
 
+/// The most bytes the text takes as a JSON string, without its quotes.
+pub(crate) fn escaped_len(text: &str) -> usize {
+    let special = text.bytes().filter(|byte| is_special(*byte)).count();
+    text.len() + special * (r"\u0000".len() - 1)
+}
+
 fn is_special(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == b'{') | (byte == b'}')
 }

@@ -94,7 +94,8 @@ impl Mailbox {
         };
         self.wake(|waiting| {
             let size = mail.size();
-            if waiting.bytes + size <= self.0.budget {
+            // One message alone always fits, however large.
+            if waiting.mail.is_empty() || waiting.bytes + size <= self.0.budget {
                 waiting.bytes += size;
                 waiting.mail.push_back(mail);
             } else if let Mail::Copy(_) = mail {
@@ -199,16 +200,25 @@ mod tests {
     #[test]
     fn a_copy_that_does_not_fit_is_told() {
         let mailbox = mailbox(OVERHEAD);
+        let large = Message {
+            body: "x".repeat(10 * OVERHEAD).into(),
+            ..Message::default()
+        };
         let origin = ConnectionId {
             engine: 1,
             number: 2,
         };
-        for _ in 0..2 {
-            mailbox.deliver(Notice::Copy {
-                origin,
-                message: Message::default().into(),
-            });
-        }
+        let copy = Notice::Copy {
+            origin,
+            message: large.into(),
+        };
+        mailbox.deliver(copy.clone());
+        assert!(
+            matches!(poll(&mailbox), Poll::Ready(Mail::Copy(_))),
+            "one always fits"
+        );
+        mailbox.deliver(copy.clone());
+        mailbox.deliver(copy);
         assert!(matches!(poll(&mailbox), Poll::Ready(Mail::Overrun)));
     }
 }

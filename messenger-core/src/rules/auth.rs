@@ -79,13 +79,12 @@ async fn open(shared: &Shared, who: &Identified, ack: bool) -> Result<SessionRec
         expired_before: now.before(shared.policy.session_lifetime),
         limit: shared.policy.limits.sessions,
     };
-    let opened = match shared.storage.open_session(new.clone()).await {
-        Err(OpenSessionError::NoSuchUser) => {
-            shared.storage.adopt_user(&who.user, &who.nick).await?;
-            shared.storage.open_session(new).await
-        }
-        opened => opened,
-    };
+    let profile = shared.storage.profile(&who.user).await?;
+    if profile.is_none_or(|profile| profile.nick != who.nick) {
+        // An account kept elsewhere is new here, or has another nick now.
+        shared.storage.adopt_user(&who.user, &who.nick).await?;
+    }
+    let opened = shared.storage.open_session(new).await;
     let OpenedSession { given, ended } = opened.map_err(|error| match error {
         OpenSessionError::NoSuchUser => no_such_user(),
         OpenSessionError::Storage(error) => error.into(),

@@ -4,10 +4,18 @@ use super::userinfo::adopt;
 use crate::engine::Shared;
 use crate::session::Login;
 use crate::storage::AddContactError;
-use messenger_proto::{AddContact, Card, Contact, DelContact, Failure, UserId};
+use messenger_proto::{AddContact, ByteString, Card, Contact, DelContact, Failure, UserId};
 
 pub(super) async fn list(shared: &Shared, login: &Login) -> Result<Vec<Contact>, Failure> {
-    Ok(shared.storage.contacts(login.user()).await?)
+    let mut contacts = shared.storage.contacts(login.user()).await?;
+    let mut bytes = 0;
+    for contact in &mut contacts {
+        bytes += contact.encoded_len();
+        if bytes > shared.policy.limits.list_bytes {
+            contact.card.picture = ByteString::new();
+        }
+    }
+    Ok(contacts)
 }
 
 pub(super) async fn add(

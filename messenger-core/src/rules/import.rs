@@ -35,7 +35,7 @@ pub(super) async fn import(
     }
     let limits = FindLimits {
         matches: limits.import_matches,
-        bytes: limits.import_bytes,
+        bytes: limits.list_bytes,
         remembered: limits.remembered_ids,
     };
     let storage = &shared.storage;

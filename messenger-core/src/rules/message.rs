@@ -1,7 +1,7 @@
 //! `message`: stored for its recipient, then answered, then told.
 
 use super::check;
-use super::failures::empty;
+use super::failures::{empty, no_such_user};
 use super::userinfo::adopt;
 use crate::notifier::Notice;
 use crate::session::{Connection, Login, Reply};
@@ -10,6 +10,7 @@ use messenger_proto::{
     EvMessage, Event, Failure, Message, MessageAccepted, Outbound, Response, SendMessage,
     SharedMessage,
 };
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(super) async fn message(connection: &Connection, login: &Login, request: SendMessage) -> Reply {
     match send(connection, login, request).await {
@@ -99,9 +100,30 @@ fn check_limits(connection: &Connection, request: &SendMessage) -> Result<(), Fa
 async fn append(connection: &Connection, new: NewMessage) -> Result<Appended, Failure> {
     let shared = &*connection.shared;
     match shared.storage.append(new.clone()).await {
-        Err(AppendError::NoSuchUser) if adopt(shared, &new.message.to).await? => {
+        Err(AppendError::NoSuchUser) => {
+            // Messages behind this one must not pass it.
+            let _adopting = Adopting::begin(&connection.adopting);
+            if !adopt(shared, &new.message.to).await? {
+                return Err(no_such_user());
+            }
             Ok(shared.storage.append(new).await?)
         }
         appended => Ok(appended?),
+    }
+}
+
+/// Counted while it lives.
+struct Adopting<'a>(&'a AtomicUsize);
+
+impl<'a> Adopting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Adopting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

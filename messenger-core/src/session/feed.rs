@@ -33,6 +33,8 @@ pub(super) struct Feed {
     behind: bool,
     page: VecDeque<(u64, Message)>,
     reading: Option<Reading>,
+    /// What waited when the login began has been given.
+    caught_up: bool,
 }
 
 impl fmt::Debug for Feed {
@@ -45,17 +47,23 @@ impl fmt::Debug for Feed {
 }
 
 impl Feed {
+    /// True when what waited when this login began has been given.
+    pub(super) fn has_caught_up(&self, login: &Arc<Login>) -> bool {
+        self.is_of(login) && self.caught_up
+    }
+
+    fn is_of(&self, login: &Arc<Login>) -> bool {
+        let own = self.login.as_ref();
+        own.is_some_and(|own| Arc::ptr_eq(own, login))
+    }
+
     pub(super) fn poll(
         &mut self,
         login: &Arc<Login>,
         shared: &Arc<Shared>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Delivery>> {
-        if !self
-            .login
-            .as_ref()
-            .is_some_and(|own| Arc::ptr_eq(own, login))
-        {
+        if !self.is_of(login) {
             *self = Self {
                 login: Some(Arc::clone(login)),
                 cursor: login.start,
@@ -74,6 +82,10 @@ impl Feed {
                     Err(()) => self.behind = false,
                 }
             }
+            if login.mailbox.has_ended() {
+                return Poll::Pending;
+            }
+            self.caught_up = true;
             match ready!(login.mailbox.poll(cx)) {
                 Mail::Inbox { seq, .. } if seq <= self.cursor => {}
                 Mail::Inbox {

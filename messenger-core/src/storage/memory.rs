@@ -15,13 +15,15 @@ use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use mids::Mids;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 use user::User;
 
 /// Everything in memory; gone with the process.
 ///
-/// Locks are taken in the order of the fields, and of users never two at once.
-#[derive(Debug, Default)]
+/// It remembers the last 100,000 `mid`s of a user, however young the others are.
+// Locks are taken in the order of the fields, and of users never two at once.
+#[derive(Default)]
 pub struct MemoryStorage {
     nicks: Mutex<HashSet<ByteString>>,
     mids: Mutex<Mids>,
@@ -29,8 +31,14 @@ pub struct MemoryStorage {
     addresses: Mutex<Addresses>,
 }
 
+impl fmt::Debug for MemoryStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStorage").finish_non_exhaustive()
+    }
+}
+
 /// Who has set which address.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Addresses {
     emails: HashMap<String, BTreeSet<UserId>>,
     phones: HashMap<String, BTreeSet<UserId>>,
@@ -170,19 +178,22 @@ impl Storage for MemoryStorage {
         let mut found = Vec::new();
         let mut bytes = 0;
         for entry in entries {
-            for uid in self.addresses.lock().matching(&entry, limits.matches) {
+            // Not in the head of the loop, where the lock would be held to its end.
+            let matching = self.addresses.lock().matching(&entry, limits.matches);
+            for uid in matching {
                 let Some(card) = self.card(&uid) else {
                     continue;
                 };
-                bytes += card.picture.len() + card.email.len() + card.phone.len();
+                let myid = entry.myid.clone();
+                let contact = Contact { myid, card };
+                bytes += contact.encoded_len();
                 if bytes > limits.bytes {
                     return Ok(found);
                 }
                 self.with_user(owner, |owner| {
                     owner.remember(uid, entry.myid.clone(), limits.remembered);
                 });
-                let myid = entry.myid.clone();
-                found.push(Contact { myid, card });
+                found.push(contact);
             }
         }
         Ok(found)

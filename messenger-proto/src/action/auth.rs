@@ -1,7 +1,7 @@
 //! `auth`: a login and a password for a new session.
 
 use super::Wire;
-use crate::read::Str;
+use crate::read::{Str, Texts};
 use crate::write::Object;
 use crate::{Credentials, Password, SessionId, UserId};
 use bytestring::ByteString;
@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 /// The feature by which a client says that it acknowledges what it has processed.
 const ACK: &str = "ack";
+
+/// The most features that are read.
+const FEATURES: usize = 64;
 
 /// Authenticates the connection and begins a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub(crate) struct Data<'a> {
     #[serde(borrow)]
     pass: Str<'a>,
     #[serde(borrow)]
-    features: Option<Vec<Str<'a>>>,
+    features: Option<Texts<'a, FEATURES>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -59,7 +62,7 @@ impl Wire for Auth {
     type AcceptedData<'a> = AcceptedData<'a>;
 
     fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
-        let features = data.features.unwrap_or_default();
+        let features = data.features.unwrap_or_default().0;
         let request = Self {
             login: data.login.or_empty(frame),
             pass: data.pass.or_empty(frame).into(),

@@ -2,11 +2,14 @@
 
 use super::Wire;
 use crate::contact::{ContactData, write_contacts};
-use crate::read::{Obj, Str};
+use crate::read::{List, Obj, Str};
 use crate::write::Object;
 use crate::{Contact, Credentials};
 use bytestring::ByteString;
 use serde::Deserialize;
+
+/// The most entries that are read at all; the engine allows fewer.
+const ENTRIES: usize = 65_536;
 
 /// Finds users by an address book. It adds nobody to the contact list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub struct ImportEntry {
 #[derive(Deserialize)]
 pub(crate) struct Data<'a> {
     #[serde(borrow)]
-    contacts: Vec<Obj<EntryData<'a>>>,
+    contacts: List<EntryData<'a>, ENTRIES>,
     #[serde(borrow, default)]
     cid: Str<'a>,
     #[serde(borrow, default)]
@@ -63,10 +66,10 @@ impl Wire for Import {
     type AcceptedData<'a> = AcceptedData<'a>;
 
     fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
-        let entries = data.contacts.into_iter();
+        let entries = data.contacts.0.into_iter();
         let request = Self {
             contacts: entries
-                .map(|Obj(entry)| ImportEntry {
+                .map(|entry| ImportEntry {
                     myid: entry.myid.or_empty(frame),
                     name: entry.name.or_empty(frame),
                     phone: entry.phone.or_empty(frame),

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use messenger_proto::{Card, Profile, UserId};
 use std::collections::HashMap;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct User {
     pub(super) pass_hash: Option<String>,
     pub(super) profile: Profile,

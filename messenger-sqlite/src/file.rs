@@ -1,0 +1,122 @@
+//! The file: its lock, its format, its connections.
+
+use crate::OpenError;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Marks a SQLite file as a messenger store ("msgr").
+const APPLICATION: i64 = 0x6d73_6772;
+
+/// What turns each format into the next; the first makes an empty file a store.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+
+/// How long a connection waits for a reader from outside, such as a backup.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Statements a connection keeps prepared.
+const STATEMENTS: usize = 64;
+
+/// Held while the store is open, so that no second server opens it.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// Locks the store, through a file beside it.
+pub(crate) fn lock(path: &Path) -> Result<Lock, OpenError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let failed = |source| OpenError::Lock {
+        path: path.to_owned(),
+        source,
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    let file = options.open(PathBuf::from(beside)).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// The connection that writes. Makes or upgrades the store.
+pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+    let failed = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let mut connection = Connection::open(path).map_err(failed)?;
+    check_format(&connection, path)?;
+    prepare(&connection).map_err(failed)?;
+    upgrade(&mut connection).map_err(failed)?;
+    Ok(connection)
+}
+
+/// A connection that reads.
+pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
+    let open = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(connection)
+    };
+    open().map_err(|source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let number = |pragma| {
+        let value = connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        value.map_err(|source| OpenError::Sqlite {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let (application, found) = (number("application_id")?, number("user_version")?);
+    let tables = number("schema_version")?;
+    if application != APPLICATION && (application != 0 || tables != 0) {
+        return Err(OpenError::NotOurs {
+            path: path.to_owned(),
+        });
+    }
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    Ok(())
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A commit is on the disk before it is answered.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // 64 MiB.
+    connection.pragma_update(None, "cache_size", -65_536)
+}
+
+fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(version).unwrap_or(0);
+    for (number, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! The messenger engine's [`Storage`](messenger_core::storage::Storage) in one SQLite file.
+//!
+//! One thread writes: it commits what has queued as one transaction, and answers everyone in it
+//! after the commit has reached the disk. Two threads read beside it.
+//!
+//! ```
+//! use messenger_core::Engine;
+//! use messenger_sqlite::SqliteStorage;
+//! use std::sync::Arc;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("messenger.db");
+//! let storage = SqliteStorage::open(&path)?;
+//! let engine = Engine::builder().storage(Arc::new(storage)).build()?;
+//! # let _ = engine;
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod file;
+mod readers;
+mod store;
+mod writer;
+
+pub use error::OpenError;
+pub use store::SqliteStorage;

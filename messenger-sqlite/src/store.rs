@@ -1,0 +1,210 @@
+//! The store: each call is a function over a connection, run by the writer or a reader.
+
+mod accounts;
+mod contacts;
+mod inbox;
+mod sessions;
+mod sweep;
+
+use crate::OpenError;
+use crate::file::{self, Lock};
+use crate::readers::Readers;
+use crate::writer::{Fault, Writer};
+use async_trait::async_trait;
+use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
+use messenger_core::storage::{
+    Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
+    NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
+    SessionKey, SessionRecord, Storage, StorageError,
+};
+use std::path::Path;
+
+/// How many threads read.
+const READERS: usize = 2;
+
+/// Everything in one SQLite file.
+///
+/// Dropping it waits for what was handed to it, and closes the file.
+#[derive(Debug)]
+pub struct SqliteStorage {
+    // Dropped in this order: the writer closes the file when nobody reads it any more.
+    readers: Readers,
+    writer: Writer,
+    _lock: Lock,
+}
+
+impl SqliteStorage {
+    /// Opens the store, and makes it if there is none. It blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// See [`OpenError`], whose sentences tell an operator what to do.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let lock = file::lock(path)?;
+        let writing = file::open_for_writing(path)?;
+        let reading = (0..READERS).map(|_| file::open_for_reading(path));
+        Ok(Self {
+            readers: Readers::start(reading.collect::<Result<_, _>>()?)?,
+            writer: Writer::start(writing)?,
+            _lock: lock,
+        })
+    }
+
+    /// Writes something that cannot be refused.
+    async fn write<T: Send + 'static>(
+        &self,
+        mut work: impl FnMut(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let work = move |connection: &rusqlite::Connection| Ok(work(connection)?);
+        self.writer.call::<T, StorageError>(work).await
+    }
+}
+
+#[async_trait]
+impl Storage for SqliteStorage {
+    async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        let create = move |connection: &_| accounts::create(connection, &account);
+        self.writer.call(create).await
+    }
+
+    async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
+        let login = login.to_owned();
+        let read = move |connection: &_| accounts::account(connection, &login);
+        self.readers.call(read).await
+    }
+
+    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
+        let (user, nick) = (user.clone(), nick.to_owned());
+        self.write(move |connection| accounts::adopt(connection, &user, &nick))
+            .await
+    }
+
+    async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError> {
+        let user = user.clone();
+        let read = move |connection: &_| accounts::profile(connection, &user);
+        self.readers.call(read).await
+    }
+
+    async fn change_profile(
+        &self,
+        user: &UserId,
+        change: ProfileChange,
+    ) -> Result<(), StorageError> {
+        let user = user.clone();
+        self.write(move |connection| accounts::change(connection, &user, &change))
+            .await
+    }
+
+    async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
+        let owner = owner.clone();
+        let read = move |connection: &_| contacts::list(connection, &owner);
+        self.readers.call(read).await
+    }
+
+    async fn add_contact(
+        &self,
+        owner: &UserId,
+        uid: &UserId,
+        limit: usize,
+    ) -> Result<Card, AddContactError> {
+        let (owner, uid) = (owner.clone(), uid.clone());
+        let add = move |connection: &_| contacts::add(connection, &owner, &uid, limit);
+        self.writer.call(add).await
+    }
+
+    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
+        let (owner, uid) = (owner.clone(), uid.clone());
+        self.write(move |connection| contacts::remove(connection, &owner, &uid))
+            .await
+    }
+
+    async fn find_users(
+        &self,
+        owner: &UserId,
+        entries: Vec<Lookup>,
+        limits: FindLimits,
+    ) -> Result<Vec<Contact>, StorageError> {
+        let read = move |connection: &_| contacts::find(connection, &entries, limits);
+        let found = self.readers.call(read).await?;
+        let known_as: Vec<_> = found
+            .iter()
+            .map(|contact| (contact.card.uid.clone(), contact.myid.clone()))
+            .collect();
+        if !known_as.is_empty() {
+            let owner = owner.clone();
+            self.write(move |connection| {
+                contacts::remember(connection, &owner, &known_as, limits.remembered)
+            })
+            .await?;
+        }
+        Ok(found)
+    }
+
+    async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
+        let open = move |connection: &_| sessions::open(connection, &session);
+        self.writer.call(open).await
+    }
+
+    async fn session(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<SessionRecord>, StorageError> {
+        let (user, key) = (user.clone(), *key);
+        let read = move |connection: &_| sessions::read(connection, &user, &key);
+        self.readers.call(read).await
+    }
+
+    async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
+        let (user, key) = (user.clone(), *key);
+        self.write(move |connection| sessions::end(connection, &user, &key))
+            .await
+    }
+
+    async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError> {
+        self.write(move |connection| sessions::advance(connection, &marks))
+            .await
+    }
+
+    async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
+        let append = move |connection: &_| inbox::append(connection, &message);
+        self.writer.call::<_, AppendError>(append).await
+    }
+
+    async fn inbox(
+        &self,
+        user: &UserId,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Vec<(u64, Message)>, StorageError> {
+        let user = user.clone();
+        let read = move |connection: &_| inbox::read(connection, &user, after, page);
+        self.readers.call(read).await
+    }
+
+    async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
+        let user = user.clone();
+        let read = move |connection: &_| inbox::newest(connection, &user);
+        self.readers.call(read).await
+    }
+
+    async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
+        self.write(move |connection| sweep::step(connection, &out_of_date))
+            .await
+    }
+}
+
+/// A number for SQLite, which has no larger ones.
+fn integer(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+/// A number from SQLite, which this store never makes negative.
+fn unsigned(number: i64) -> u64 {
+    number.try_into().unwrap_or(0)
+}
+
+/// A result that is refused.
+fn refused<T, E>(refusal: E) -> Result<T, Fault<E>> {
+    Err(Fault::Refused(refusal))
+}

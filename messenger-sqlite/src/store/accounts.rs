@@ -1,0 +1,102 @@
+//! Accounts and profiles.
+
+use super::refused;
+use crate::writer::Fault;
+use messenger_core::proto::{Profile, UserId};
+use messenger_core::storage::{Account, CreateAccountError, ProfileChange};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+pub(super) fn create(
+    connection: &Connection,
+    account: &Account,
+) -> Result<(), Fault<CreateAccountError>> {
+    let mut insert = connection
+        .prepare_cached("INSERT INTO users (login, nick, pass_hash) VALUES (?1, ?2, ?3)")?;
+    let login = account.login.as_str();
+    match insert.execute(params![login, &*account.nick, account.pass_hash]) {
+        Ok(_) => Ok(()),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            refused(if exists(connection, &account.login)? {
+                CreateAccountError::LoginTaken
+            } else {
+                CreateAccountError::NickTaken
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) fn account(connection: &Connection, login: &str) -> rusqlite::Result<Option<Account>> {
+    let mut select = connection.prepare_cached(
+        "SELECT nick, pass_hash FROM users WHERE login = ?1 AND pass_hash IS NOT NULL",
+    )?;
+    let account = select.query_row([login], |row| {
+        Ok(Account {
+            login: login.into(),
+            nick: row.get::<_, String>(0)?.into(),
+            pass_hash: row.get(1)?,
+        })
+    });
+    account.optional()
+}
+
+pub(super) fn adopt(connection: &Connection, user: &UserId, nick: &str) -> rusqlite::Result<()> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO users (login, nick) VALUES (?1, ?2)
+         ON CONFLICT (login) DO UPDATE SET nick = excluded.nick",
+    )?;
+    upsert.execute([user.as_str(), nick]).map(drop)
+}
+
+pub(super) fn exists(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
+    let mut select = connection.prepare_cached("SELECT 1 FROM users WHERE login = ?1")?;
+    select.exists([user.as_str()])
+}
+
+pub(super) fn profile(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Profile>> {
+    let mut select = connection.prepare_cached(
+        "SELECT nick, email, phone, picture, user_status FROM users WHERE login = ?1",
+    )?;
+    let profile = select.query_row([user.as_str()], |row| {
+        let text = |index| row.get::<_, String>(index);
+        Ok(Profile {
+            nick: text(0)?.into(),
+            email: text(1)?.into(),
+            phone: text(2)?.into(),
+            picture: text(3)?.into(),
+            user_status: text(4)?.into(),
+        })
+    });
+    profile.optional()
+}
+
+pub(super) fn change(
+    connection: &Connection,
+    user: &UserId,
+    change: &ProfileChange,
+) -> rusqlite::Result<()> {
+    let user = user.as_str();
+    if let Some(email) = &change.email {
+        let set = "UPDATE users SET email = ?2, email_key = ?3 WHERE login = ?1";
+        connection
+            .prepare_cached(set)?
+            .execute(params![user, &*email.text, email.key])?;
+    }
+    if let Some(phone) = &change.phone {
+        let set = "UPDATE users SET phone = ?2, phone_key = ?3 WHERE login = ?1";
+        connection
+            .prepare_cached(set)?
+            .execute(params![user, &*phone.text, phone.key])?;
+    }
+    if let Some(user_status) = &change.user_status {
+        let set = "UPDATE users SET user_status = ?2 WHERE login = ?1";
+        connection
+            .prepare_cached(set)?
+            .execute([user, user_status])?;
+    }
+    if let Some(picture) = &change.picture {
+        let set = "UPDATE users SET picture = ?2 WHERE login = ?1";
+        connection.prepare_cached(set)?.execute([user, picture])?;
+    }
+    Ok(())
+}

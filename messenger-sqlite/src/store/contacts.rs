@@ -1,0 +1,122 @@
+//! Contacts and finding users.
+
+use super::{integer, refused};
+use crate::writer::Fault;
+use messenger_core::proto::{ByteString, Card, Contact, UserId};
+use messenger_core::storage::{AddContactError, FindLimits, Lookup};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// Reads a card from the columns login, nick, email, phone, picture.
+fn card(row: &Row<'_>) -> rusqlite::Result<Card> {
+    let text = |index| row.get::<_, String>(index);
+    Ok(Card {
+        uid: text(0)?.into(),
+        nick: text(1)?.into(),
+        email: text(2)?.into(),
+        phone: text(3)?.into(),
+        picture: text(4)?.into(),
+    })
+}
+
+pub(super) fn list(connection: &Connection, owner: &UserId) -> rusqlite::Result<Vec<Contact>> {
+    let mut select = connection.prepare_cached(
+        "SELECT login, nick, email, phone, picture, coalesce(myid, '')
+         FROM contacts JOIN users ON login = contact
+         LEFT JOIN myids ON myids.owner = contacts.owner AND user = contact
+         WHERE contacts.owner = ?1 ORDER BY number",
+    )?;
+    let contacts = select.query_map([owner.as_str()], |row| {
+        Ok(Contact {
+            card: card(row)?,
+            myid: row.get::<_, String>(5)?.into(),
+        })
+    })?;
+    contacts.collect()
+}
+
+pub(super) fn add(
+    connection: &Connection,
+    owner: &UserId,
+    uid: &UserId,
+    limit: usize,
+) -> Result<Card, Fault<AddContactError>> {
+    let mut select = connection
+        .prepare_cached("SELECT login, nick, email, phone, picture FROM users WHERE login = ?1")?;
+    let Some(card) = select.query_row([uid.as_str()], card).optional()? else {
+        return refused(AddContactError::NoSuchUser);
+    };
+    let pair = [owner.as_str(), uid.as_str()];
+    let mut there =
+        connection.prepare_cached("SELECT 1 FROM contacts WHERE owner = ?1 AND contact = ?2")?;
+    if there.exists(pair)? {
+        return refused(AddContactError::AlreadyThere);
+    }
+    let mut count = connection.prepare_cached("SELECT count(*) FROM contacts WHERE owner = ?1")?;
+    if count.query_row([owner.as_str()], |row| row.get::<_, i64>(0))? >= integer(limit) {
+        return refused(AddContactError::Full);
+    }
+    let mut insert =
+        connection.prepare_cached("INSERT INTO contacts (owner, contact) VALUES (?1, ?2)")?;
+    insert.execute(pair)?;
+    Ok(card)
+}
+
+pub(super) fn remove(
+    connection: &Connection,
+    owner: &UserId,
+    uid: &UserId,
+) -> rusqlite::Result<()> {
+    let mut delete =
+        connection.prepare_cached("DELETE FROM contacts WHERE owner = ?1 AND contact = ?2")?;
+    delete.execute([owner.as_str(), uid.as_str()]).map(drop)
+}
+
+pub(super) fn find(
+    connection: &Connection,
+    entries: &[Lookup],
+    limits: FindLimits,
+) -> rusqlite::Result<Vec<Contact>> {
+    let mut select = connection.prepare_cached(
+        "SELECT login, nick, email, phone, picture FROM users
+         WHERE email_key = ?1 OR phone_key = ?2 ORDER BY login LIMIT ?3",
+    )?;
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    for Lookup { myid, email, phone } in entries {
+        let mut users = select.query(params![email, phone, integer(limits.matches)])?;
+        while let Some(row) = users.next()? {
+            let card = card(row)?;
+            let myid = myid.clone();
+            let contact = Contact { myid, card };
+            bytes += contact.encoded_len();
+            if bytes > limits.bytes {
+                return Ok(found);
+            }
+            found.push(contact);
+        }
+    }
+    Ok(found)
+}
+
+/// Remembers under which of the owner's ids users were found.
+pub(super) fn remember(
+    connection: &Connection,
+    owner: &UserId,
+    known_as: &[(UserId, ByteString)],
+    limit: usize,
+) -> rusqlite::Result<()> {
+    let mut count = connection.prepare_cached("SELECT count(*) FROM myids WHERE owner = ?1")?;
+    let mut update =
+        connection.prepare_cached("UPDATE myids SET myid = ?3 WHERE owner = ?1 AND user = ?2")?;
+    let mut insert =
+        connection.prepare_cached("INSERT INTO myids (owner, user, myid) VALUES (?1, ?2, ?3)")?;
+    let owner = owner.as_str();
+    let mut remembered: i64 = count.query_row([owner], |row| row.get(0))?;
+    for (user, myid) in known_as {
+        let row = [owner, user.as_str(), myid];
+        if update.execute(row)? == 0 && remembered < integer(limit) {
+            remembered += integer(insert.execute(row)?);
+        }
+    }
+    Ok(())
+}

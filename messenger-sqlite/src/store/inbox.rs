@@ -1,0 +1,280 @@
+//! Inboxes.
+
+use super::{accounts, integer, refused, unsigned};
+use crate::writer::Fault;
+use messenger_core::proto::{Attachment, Message, UserId};
+use messenger_core::storage::{AppendError, Appended, NewMessage, PageLimits};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// How many messages are dropped at once, so that nobody waits long for it.
+const DROPPED_AT_ONCE: i64 = 512;
+
+/// A row of `inboxes`.
+#[derive(Clone, Debug)]
+pub(super) struct Inbox {
+    pub(super) newest: i64,
+    pub(super) oldest: i64,
+    pub(super) oldest_time: i64,
+    pub(super) given: i64,
+    pub(super) given_to_all: i64,
+    bytes: i64,
+    waiting_bytes: i64,
+}
+
+impl Inbox {
+    /// How many messages no session was given.
+    fn waiting(&self) -> i64 {
+        self.newest - self.given.max(self.oldest - 1)
+    }
+
+    fn kept(&self) -> i64 {
+        self.newest - (self.oldest - 1)
+    }
+}
+
+/// The user's inbox; an empty one when nothing was ever in it.
+pub(super) fn load(connection: &Connection, user: &UserId) -> rusqlite::Result<Inbox> {
+    let mut select = connection.prepare_cached(
+        "SELECT newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes
+         FROM inboxes WHERE user = ?1",
+    )?;
+    let inbox = select.query_row([user.as_str()], |row| {
+        Ok(Inbox {
+            newest: row.get(0)?,
+            oldest: row.get(1)?,
+            oldest_time: row.get(2)?,
+            given: row.get(3)?,
+            given_to_all: row.get(4)?,
+            bytes: row.get(5)?,
+            waiting_bytes: row.get(6)?,
+        })
+    });
+    Ok(inbox.optional()?.unwrap_or(Inbox {
+        newest: 0,
+        oldest: 1,
+        oldest_time: 0,
+        given: 0,
+        given_to_all: 0,
+        bytes: 0,
+        waiting_bytes: 0,
+    }))
+}
+
+pub(super) fn store(connection: &Connection, user: &UserId, inbox: &Inbox) -> rusqlite::Result<()> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO inboxes
+         (user, newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    let row = params![
+        user.as_str(),
+        inbox.newest,
+        inbox.oldest,
+        inbox.oldest_time,
+        inbox.given,
+        inbox.given_to_all,
+        inbox.bytes,
+        inbox.waiting_bytes,
+    ];
+    upsert.execute(row).map(drop)
+}
+
+pub(super) fn append(
+    connection: &Connection,
+    new: &NewMessage,
+) -> Result<Appended, Fault<AppendError>> {
+    if let Some(first) = find_mid(connection, new)? {
+        return Ok(first);
+    }
+    let to = &new.message.to;
+    if !accounts::exists(connection, to)? {
+        return refused(AppendError::NoSuchUser);
+    }
+    let mut inbox = load(connection, to)?;
+    let size = integer(new.message.size());
+    let (most, most_bytes) = (integer(new.limits.messages), integer(new.limits.bytes));
+    if inbox.waiting() >= most || inbox.waiting_bytes.saturating_add(size) > most_bytes {
+        return refused(AppendError::InboxFull);
+    }
+    if inbox.kept() == 0 {
+        inbox.oldest_time = integer(new.message.time);
+    }
+    inbox.newest += 1;
+    inbox.bytes += size;
+    inbox.waiting_bytes += size;
+    insert(connection, &new.message, inbox.newest, size)?;
+    while inbox.kept() > most || inbox.bytes > most_bytes {
+        let oldest = inbox.oldest;
+        drop_up_to(connection, to, &mut inbox, oldest)?;
+    }
+    store(connection, to, &inbox)?;
+    remember_mid(connection, new)?;
+    Ok(Appended::Stored {
+        seq: unsigned(inbox.newest),
+    })
+}
+
+fn insert(connection: &Connection, message: &Message, seq: i64, size: i64) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO messages
+         (recipient, seq, id, sender, nick, time, body, mime, attachment, size)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
+    let row = params![
+        message.to.as_str(),
+        seq,
+        message.id.as_str(),
+        message.from.as_str(),
+        &*message.nick,
+        integer(message.time),
+        message.body.as_str(),
+        &*message.attach.mime,
+        message.attach.data.as_str(),
+        size,
+    ];
+    insert.execute(row).map(drop)
+}
+
+fn find_mid(connection: &Connection, new: &NewMessage) -> rusqlite::Result<Option<Appended>> {
+    let Some(mid) = &new.mid else {
+        return Ok(None);
+    };
+    let mut select = connection.prepare_cached(
+        "SELECT id, time FROM mids WHERE sender = ?1 AND mid = ?2 AND used_us >= ?3",
+    )?;
+    let forgotten_before = integer(new.mid_forgotten_before.as_micros());
+    let key = params![new.message.from.as_str(), &**mid, forgotten_before];
+    let first = select.query_row(key, |row| {
+        Ok(Appended::Duplicate {
+            id: row.get::<_, String>(0)?.into(),
+            time: unsigned(row.get(1)?),
+        })
+    });
+    first.optional()
+}
+
+fn remember_mid(connection: &Connection, new: &NewMessage) -> rusqlite::Result<()> {
+    let Some(mid) = &new.mid else {
+        return Ok(());
+    };
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO mids (sender, mid, used_us, id, time) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let message = &new.message;
+    let row = params![
+        message.from.as_str(),
+        &**mid,
+        integer(new.now.as_micros()),
+        message.id.as_str(),
+        integer(message.time),
+    ];
+    insert.execute(row).map(drop)
+}
+
+pub(super) fn read(
+    connection: &Connection,
+    user: &UserId,
+    after: u64,
+    page: PageLimits,
+) -> rusqlite::Result<Vec<(u64, Message)>> {
+    let mut select = connection.prepare_cached(
+        "SELECT seq, id, sender, nick, time, body, mime, attachment FROM messages
+         WHERE recipient = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+    )?;
+    let most = integer(page.messages);
+    let mut rows = select.query(params![user.as_str(), integer(after), most])?;
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    while bytes < page.bytes
+        && let Some(row) = rows.next()?
+    {
+        let (seq, message) = message(row, user)?;
+        bytes += message.size();
+        found.push((seq, message));
+    }
+    Ok(found)
+}
+
+fn message(row: &Row<'_>, recipient: &UserId) -> rusqlite::Result<(u64, Message)> {
+    let text = |index| row.get::<_, String>(index);
+    let message = Message {
+        id: text(1)?.into(),
+        from: text(2)?.into(),
+        nick: text(3)?.into(),
+        time: unsigned(row.get(4)?),
+        body: text(5)?.into(),
+        attach: Attachment {
+            mime: text(6)?.into(),
+            data: text(7)?.into(),
+        },
+        to: recipient.clone(),
+    };
+    Ok((unsigned(row.get(0)?), message))
+}
+
+pub(super) fn newest(connection: &Connection, user: &UserId) -> rusqlite::Result<u64> {
+    Ok(unsigned(load(connection, user)?.newest))
+}
+
+/// A session was given everything up to this place.
+pub(super) fn advance(
+    connection: &Connection,
+    user: &UserId,
+    inbox: &mut Inbox,
+    given: i64,
+) -> rusqlite::Result<()> {
+    if given > inbox.given {
+        inbox.waiting_bytes -= size_between(connection, user, inbox.given, given)?;
+        inbox.given = given;
+    }
+    Ok(())
+}
+
+/// Drops some of what every session was given.
+pub(super) fn prune(
+    connection: &Connection,
+    user: &UserId,
+    inbox: &mut Inbox,
+) -> rusqlite::Result<()> {
+    let to = inbox.given_to_all.min(inbox.oldest + DROPPED_AT_ONCE - 1);
+    if to >= inbox.oldest {
+        drop_up_to(connection, user, inbox, to)?;
+    }
+    Ok(())
+}
+
+/// Drops the messages up to this place.
+pub(super) fn drop_up_to(
+    connection: &Connection,
+    user: &UserId,
+    inbox: &mut Inbox,
+    place: i64,
+) -> rusqlite::Result<()> {
+    inbox.bytes -= size_between(connection, user, inbox.oldest - 1, place)?;
+    if place > inbox.given {
+        let waiting_from = inbox.given.max(inbox.oldest - 1);
+        inbox.waiting_bytes -= size_between(connection, user, waiting_from, place)?;
+    }
+    let mut delete =
+        connection.prepare_cached("DELETE FROM messages WHERE recipient = ?1 AND seq <= ?2")?;
+    delete.execute(params![user.as_str(), place])?;
+    inbox.oldest = place + 1;
+    let mut select =
+        connection.prepare_cached("SELECT time FROM messages WHERE recipient = ?1 AND seq = ?2")?;
+    let oldest = select.query_row(params![user.as_str(), inbox.oldest], |row| row.get(0));
+    inbox.oldest_time = oldest.optional()?.unwrap_or(0);
+    Ok(())
+}
+
+/// The bytes of the messages behind one place, up to another.
+fn size_between(
+    connection: &Connection,
+    user: &UserId,
+    behind: i64,
+    to: i64,
+) -> rusqlite::Result<i64> {
+    let mut select = connection.prepare_cached(
+        "SELECT coalesce(sum(size), 0) FROM messages WHERE recipient = ?1 AND seq > ?2 AND seq <= ?3",
+    )?;
+    select.query_row(params![user.as_str(), behind, to], |row| row.get(0))
+}
