@@ -3,7 +3,9 @@
 use crate::events::{self, Events, Sink};
 use crate::{ClientError, ConnectionError};
 use futures_util::{SinkExt, StreamExt};
-use messenger_proto::{ClientCodec, CodecError, Event, Inbound, Outbound, Response, Welcome};
+use messenger_proto::{
+    ClientCodec, CodecError, Event, Inbound, Outbound, Response, UserId, Welcome,
+};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
@@ -30,6 +32,8 @@ struct Request {
 #[derive(Debug)]
 struct Answer {
     action: &'static str,
+    /// Whose session it resumes, if it succeeds.
+    user: UserId,
     reply: oneshot::Sender<Response>,
     _permit: OwnedSemaphorePermit,
 }
@@ -45,6 +49,7 @@ impl Requests {
         let (reply, received) = oneshot::channel();
         let answer = Answer {
             action: inbound.request.action(),
+            user: inbound.credentials.cid.clone(),
             reply,
             _permit: permit,
         };
@@ -121,8 +126,7 @@ async fn read<S: AsyncRead>(
         let taken = match frame {
             Ok(Outbound::Event(Event::Message(event))) => sink.message(event),
             Ok(Outbound::Response(response)) => {
-                note_user(&response, &sink);
-                next = answer(next, response, &mut unanswered);
+                next = answer(next, response, &mut unanswered, &sink);
                 Ok(())
             }
             Ok(_) => Ok(()),
@@ -135,9 +139,15 @@ async fn read<S: AsyncRead>(
     }
 }
 
-fn note_user(response: &Response, sink: &Sink) {
+/// Notes whose events follow.
+fn note_user(answer: Option<&Answer>, response: &Response, sink: &Sink) {
     if let Response::Auth(Ok(accepted)) = response {
         sink.user(accepted.uid.clone());
+    } else if let Some(answer) = answer
+        && response.failure().is_none()
+        && !answer.user.is_empty()
+    {
+        sink.user(answer.user.clone());
     }
 }
 
@@ -146,8 +156,11 @@ fn answer(
     next: Option<Answer>,
     response: Response,
     unanswered: &mut mpsc::UnboundedReceiver<Answer>,
+    sink: &Sink,
 ) -> Option<Answer> {
-    let next = next.or_else(|| unanswered.try_recv().ok())?;
+    let next = next.or_else(|| unanswered.try_recv().ok());
+    note_user(next.as_ref(), &response, sink);
+    let next = next?;
     let to_any = matches!(response, Response::Unknown { .. });
     if next.action == response.action() || to_any {
         // Whoever asked may have given up waiting.

@@ -151,6 +151,21 @@ async fn another_user_on_the_same_connection_begins_anew() {
     ann.send("eve", "for eve").await.unwrap();
     bob.auth("eve", &pass).await.unwrap();
     assert_eq!(body(&mut events).await, "for eve");
+    // The same after a session was resumed, of which the client was told no user.
+    let (max, _) = join(address, "max").await;
+    let session = max.auth("max", &pass).await.unwrap();
+    for body in ["1", "2"] {
+        ann.send("max", body).await.unwrap();
+    }
+    let (client, mut events) = connect(address).await.unwrap();
+    client.resume(&session.uid, &session.sid).await.unwrap();
+    ann.send("max", "3").await.unwrap();
+    while body(&mut events).await != "3" {}
+    let (zoe, _) = connect(address).await.unwrap();
+    zoe.register("zoe", &pass, "zoe").await.unwrap();
+    ann.send("zoe", "for zoe").await.unwrap();
+    client.auth("zoe", &pass).await.unwrap();
+    assert_eq!(body(&mut events).await, "for zoe");
 }
 
 #[tokio::test]

@@ -11,15 +11,18 @@ use async_trait::async_trait;
 use messenger_core::authenticator::{Authenticator, AuthenticatorError, Identity, Verdict};
 use messenger_core::policy::PasswordPolicy;
 use messenger_core::proto::{
-    Ack, Action, AddContact, Auth, ContactList, Credentials, Failure, Inbound, Password, Register,
-    Request, Response, SendMessage, SessionId, UserId, UserInfo,
+    Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, Failure, Import, ImportEntry,
+    Inbound, Password, Register, Request, Response, SendMessage, SessionId, SetUserInfo, UserId,
+    UserInfo,
 };
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::{FaultyStorage, ManualClock};
 use messenger_core::{Engine, Policy, Session};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -299,6 +302,124 @@ async fn users_of_another_directory_need_no_account_here() {
     assert_eq!(code(&engine.connect(), account("new")).await, 3);
 }
 
+/// A directory that takes its time to tell who somebody is, and may know them by another name later.
+struct SlowDirectory {
+    asked: AtomicUsize,
+    answers: Semaphore,
+    nick: Mutex<String>,
+}
+
+impl Default for SlowDirectory {
+    fn default() -> Self {
+        Self {
+            asked: AtomicUsize::new(0),
+            answers: Semaphore::new(0),
+            nick: Mutex::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Authenticator for SlowDirectory {
+    async fn identify(&self, _: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.answers.acquire().await.unwrap().forget();
+        let nick = self.nick.lock().unwrap().clone().into();
+        Ok(Some(Identity { nick }))
+    }
+
+    async fn verify(&self, _: &UserId, _: &Password) -> Result<Verdict, AuthenticatorError> {
+        let nick = self.nick.lock().unwrap().clone().into();
+        Ok(Verdict::Accepted(Identity { nick }))
+    }
+}
+
+#[tokio::test]
+async fn messages_to_somebody_unknown_yet_keep_their_order() {
+    let directory = Arc::new(SlowDirectory::default());
+    let engine = Engine::builder()
+        .authenticator(Arc::<SlowDirectory>::clone(&directory))
+        .build()
+        .unwrap();
+    let ann = engine.connect();
+    auth(&ann, "ann", "any").await.unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let inbound = |body| Inbound::new(message("bob", body));
+    assert!(ann.may_overlap(&inbound("1")));
+    let mut first = Box::pin(ann.handle(inbound("1")));
+    let mut second = Box::pin(ann.handle(inbound("2")));
+    assert!(first.as_mut().poll(&mut cx).is_pending());
+    assert!(second.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(directory.asked.load(Ordering::SeqCst), 2);
+    directory.answers.add_permits(1);
+    assert!(first.as_mut().poll(&mut cx).is_ready());
+    // The second still waits to be told, and a third would now be stored at once.
+    assert!(!ann.may_overlap(&inbound("3")));
+    directory.answers.add_permits(1);
+    assert!(second.as_mut().poll(&mut cx).is_ready());
+    assert!(ann.may_overlap(&inbound("3")));
+}
+
+#[tokio::test]
+async fn a_new_nick_in_the_directory_is_taken_over_at_the_next_login() {
+    let directory = Arc::new(SlowDirectory::default());
+    let engine = Engine::builder()
+        .authenticator(Arc::<SlowDirectory>::clone(&directory))
+        .build()
+        .unwrap();
+    let ann = engine.connect();
+    for nick in ["Ann", "Anne"] {
+        *directory.nick.lock().unwrap() = nick.to_owned();
+        auth(&ann, "ann", "any").await.unwrap();
+        let profile = ann.call(UserInfo { user: "ann".into() }).await.unwrap();
+        assert_eq!(profile.nick, nick);
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_events_is_told_that_the_session_has_ended() {
+    let mut policy = policy();
+    policy.limits.sessions = 1;
+    let engine = Engine::builder().policy(policy).build().unwrap();
+    let (mut bot, _) = join(&engine, "bot").await;
+    let waiting = tokio::spawn(async move { bot.next_event().await });
+    tokio::task::yield_now().await;
+    auth(&engine.connect(), "bot", "secret").await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    assert_eq!(told.unwrap().unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_list_over_its_bytes_goes_without_the_pictures_that_do_not_fit() {
+    let mut policy = policy();
+    policy.limits.list_bytes = 3000;
+    let engine = Engine::builder().policy(policy).build().unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    for login in ["b1", "b2", "b3", "b4"] {
+        let (user, _) = join(&engine, login).await;
+        let change = SetUserInfo {
+            // Takes six times as much when it is written.
+            picture: Some("{".repeat(200).into()),
+            email: Some("all@x".into()),
+            ..SetUserInfo::default()
+        };
+        user.call(change).await.unwrap();
+        ann.call(AddContact { uid: login.into() }).await.unwrap();
+    }
+    let contacts = ann.call(ContactList {}).await.unwrap();
+    let pictures: Vec<_> = contacts
+        .iter()
+        .map(|contact| contact.card.picture.len())
+        .collect();
+    assert_eq!(pictures, [200, 200, 0, 0]);
+    let entry = ImportEntry {
+        email: "all@x".into(),
+        ..ImportEntry::default()
+    };
+    let contacts = vec![entry];
+    assert_eq!(ann.call(Import { contacts }).await.unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn a_place_given_late_counts_for_nobody_else() {
     let storage = Arc::new(MemoryStorage::new());
@@ -403,19 +524,25 @@ async fn nothing_secret_shows_in_debug() {
             cid: "ann".into(),
             sid: sid.clone(),
         },
-        request: message("ann", "the body").into(),
+        // Long enough to be encoded once for all.
+        request: message("ann", &"the body".repeat(1000)).into(),
     };
     let shown = format!("{request:?}{ann:?}{engine:?}");
     let reply = ann.handle(request).await;
+    let storage = MemoryStorage::new();
     let mut cx = Context::from_waker(Waker::noop());
     let event = ann.poll_event(&mut cx);
+    let Poll::Ready(Some(delivery)) = &event else {
+        panic!("no event");
+    };
+    assert!(delivery.event.shared_head(Braces::Escaped).is_some());
     let auth = Auth {
         login: "ann".into(),
         pass: "secret".into(),
         ack: false,
     };
     let again = format!(
-        "{auth:?}{reply:?}{event:?}{:?}",
+        "{auth:?}{reply:?}{event:?}{storage:?}{:?}",
         ann.handle(Inbound::new(auth.clone())).await
     );
     for secret in ["the body", "secret", sid.as_str()] {

@@ -42,6 +42,8 @@ pub(crate) struct Connection<S> {
     window: Window,
     output: Output,
     phase: Phase,
+    /// What waited in the inbox is given before more requests are taken.
+    catching_up: bool,
     /// When the client must have authenticated, or the closing must be over.
     deadline: Option<Pin<Box<Sleep>>>,
     /// When the peer must have taken something of what waits for it.
@@ -90,7 +92,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             stream,
             session,
             input: Input::new(transport.frame_before_auth, transport.braces),
-            window: Window::new(transport.overlapping),
+            window: Window::new(transport.overlapping, transport.overlapping_bytes),
+            catching_up: false,
             output,
             phase: Phase::Open,
             deadline: None,
@@ -106,12 +109,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             self.carry_out(cx)?;
             self.take_events(cx);
-            let wrote = self.write(cx)?;
+            let wrote = self.write(cx)? || self.note_caught_up();
             if self.is_finished() {
                 ready!(self.finish(cx))?;
                 return Poll::Ready(Ok(()));
             }
-            // Writing everything made room for more.
+            // Writing everything made room for more, and so did catching up.
             if !wrote {
                 return Poll::Pending;
             }
@@ -127,7 +130,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.phase == Phase::Broken {
                 return Ok(());
             }
-            if !self.window.has_room() || self.output.len() >= self.transport.outgoing {
+            let is_full = !self.window.has_room() || self.output.len() >= self.transport.outgoing;
+            if is_full || self.catching_up {
                 return Ok(());
             }
             match self.input.next() {
@@ -165,6 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The frame limit and the time to authenticate depend on whether the client has.
     fn note_authentication(&mut self) {
+        self.catching_up = !self.session.has_caught_up();
         if self.session.is_authenticated() {
             self.input.set_limit(self.transport.frame);
             if self.phase == Phase::Open {
@@ -175,11 +180,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// True when everything that waited has now been given.
+    fn note_caught_up(&mut self) -> bool {
+        let caught_up = self.catching_up && self.session.has_caught_up();
+        self.catching_up &= !caught_up;
+        caught_up
+    }
+
     /// The stream cannot be read on: says why, and ends the connection once that is flushed.
     fn refuse_stream(&mut self, error: &CodecError) {
         tracing::debug!(session = %self.session.id(), %error, "a client's stream is broken");
         let failure = Failure::new(ErrorCode::InvalidData, error.to_string());
-        if let Some(reply) = self.window.push(Response::unknown(failure).into()) {
+        if let Some(reply) = self.window.push(Response::unknown(failure).into(), 0) {
             self.answer(reply);
         }
         self.input.clear();

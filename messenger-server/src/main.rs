@@ -83,11 +83,9 @@ async fn serve(settings: &Settings) -> Result<(), StartError> {
 }
 
 /// Raises the soft limit of open files as far as the system allows and the connections need.
-fn allow_open_files(connections: usize) {
+fn allow_open_files(connections: u64) {
     const BESIDES: u64 = 128;
-    let wanted = u64::try_from(connections)
-        .unwrap_or(u64::MAX)
-        .saturating_add(BESIDES);
+    let wanted = connections.saturating_add(BESIDES);
     match rlimit::increase_nofile_limit(wanted) {
         Ok(allowed) if allowed < wanted => {
             tracing::warn!(

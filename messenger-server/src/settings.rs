@@ -6,6 +6,7 @@ use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Policy};
 use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -92,13 +93,20 @@ pub struct Settings {
     pub lifetimes: LifetimeSettings,
 }
 
+/// What numbers are sensible, by their unit.
+const BYTES: RangeInclusive<u64> = 1..=1 << 40;
+const FRAME: RangeInclusive<u64> = 256..=1 << 30;
+const COUNT: RangeInclusive<u64> = 1..=1_000_000_000;
+const SECONDS: RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
+const DAYS: RangeInclusive<u64> = 1..=100 * 366;
+
 macro_rules! numbers {
-    ($(#[doc = $about:literal])* $heading:literal $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty = $env:literal $unit:literal, $default:expr;)* }) => {
+    ($(#[doc = $about:literal])* $heading:literal $name:ident { $($(#[$doc:meta])* $field:ident = $env:literal $unit:literal $range:expr, $default:expr;)* }) => {
         $(#[doc = $about])*
         #[derive(Clone, Copy, Debug, clap::Args)]
         #[command(next_help_heading = $heading)]
         pub struct $name {
-            $($(#[$doc])* #[arg(long, env = $env, value_name = $unit, default_value_t = $default)] pub $field: $type,)*
+            $($(#[$doc])* #[arg(long, env = $env, value_name = $unit, default_value_t = $default as u64, value_parser = clap::value_parser!(u64).range($range))] pub $field: u64,)*
         }
     };
 }
@@ -107,21 +115,21 @@ numbers! {
     /// Bounds of connections.
     "Connections" ConnectionSettings {
         /// The longest frame of an authenticated client.
-        max_frame: usize = "MESSENGER_MAX_FRAME" "BYTES", Transport::default().frame;
+        max_frame = "MESSENGER_MAX_FRAME" "BYTES" FRAME, Transport::default().frame;
         /// The longest frame before that.
-        max_frame_before_auth: usize = "MESSENGER_MAX_FRAME_BEFORE_AUTH" "BYTES", Transport::default().frame_before_auth;
+        max_frame_before_auth = "MESSENGER_MAX_FRAME_BEFORE_AUTH" "BYTES" FRAME, Transport::default().frame_before_auth;
         /// The most connections.
-        max_connections: usize = "MESSENGER_MAX_CONNECTIONS" "COUNT", Transport::default().connections;
+        max_connections = "MESSENGER_MAX_CONNECTIONS" "COUNT" COUNT, Transport::default().connections;
         /// How long a client may take to authenticate.
-        auth_timeout: u64 = "MESSENGER_AUTH_TIMEOUT" "SECONDS", Transport::default().time_to_auth.as_secs();
+        auth_timeout = "MESSENGER_AUTH_TIMEOUT" "SECONDS" SECONDS, Transport::default().time_to_auth.as_secs();
         /// Unsent bytes from which on a client's requests are not read.
-        max_outgoing: usize = "MESSENGER_MAX_OUTGOING" "BYTES", Transport::default().outgoing;
+        max_outgoing = "MESSENGER_MAX_OUTGOING" "BYTES" BYTES, Transport::default().outgoing;
         /// A client that takes nothing for so long, though something waits for it, is disconnected.
-        write_timeout: u64 = "MESSENGER_WRITE_TIMEOUT" "SECONDS", Transport::default().write_stall.as_secs();
+        write_timeout = "MESSENGER_WRITE_TIMEOUT" "SECONDS" SECONDS, Transport::default().write_stall.as_secs();
         /// TCP keepalive.
-        keepalive: u64 = "MESSENGER_KEEPALIVE" "SECONDS", Transport::default().keepalive.as_secs();
+        keepalive = "MESSENGER_KEEPALIVE" "SECONDS" SECONDS, Transport::default().keepalive.as_secs();
         /// How long connections may take to finish when the server stops.
-        drain_timeout: u64 = "MESSENGER_DRAIN_TIMEOUT" "SECONDS", Transport::default().drain.as_secs();
+        drain_timeout = "MESSENGER_DRAIN_TIMEOUT" "SECONDS" SECONDS, Transport::default().drain.as_secs();
     }
 }
 
@@ -129,35 +137,35 @@ numbers! {
     /// Limits of what clients send and of what is kept for them.
     "Limits" LimitSettings {
         /// The longest login and nick.
-        max_name: usize = "MESSENGER_MAX_NAME" "CHARACTERS", Limits::default().name;
+        max_name = "MESSENGER_MAX_NAME" "CHARACTERS" COUNT, Limits::default().name;
         /// The longest password.
-        max_pass: usize = "MESSENGER_MAX_PASS" "BYTES", Limits::default().pass;
+        max_pass = "MESSENGER_MAX_PASS" "BYTES" BYTES, Limits::default().pass;
         /// The longest email address.
-        max_email: usize = "MESSENGER_MAX_EMAIL" "CHARACTERS", Limits::default().email;
+        max_email = "MESSENGER_MAX_EMAIL" "CHARACTERS" COUNT, Limits::default().email;
         /// The longest phone number.
-        max_phone: usize = "MESSENGER_MAX_PHONE" "CHARACTERS", Limits::default().phone;
+        max_phone = "MESSENGER_MAX_PHONE" "CHARACTERS" COUNT, Limits::default().phone;
         /// The longest user_status.
-        max_user_status: usize = "MESSENGER_MAX_USER_STATUS" "CHARACTERS", Limits::default().user_status;
+        max_user_status = "MESSENGER_MAX_USER_STATUS" "CHARACTERS" COUNT, Limits::default().user_status;
         /// The largest picture.
-        max_picture: usize = "MESSENGER_MAX_PICTURE" "BYTES", Limits::default().picture;
+        max_picture = "MESSENGER_MAX_PICTURE" "BYTES" BYTES, Limits::default().picture;
         /// The longest message body.
-        max_body: usize = "MESSENGER_MAX_BODY" "BYTES", Limits::default().body;
+        max_body = "MESSENGER_MAX_BODY" "BYTES" BYTES, Limits::default().body;
         /// The longest MIME type of an attachment.
-        max_mime: usize = "MESSENGER_MAX_MIME" "CHARACTERS", Limits::default().mime;
+        max_mime = "MESSENGER_MAX_MIME" "CHARACTERS" COUNT, Limits::default().mime;
         /// The longest myid of an address-book entry.
-        max_myid: usize = "MESSENGER_MAX_MYID" "CHARACTERS", Limits::default().myid;
+        max_myid = "MESSENGER_MAX_MYID" "CHARACTERS" COUNT, Limits::default().myid;
         /// The most contacts of a user.
-        max_contacts: usize = "MESSENGER_MAX_CONTACTS" "COUNT", Limits::default().contacts;
+        max_contacts = "MESSENGER_MAX_CONTACTS" "COUNT" COUNT, Limits::default().contacts;
         /// The most entries of an import.
-        max_import: usize = "MESSENGER_MAX_IMPORT" "COUNT", Limits::default().import_entries;
+        max_import = "MESSENGER_MAX_IMPORT" "COUNT" COUNT, Limits::default().import_entries;
         /// The most sessions of a user; one more ends the least recently used.
-        max_sessions: usize = "MESSENGER_MAX_SESSIONS" "COUNT", Limits::default().sessions;
+        max_sessions = "MESSENGER_MAX_SESSIONS" "COUNT" COUNT, Limits::default().sessions;
         /// The most messages an inbox holds.
-        max_inbox_messages: u64 = "MESSENGER_MAX_INBOX_MESSAGES" "COUNT", InboxLimits::default().messages;
+        max_inbox_messages = "MESSENGER_MAX_INBOX_MESSAGES" "COUNT" COUNT, InboxLimits::default().messages;
         /// The most bytes of bodies and attachments an inbox holds.
-        max_inbox_bytes: u64 = "MESSENGER_MAX_INBOX_BYTES" "BYTES", InboxLimits::default().bytes;
+        max_inbox_bytes = "MESSENGER_MAX_INBOX_BYTES" "BYTES" BYTES, InboxLimits::default().bytes;
         /// Passwords that are hashed at once.
-        max_hashing: usize = "MESSENGER_MAX_HASHING" "COUNT", PasswordPolicy::default().at_once;
+        max_hashing = "MESSENGER_MAX_HASHING" "COUNT" COUNT, PasswordPolicy::default().at_once;
     }
 }
 
@@ -165,9 +173,9 @@ numbers! {
     /// Lifetimes.
     "Lifetimes" LifetimeSettings {
         /// How long a session lives after its last use.
-        session_days: u64 = "MESSENGER_SESSION_DAYS" "DAYS", days_of(Policy::default().session_lifetime);
+        session_days = "MESSENGER_SESSION_DAYS" "DAYS" DAYS, days_of(Policy::default().session_lifetime);
         /// How long a message is kept at the most.
-        message_days: u64 = "MESSENGER_MESSAGE_DAYS" "DAYS", days_of(Policy::default().message_lifetime);
+        message_days = "MESSENGER_MESSAGE_DAYS" "DAYS" DAYS, days_of(Policy::default().message_lifetime);
     }
 }
 
@@ -242,18 +250,18 @@ impl Settings {
             session_lifetime: days(self.lifetimes.session_days),
             message_lifetime: days(self.lifetimes.message_days),
             limits: Limits {
-                name: limits.max_name,
-                pass: limits.max_pass,
-                email: limits.max_email,
-                phone: limits.max_phone,
-                user_status: limits.max_user_status,
-                picture: limits.max_picture,
-                body: limits.max_body,
-                mime: limits.max_mime,
-                myid: limits.max_myid,
-                contacts: limits.max_contacts,
-                import_entries: limits.max_import,
-                sessions: limits.max_sessions,
+                name: size(limits.max_name),
+                pass: size(limits.max_pass),
+                email: size(limits.max_email),
+                phone: size(limits.max_phone),
+                user_status: size(limits.max_user_status),
+                picture: size(limits.max_picture),
+                body: size(limits.max_body),
+                mime: size(limits.max_mime),
+                myid: size(limits.max_myid),
+                contacts: size(limits.max_contacts),
+                import_entries: size(limits.max_import),
+                sessions: size(limits.max_sessions),
                 inbox: InboxLimits {
                     messages: limits.max_inbox_messages,
                     bytes: limits.max_inbox_bytes,
@@ -261,7 +269,7 @@ impl Settings {
                 ..Limits::default()
             },
             passwords: PasswordPolicy {
-                at_once: limits.max_hashing,
+                at_once: size(limits.max_hashing),
                 ..PasswordPolicy::default()
             },
             ..Policy::default()
@@ -272,11 +280,11 @@ impl Settings {
     pub fn transport(&self) -> Transport {
         let connection = &self.connection;
         Transport {
-            frame: connection.max_frame,
-            frame_before_auth: connection.max_frame_before_auth,
-            connections: connection.max_connections,
+            frame: size(connection.max_frame),
+            frame_before_auth: size(connection.max_frame_before_auth),
+            connections: size(connection.max_connections),
             time_to_auth: Duration::from_secs(connection.auth_timeout),
-            outgoing: connection.max_outgoing,
+            outgoing: size(connection.max_outgoing),
             write_stall: Duration::from_secs(connection.write_timeout),
             keepalive: Duration::from_secs(connection.keepalive),
             drain: Duration::from_secs(connection.drain_timeout),
@@ -296,6 +304,11 @@ impl Settings {
             (Store::Memory, Notifier::Local) => builder,
         }
     }
+}
+
+/// A number that is within what memory can hold.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 const DAY: u64 = 24 * 60 * 60;

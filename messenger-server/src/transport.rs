@@ -20,6 +20,8 @@ pub struct Transport {
     pub write_stall: Duration,
     /// How many `message` requests of a connection may be under way at once. 256.
     pub overlapping: usize,
+    /// How many bytes their frames may have together; one frame may pass it. 4 MiB.
+    pub overlapping_bytes: usize,
     /// How long connections may take to finish when the server stops. 10 s.
     pub drain: Duration,
     /// TCP keepalive. 60 s.
@@ -38,6 +40,7 @@ impl Default for Transport {
             outgoing: 4 * 1024 * 1024,
             write_stall: Duration::from_secs(30),
             overlapping: 256,
+            overlapping_bytes: 4 * 1024 * 1024,
             drain: Duration::from_secs(10),
             keepalive: Duration::from_secs(60),
             braces: Braces::default(),

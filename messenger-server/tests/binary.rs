@@ -104,6 +104,9 @@ async fn bad_settings_are_refused_with_a_sentence() {
         (["--default-region", "Atlantis"], "two-letter country code"),
         (["--max-frame", "many"], "--max-frame"),
         (["--echo", "loud"], "--echo"),
+        (["--keepalive", "0"], "--keepalive"),
+        (["--max-outgoing", "0"], "--max-outgoing"),
+        (["--max-connections", "99999999999"], "--max-connections"),
         (["--fast", "yes"], "--fast"),
     ] {
         let (code, text) = output(&flags).await;

@@ -206,6 +206,43 @@ async fn messages_overlap_in_the_store_and_other_requests_wait() {
 }
 
 #[tokio::test]
+async fn requests_under_way_are_bounded_in_bytes() {
+    let transport = Transport {
+        overlapping_bytes: 100_000,
+        ..Transport::default()
+    };
+    let (server, storage) = start_held(transport).await;
+    let (mut ann, _) = server.log_in("ann").await;
+    storage.hold_appends();
+    let message = message("ann", &"x".repeat(40_000));
+    ann.send(&message.repeat(10)).await;
+    // The third passes the mark; no further one is begun.
+    held(&storage, 3).await;
+    storage.release(10);
+    for _ in 0..10 {
+        while ann.frame().await["action"] != "message" {}
+    }
+}
+
+#[tokio::test]
+async fn a_copy_larger_than_a_mailbox_reaches_the_other_devices() {
+    let server = start().await;
+    let (mut phone, _) = server.log_in("ann").await;
+    let (mut tablet, _) = server.log_in("ann").await;
+    server.log_in("bob").await.0.probe().await;
+    let data = "A".repeat(5 * 1024 * 1024);
+    let frame = format!(
+        r#"{{"action":"message","data":{{"uid":"bob","attach":{{"mime":"x","data":"{data}"}}}}}}"#
+    );
+    phone.send(&frame).await;
+    let copy = tablet.frame().await;
+    assert_eq!(
+        copy["data"]["attach"]["data"].as_str().unwrap().len(),
+        data.len()
+    );
+}
+
+#[tokio::test]
 async fn requests_under_way_are_carried_out_though_the_client_is_gone() {
     let (server, storage) = start_held(Transport::default()).await;
     let (mut bob, _) = server.log_in("bob").await;

@@ -38,6 +38,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         contacts::are_found_by_email_and_phone,
         contacts::are_remembered_by_their_owners_ids,
         contacts::are_found_up_to_the_limits,
+        contacts::are_found_while_they_change,
         sessions::begin_behind_what_any_session_was_given,
         sessions::keep_their_own_places,
         sessions::over_the_limit_the_least_recently_used_ends,

@@ -1,6 +1,6 @@
 //! What a connection receives.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use messenger_proto::{BadRequest, Braces, CodecError, Inbound, ServerCodec};
 use std::cell::RefCell;
 use std::io;
@@ -29,8 +29,13 @@ pub(super) struct Input {
     buffer: BytesMut,
 }
 
-/// A frame: a request, or one that ought to have been.
-pub(super) type Frame = Result<Inbound, BadRequest>;
+/// A frame that was received.
+pub(super) struct Frame {
+    /// A request, or what ought to have been one.
+    pub(super) request: Result<Inbound, BadRequest>,
+    /// Its length in bytes.
+    pub(super) length: usize,
+}
 
 impl Input {
     pub(super) fn new(limit: usize, braces: Braces) -> Self {
@@ -51,11 +56,13 @@ impl Input {
         if self.buffer.is_empty() {
             return Ok(None);
         }
-        let next = self.codec.decode(&mut self.buffer)?;
+        let before = self.buffer.len();
+        let request = self.codec.decode(&mut self.buffer)?;
+        let length = before - self.buffer.len();
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
-        Ok(next)
+        Ok(request.map(|request| Frame { request, length }))
     }
 
     /// Reads some more. To be called when nothing whole is there.
@@ -64,14 +71,27 @@ impl Input {
         stream: &mut (impl AsyncRead + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if self.buffer.len() >= LARGE {
-            self.buffer.reserve(CHUNK);
-            return poll_read_buf(Pin::new(stream), cx, &mut self.buffer);
-        }
         // One byte over the limit tells that a frame is too long.
-        let room = (self.limit + 1).saturating_sub(self.buffer.len()).max(1);
+        let most = self.limit.saturating_add(1);
+        let room = most.saturating_sub(self.buffer.len()).max(1);
+        if self.buffer.len() >= LARGE {
+            self.grow(most);
+            let mut buffer = (&mut self.buffer).limit(room);
+            return poll_read_buf(Pin::new(stream), cx, &mut buffer);
+        }
         let buffer = &mut self.buffer;
         read_chunk(stream, room, cx, |chunk| buffer.extend_from_slice(chunk))
+    }
+
+    /// Makes room for more of a large frame: twice as much, and never more than a frame may need.
+    fn grow(&mut self, most: usize) {
+        let length = self.buffer.len();
+        if length == self.buffer.capacity() {
+            let capacity = (2 * length).clamp(length + 1, most.max(length + 1));
+            let mut grown = BytesMut::with_capacity(capacity);
+            grown.extend_from_slice(&self.buffer);
+            self.buffer = grown;
+        }
     }
 
     /// Reads something and drops it.

@@ -10,24 +10,43 @@ use std::task::{Context, Poll, ready};
 /// Requests under way. `message` requests overlap; any other waits for those before it, and those
 /// behind wait for it.
 pub(super) struct Window {
-    size: usize,
-    slots: VecDeque<Slot>,
+    most: usize,
+    most_bytes: usize,
+    slots: VecDeque<(Slot, usize)>,
+    /// The bytes of the frames under way.
+    bytes: usize,
     /// Came behind requests that must be finished before it.
-    waiting: Option<Inbound>,
+    waiting: Option<(Inbound, usize)>,
     /// What is under way must be finished before anything else begins.
     alone: bool,
 }
 
 enum Slot {
     Running(Pin<Box<dyn Future<Output = Reply> + Send>>),
-    Done(Box<Reply>),
+    Done(Option<Box<Reply>>),
+}
+
+impl Slot {
+    /// The reply, once it is there; to be taken once.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
+        match self {
+            Self::Running(request) => request.as_mut().poll(cx),
+            Self::Done(reply) => match reply.take() {
+                Some(reply) => Poll::Ready(*reply),
+                None => Poll::Pending,
+            },
+        }
+    }
 }
 
 impl Window {
-    pub(super) fn new(size: usize) -> Self {
+    /// A window of so many requests at the most, and none more once their frames have so many bytes.
+    pub(super) fn new(most: usize, most_bytes: usize) -> Self {
         Self {
-            size,
+            most,
+            most_bytes,
             slots: VecDeque::new(),
+            bytes: 0,
             waiting: None,
             alone: false,
         }
@@ -35,7 +54,8 @@ impl Window {
 
     /// True when another frame may be taken.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.is_none() && !self.alone && self.slots.len() < self.size
+        let is_open = self.waiting.is_none() && !self.alone;
+        is_open && self.slots.len() < self.most && self.bytes < self.most_bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -50,23 +70,26 @@ impl Window {
         frame: Frame,
         cx: &mut Context<'_>,
     ) -> Option<Reply> {
-        match frame {
-            Err(bad) => self.push(session.refuse(&bad)),
-            Ok(inbound) if session.may_overlap(&inbound) => self.start(session, inbound, cx),
-            Ok(inbound) if self.slots.is_empty() => self.start_alone(session, inbound, cx),
+        let Frame { request, length } = frame;
+        match request {
+            Err(bad) => self.push(session.refuse(&bad), length),
+            Ok(inbound) if session.may_overlap(&inbound) => {
+                self.start(session, inbound, length, cx)
+            }
+            Ok(inbound) if self.slots.is_empty() => self.start_alone(session, inbound, length, cx),
             Ok(inbound) => {
-                self.waiting = Some(inbound);
+                self.waiting = Some((inbound, length));
                 None
             }
         }
     }
 
     /// Puts a reply behind those that are under way; gives it back when there are none.
-    pub(super) fn push(&mut self, reply: Reply) -> Option<Reply> {
+    pub(super) fn push(&mut self, reply: Reply, length: usize) -> Option<Reply> {
         if self.slots.is_empty() {
             return Some(reply);
         }
-        self.slots.push_back(Slot::Done(Box::new(reply)));
+        self.put(Slot::Done(Some(Box::new(reply))), length);
         None
     }
 
@@ -74,21 +97,25 @@ impl Window {
     /// each was polled once, so that the store has it in its queue.
     pub(super) fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<Reply> {
         if self.slots.is_empty()
-            && let Some(inbound) = self.waiting.take()
-            && let Some(reply) = self.start_alone(session, inbound, cx)
+            && let Some((inbound, length)) = self.waiting.take()
+            && let Some(reply) = self.start_alone(session, inbound, length, cx)
         {
             return Poll::Ready(reply);
         }
-        if let Some(Slot::Running(request)) = self.slots.front_mut() {
-            let reply = ready!(request.as_mut().poll(cx));
-            self.slots.pop_front();
-            self.alone = false;
-            return Poll::Ready(reply);
+        let Some((slot, _)) = self.slots.front_mut() else {
+            return Poll::Pending;
+        };
+        let reply = ready!(slot.poll(cx));
+        if let Some((_, length)) = self.slots.pop_front() {
+            self.bytes -= length;
         }
-        match self.slots.pop_front() {
-            Some(Slot::Done(reply)) => Poll::Ready(*reply),
-            _ => Poll::Pending,
-        }
+        self.alone = false;
+        Poll::Ready(reply)
+    }
+
+    fn put(&mut self, slot: Slot, length: usize) {
+        self.bytes += length;
+        self.slots.push_back((slot, length));
     }
 
     /// Gives back memory when the connection falls idle.
@@ -102,9 +129,10 @@ impl Window {
         &mut self,
         session: &Session,
         inbound: Inbound,
+        length: usize,
         cx: &mut Context<'_>,
     ) -> Option<Reply> {
-        let reply = self.start(session, inbound, cx);
+        let reply = self.start(session, inbound, length, cx);
         self.alone = reply.is_none();
         reply
     }
@@ -113,13 +141,14 @@ impl Window {
         &mut self,
         session: &Session,
         inbound: Inbound,
+        length: usize,
         cx: &mut Context<'_>,
     ) -> Option<Reply> {
         let mut request = Box::pin(session.handle(inbound));
         match request.as_mut().poll(cx) {
-            Poll::Ready(reply) => self.push(reply),
+            Poll::Ready(reply) => self.push(reply, length),
             Poll::Pending => {
-                self.slots.push_back(Slot::Running(request));
+                self.put(Slot::Running(request), length);
                 None
             }
         }

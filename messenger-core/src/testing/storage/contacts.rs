@@ -2,6 +2,7 @@
 
 use super::create;
 use crate::storage::{AddContactError, Address, FindLimits, Lookup, ProfileChange, Storage};
+use futures_util::future::join_all;
 use messenger_proto::UserId;
 use std::sync::Arc;
 
@@ -157,9 +158,39 @@ pub(super) async fn are_found_up_to_the_limits(storage: &Arc<dyn Storage>) {
         ..LIMITS
     };
     assert_eq!(found(storage, &ann, entry(), matches).await.len(), 6);
+    let of_one = storage.find_users(&ann, entry(), LIMITS).await.unwrap();
+    let of_one = of_one.first().unwrap().encoded_len();
     let bytes = FindLimits {
-        bytes: 350,
+        bytes: 3 * of_one,
         ..LIMITS
     };
-    assert!(found(storage, &ann, entry(), bytes).await.len() <= 3);
+    assert_eq!(found(storage, &ann, entry(), bytes).await.len(), 3);
+}
+
+/// Whoever searches and whoever changes an address must not wait for each other for ever.
+pub(super) async fn are_found_while_they_change(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    let mut tasks = Vec::new();
+    for number in 0..4 {
+        let user = create(storage, &format!("user{number}")).await;
+        let (changing, searching) = (Arc::clone(storage), Arc::clone(storage));
+        let owner = ann.clone();
+        tasks.push(tokio::spawn(async move {
+            for turn in 0..200 {
+                let phone = if turn % 2 == 0 { "+1" } else { "+2" };
+                set_addresses(&changing, &user, "all@x", phone).await;
+            }
+        }));
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..200 {
+                let entries = vec![lookup("a", "all@x", "+1")];
+                found(&searching, &owner, entries, LIMITS).await;
+            }
+        }));
+    }
+    for done in join_all(tasks).await {
+        done.unwrap();
+    }
+    let entries = vec![lookup("a", "all@x", "")];
+    assert_eq!(found(storage, &ann, entries, LIMITS).await.len(), 4);
 }
