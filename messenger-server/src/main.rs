@@ -11,6 +11,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// Gives memory back after bursts (password hashes, large frames), where the system's allocator keeps it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Why the server did not start, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
