@@ -206,8 +206,7 @@ impl Client {
             credentials,
             request,
         };
-        let answer = self.requests.send(inbound)?;
-        let response = answer.await.map_err(|_| ClientError::Closed)?;
+        let response = self.requests.call(inbound).await?;
         match A::result(response) {
             Ok(result) => Ok(result?),
             Err(other) => Err(match other.failure() {

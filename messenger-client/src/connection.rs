@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How many requests may wait for their answers.
 pub(crate) const UNANSWERED: usize = 65_536;
@@ -20,6 +21,9 @@ pub(crate) const UNANSWERED: usize = 65_536;
 pub(crate) struct Requests {
     queue: mpsc::UnboundedSender<Request>,
     unanswered: Arc<Semaphore>,
+    /// Told when nobody reads answers any more. (A request that is queued at that very moment is
+    /// dropped only with the queue, so waiting for its answer alone could take for ever.)
+    ended: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -39,11 +43,18 @@ struct Answer {
 }
 
 impl Requests {
-    /// Queues a request without waiting, so that requests go out in the order of the calls.
-    pub(crate) fn send(
-        &self,
-        inbound: Inbound,
-    ) -> Result<oneshot::Receiver<Response>, ClientError> {
+    /// Queues a request when first polled, so that requests go out in that order, and waits for the
+    /// answer.
+    pub(crate) async fn call(&self, inbound: Inbound) -> Result<Response, ClientError> {
+        let answer = self.send(inbound)?;
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|_| ClientError::Closed),
+            () = self.ended.cancelled() => Err(ClientError::Closed),
+        }
+    }
+
+    fn send(&self, inbound: Inbound) -> Result<oneshot::Receiver<Response>, ClientError> {
         let permit = Arc::clone(&self.unanswered).try_acquire_owned();
         let permit = permit.map_err(|_| ClientError::TooMany { limit: UNANSWERED })?;
         let (reply, received) = oneshot::channel();
@@ -80,11 +91,13 @@ where
     let (queue, queued) = mpsc::unbounded_channel();
     let (written, unanswered) = mpsc::unbounded_channel();
     let (sink, events) = events::channel();
-    tokio::spawn(write(writer, queued, written));
-    tokio::spawn(read(reader, unanswered, sink));
+    let ended = CancellationToken::new();
+    tokio::spawn(write(writer, queued, written, ended.clone()));
+    tokio::spawn(read(reader, unanswered, sink, ended.clone().drop_guard()));
     let requests = Requests {
         queue,
         unanswered: Arc::new(Semaphore::new(UNANSWERED)),
+        ended,
     };
     Ok((requests, events, welcome))
 }
@@ -95,11 +108,12 @@ async fn write<S: AsyncWrite>(
     mut writer: Writer<S>,
     mut queued: mpsc::UnboundedReceiver<Request>,
     written: mpsc::UnboundedSender<Answer>,
+    ended: CancellationToken,
 ) {
     loop {
         let request = tokio::select! {
             request = queued.recv() => request,
-            () = written.closed() => return,
+            () = ended.cancelled() => return,
         };
         let Some(Request { inbound, answer }) = request else {
             // What went wrong, the reader sees too.
@@ -120,6 +134,7 @@ async fn read<S: AsyncRead>(
     mut reader: Reader<S>,
     mut unanswered: mpsc::UnboundedReceiver<Answer>,
     sink: Sink,
+    _ended: DropGuard,
 ) {
     let mut next = None;
     while let Some(frame) = reader.next().await {

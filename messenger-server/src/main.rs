@@ -3,6 +3,7 @@
 use clap::Parser;
 use messenger_core::BuildError;
 use messenger_server::{Drained, Server, Settings};
+use messenger_sqlite::OpenError;
 use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ enum StartError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error(transparent)]
+    Store(#[from] OpenError),
     #[error("the engine could not be built")]
     Engine(#[from] BuildError),
     #[error("signals cannot be received")]
@@ -60,7 +63,7 @@ fn start(settings: &Settings) -> Result<(), StartError> {
 }
 
 async fn serve(settings: &Settings) -> Result<(), StartError> {
-    let engine = settings.engine().build()?;
+    let engine = settings.engine()?.build()?;
     let address = settings.listen;
     let listener = TcpListener::bind(address)
         .await

@@ -5,9 +5,12 @@ use clap::Parser;
 use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Policy};
 use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
+use messenger_sqlite::{OpenError, SqliteStorage};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A messenger server: JSON objects over TCP.
@@ -21,21 +24,21 @@ pub struct Settings {
     #[arg(long, env = "MESSENGER_LISTEN", default_value = "127.0.0.1:7788")]
     pub listen: SocketAddr,
 
-    /// Where everything is kept. `memory:` keeps it until the process ends.
+    /// Where everything is kept: `memory:`, until the process ends, or `sqlite:PATH`, in a file.
     #[arg(
         long,
         env = "MESSENGER_STORE",
         default_value = "memory:",
-        value_name = "memory:"
+        value_name = "URL"
     )]
     pub store: Store,
 
-    /// How sessions learn of messages. `local:` is within the process.
+    /// How sessions learn of messages: `local:`, within the process.
     #[arg(
         long,
         env = "MESSENGER_NOTIFIER",
         default_value = "local:",
-        value_name = "local:"
+        value_name = "URL"
     )]
     pub notifier: Notifier,
 
@@ -189,11 +192,13 @@ pub enum Switch {
 }
 
 /// A store, named by a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Store {
     /// `memory:`
     Memory,
+    /// `sqlite:PATH`
+    Sqlite(PathBuf),
 }
 
 /// A notifier, named by a URL.
@@ -209,7 +214,7 @@ pub enum Notifier {
 #[non_exhaustive]
 pub enum SettingsError {
     /// No store has this name.
-    #[error("there is no such store; use memory:")]
+    #[error("there is no such store; use memory: or sqlite:PATH")]
     Store,
     /// No notifier has this name.
     #[error("there is no such notifier; use local:")]
@@ -220,8 +225,9 @@ impl FromStr for Store {
     type Err = SettingsError;
 
     fn from_str(url: &str) -> Result<Self, SettingsError> {
-        match url {
-            "memory:" => Ok(Self::Memory),
+        match url.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory),
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ => Err(SettingsError::Store),
         }
     }
@@ -297,12 +303,20 @@ impl Settings {
     }
 
     /// An engine builder with the store and the notifier that were asked for.
-    pub fn engine(&self) -> Builder {
+    ///
+    /// # Errors
+    /// The store cannot be opened.
+    pub fn engine(&self) -> Result<Builder, OpenError> {
         let builder = Engine::builder().policy(self.policy());
-        match (self.store, self.notifier) {
+        let builder = match &self.store {
             // The builder's own.
-            (Store::Memory, Notifier::Local) => builder,
-        }
+            Store::Memory => builder,
+            Store::Sqlite(path) => builder.storage(Arc::new(SqliteStorage::open(path)?)),
+        };
+        Ok(match self.notifier {
+            // The builder's own.
+            Notifier::Local => builder,
+        })
     }
 }
 

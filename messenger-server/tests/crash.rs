@@ -1,0 +1,330 @@
+//! The server is killed at random moments under load and started again on the same file. Every
+//! message that got status 0 arrives, in order, and exactly once at a client that acknowledges.
+//!
+//! `CRASHES=20 CRASH_SEED=7 cargo test -p messenger-server --test crash` repeats a run, or makes a
+//! longer one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
+use messenger_client::proto::{Password, SendMessage, SessionId, UserId};
+use messenger_client::{Client, ClientError, Events, connect};
+use messenger_core::testing::SeededEntropy;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+const SOON: Duration = Duration::from_secs(60);
+const SENDERS: usize = 8;
+const RECIPIENTS: usize = 4;
+
+/// A server process on a store of its own.
+struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Process {
+    async fn start(store: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_messenger-server"))
+            .args(["--listen", "127.0.0.1:0", "--store"])
+            .arg(format!("sqlite:{}", store.display()))
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if let Some((_, address)) = line.split_once("address=") {
+                    return address.trim().to_owned();
+                }
+                eprintln!("{line}");
+            }
+            panic!("the server ended");
+        };
+        let address = timeout(SOON, listening).await.unwrap();
+        // Read on, so that the server is not held up by its own log.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { child, address }
+    }
+
+    async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+fn pass() -> Password {
+    Password::md5_of("secret")
+}
+
+/// A sender: it sends numbered messages to everyone, and again those whose replies did not come.
+struct Sender {
+    login: String,
+    session: (UserId, SessionId),
+    next: usize,
+    unsure: Vec<SendMessage>,
+    /// Bodies accepted, by recipient, in the order in which they were first sent.
+    accepted: BTreeMap<String, Vec<String>>,
+}
+
+impl Sender {
+    /// Sends until the connection breaks.
+    async fn run(&mut self, address: &str) {
+        let Ok((client, _events)) = connect(address).await else {
+            return;
+        };
+        let (cid, sid) = &self.session;
+        if client.resume(cid, sid).await.is_err() {
+            return;
+        }
+        for message in std::mem::take(&mut self.unsure) {
+            self.send(&client, message).await;
+        }
+        while self.unsure.is_empty() {
+            let recipient = self.next % RECIPIENTS;
+            let body = format!("{} {}", self.login, self.next);
+            let message = SendMessage {
+                uid: format!("recipient{recipient}").into(),
+                mid: Some(format!("mid {}", self.next).into()),
+                body: body.into(),
+                ..SendMessage::default()
+            };
+            self.next += 1;
+            self.send(&client, message).await;
+        }
+    }
+
+    async fn send(&mut self, client: &Client, message: SendMessage) {
+        match client.send_message(message.clone()).await {
+            Ok(_) => {
+                let accepted = self.accepted.entry(message.uid.as_str().to_owned());
+                accepted.or_default().push(message.body.as_str().to_owned());
+            }
+            Err(ClientError::Refused(failure)) => panic!("refused: {failure}"),
+            Err(_) => self.unsure.push(message),
+        }
+    }
+}
+
+/// A recipient that acknowledges.
+struct Recipient {
+    session: (UserId, SessionId),
+    /// What it has processed, as a real client would keep it in a file.
+    processed: Arc<Mutex<Processed>>,
+}
+
+#[derive(Default)]
+struct Processed {
+    seq: u64,
+    bodies: Vec<String>,
+}
+
+impl Recipient {
+    async fn connect(&self, address: &str) -> Result<(Client, Events), ClientError> {
+        let connected = connect(address).await;
+        let (client, mut events) = connected.map_err(|_| ClientError::Closed)?;
+        events.skip_up_to(self.processed.lock().unwrap().seq);
+        let (cid, sid) = &self.session;
+        client.resume(cid, sid).await?;
+        Ok((client, events))
+    }
+
+    /// Processes and acknowledges until the connection breaks.
+    async fn run(&self, address: &str) {
+        let Ok((client, mut events)) = self.connect(address).await else {
+            return;
+        };
+        while let Some(event) = events.next().await {
+            let seq = self.process(event);
+            if client.ack(seq).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn process(&self, event: messenger_client::proto::EvMessage) -> u64 {
+        let seq = event.seq.expect("an inbox message");
+        let mut processed = self.processed.lock().unwrap();
+        assert_eq!(seq, processed.seq + 1, "a gap, or twice");
+        processed.seq = seq;
+        let body = event.message.body.as_str().to_owned();
+        processed.bodies.push(body);
+        seq
+    }
+}
+
+async fn new_session(address: &str, login: &str, ack: bool) -> (UserId, SessionId) {
+    let (client, _events) = connect(address).await.unwrap();
+    client.register(login, &pass(), login).await.unwrap();
+    let accepted = if ack {
+        client.auth_with_ack(login, &pass()).await
+    } else {
+        client.auth(login, &pass()).await
+    };
+    let accepted = accepted.unwrap();
+    (accepted.uid, accepted.sid)
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_by_killing_the_server() {
+    let crashes = from_environment("CRASHES").unwrap_or(5);
+    let seed = from_environment("CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("repeat with CRASHES={crashes} CRASH_SEED={seed}");
+    let random = SeededEntropy::new(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("messenger.db");
+
+    let mut process = Process::start(&store).await;
+    let mut senders = Vec::new();
+    for number in 0..SENDERS {
+        let login = format!("sender{number}");
+        senders.push(Sender {
+            session: new_session(&process.address, &login, false).await,
+            login,
+            next: 0,
+            unsure: Vec::new(),
+            accepted: BTreeMap::new(),
+        });
+    }
+    let mut recipients = Vec::new();
+    for number in 0..RECIPIENTS {
+        let login = format!("recipient{number}");
+        recipients.push(Arc::new(Recipient {
+            session: new_session(&process.address, &login, true).await,
+            processed: Arc::default(),
+        }));
+    }
+
+    for _ in 0..crashes {
+        let address = process.address.clone();
+        let sending = senders.into_iter().map(|mut sender| {
+            let address = address.clone();
+            tokio::spawn(async move {
+                sender.run(&address).await;
+                sender
+            })
+        });
+        let sending: Vec<_> = sending.collect();
+        let receiving = recipients.iter().map(|recipient| {
+            let (recipient, address) = (Arc::clone(recipient), address.clone());
+            tokio::spawn(async move { recipient.run(&address).await })
+        });
+        let receiving: Vec<_> = receiving.collect();
+        // The moment is the point, and there is nothing to wait for.
+        sleep(Duration::from_millis(20 + random.next() % 400)).await;
+        process.kill().await;
+        senders = Vec::new();
+        for task in sending {
+            senders.push(timeout(SOON, task).await.unwrap().unwrap());
+        }
+        for task in receiving {
+            timeout(SOON, task).await.unwrap().unwrap();
+        }
+        process = Process::start(&store).await;
+    }
+
+    // What was never answered is sent once more, and everybody reads to the end.
+    for sender in &mut senders {
+        let (client, _events) = connect(&process.address).await.unwrap();
+        let (cid, sid) = &sender.session;
+        client.resume(cid, sid).await.unwrap();
+        for message in std::mem::take(&mut sender.unsure) {
+            sender.send(&client, message).await;
+        }
+    }
+    let mut total = 0;
+    for (number, recipient) in recipients.iter().enumerate() {
+        let login = format!("recipient{number}");
+        let mut expected = BTreeSet::new();
+        for sender in &senders {
+            expected.extend(sender.accepted.get(&login).into_iter().flatten().cloned());
+        }
+        total += expected.len();
+        let (_client, mut events) = recipient.connect(&process.address).await.unwrap();
+        while recipient.processed.lock().unwrap().bodies.len() < expected.len() {
+            let event = timeout(SOON, events.next()).await.expect("a message lost");
+            recipient.process(event.unwrap());
+        }
+        let processed = recipient.processed.lock().unwrap();
+        let once: BTreeSet<_> = processed.bodies.iter().cloned().collect();
+        assert_eq!(once.len(), processed.bodies.len(), "processed twice");
+        assert_eq!(once, expected, "not what was accepted");
+        for sender in &senders {
+            let of_sender = |body: &&String| body.split(' ').next() == Some(&sender.login);
+            let received: Vec<_> = processed.bodies.iter().filter(of_sender).collect();
+            let sent = sender.accepted.get(&login).into_iter().flatten();
+            assert_eq!(received, sent.collect::<Vec<_>>(), "out of order");
+        }
+    }
+    println!("{total} messages through {crashes} crashes");
+    assert!(total > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_contacts_and_sessions_are_as_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("messenger.db");
+    let process = Process::start(&store).await;
+    let (ann, _events) = connect(&process.address).await.unwrap();
+    ann.register("ann", &pass(), "Ann").await.unwrap();
+    let session = ann.auth("ann", &pass()).await.unwrap();
+    new_session(&process.address, "bob", false).await;
+    ann.add_contact("bob").await.unwrap();
+    let message = SendMessage {
+        uid: "bob".into(),
+        body: "before".into(),
+        mid: Some("m".into()),
+        ..SendMessage::default()
+    };
+    let first = ann.send_message(message.clone()).await.unwrap();
+    process.kill().await;
+
+    let process = Process::start(&store).await;
+    let (ann, _events) = connect(&process.address).await.unwrap();
+    ann.resume(&session.uid, &session.sid).await.unwrap();
+    assert_eq!(ann.contact_list().await.unwrap()[0].card.nick, "bob");
+    assert_eq!(
+        ann.send_message(message).await.unwrap(),
+        first,
+        "the mid is remembered"
+    );
+    let taken = ann.register("bob", &pass(), "another").await;
+    assert!(taken.is_err());
+    let (bob, mut events) = connect(&process.address).await.unwrap();
+    bob.auth("bob", &pass()).await.unwrap();
+    let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+    assert_eq!(
+        (event.message.body.as_str(), event.seq),
+        ("before", Some(1))
+    );
+    process.kill().await;
+
+    // The file makes sense to a person, and shows no secret.
+    let file = rusqlite::Connection::open(&store).unwrap();
+    let login: String = file
+        .query_row(
+            "SELECT contact FROM contacts WHERE owner = 'ann'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(login, "bob");
+    let bytes = std::fs::read(&store).unwrap();
+    let secret = session.sid.as_str().as_bytes();
+    assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+}
