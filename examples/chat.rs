@@ -1,11 +1,11 @@
-//! A terminal client. `cargo run -p examples --bin chat -- ann` in one terminal, `… -- bob` in
+//! A terminal client. `cargo run --release -p examples --bin chat -- ann` in one terminal, `… -- bob` in
 //! another, and they can talk.
 
 use clap::Parser;
 use messenger_client::proto::{ErrorCode, EvMessage, Password};
 use messenger_client::{Client, ClientError, Events, connect};
 use std::io::Write;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
+use tokio::sync::mpsc;
 
 const HELP: &str = "\
   /to NAME      talk to NAME from now on
@@ -28,6 +28,34 @@ struct Arguments {
 /// Whatever ends the program, as a sentence.
 type Sentence = String;
 
+/// What is typed. A thread of its own reads it, because reading a terminal blocks.
+struct Keyboard(mpsc::Receiver<String>);
+
+impl Keyboard {
+    fn new() -> Self {
+        let (typed, lines) = mpsc::channel(1);
+        std::thread::spawn(move || {
+            for line in std::io::stdin().lines().map_while(Result::ok) {
+                if typed.blocking_send(line.trim().to_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self(lines)
+    }
+
+    /// The next line; `None` when there will be none.
+    async fn line(&mut self) -> Option<String> {
+        self.0.recv().await
+    }
+
+    async fn ask(&mut self, question: &str) -> Result<String, Sentence> {
+        prompt(question);
+        let line = self.line().await;
+        line.ok_or_else(|| "Nothing was typed.".to_owned())
+    }
+}
+
 struct Chat {
     client: Client,
     login: String,
@@ -48,24 +76,20 @@ async fn run(Arguments { login, server }: Arguments) -> Result<(), Sentence> {
     let (client, mut events) = connected.map_err(|error| {
         format!("Cannot reach a messenger server at {server}: {error}.\nStart one with `cargo run --release`.")
     })?;
-    let mut lines = BufReader::new(stdin()).lines();
-    log_in(&client, &login, &mut lines).await?;
+    let mut keyboard = Keyboard::new();
+    log_in(&client, &login, &mut keyboard).await?;
     println!("You are {login}. /help tells what you can do; begin with /to NAME.");
     let mut chat = Chat {
         client,
         login,
         peer: None,
     };
-    chat.talk(&mut lines, &mut events).await
+    chat.talk(&mut keyboard, &mut events).await
 }
 
 /// Logs in, and registers whoever has no account yet.
-async fn log_in(
-    client: &Client,
-    login: &str,
-    lines: &mut Lines<BufReader<Stdin>>,
-) -> Result<(), Sentence> {
-    let typed = ask(lines, &format!("Password of {login}: ")).await?;
+async fn log_in(client: &Client, login: &str, keyboard: &mut Keyboard) -> Result<(), Sentence> {
+    let typed = keyboard.ask(&format!("Password of {login}: ")).await?;
     let pass = Password::md5_of(&typed);
     match client.auth(login, &pass).await {
         Ok(_) => return Ok(()),
@@ -73,20 +97,12 @@ async fn log_in(
         Err(error) => return Err(format!("Cannot log in: {error}.")),
     }
     println!("There is no {login} yet; let us make an account with that password.");
-    let nick = ask(lines, "The name others will see: ").await?;
+    let nick = keyboard.ask("The name others will see: ").await?;
     let registered = client.register(login, &pass, &nick).await;
     registered.map_err(|error| format!("Cannot register: {error}."))?;
     let authenticated = client.auth(login, &pass).await;
     authenticated.map_err(|error| format!("Cannot log in: {error}."))?;
     Ok(())
-}
-
-async fn ask(lines: &mut Lines<BufReader<Stdin>>, question: &str) -> Result<String, Sentence> {
-    prompt(question);
-    match lines.next_line().await {
-        Ok(Some(line)) => Ok(line.trim().to_owned()),
-        _ => Err("Nothing was typed.".to_owned()),
-    }
 }
 
 fn prompt(text: &str) {
@@ -96,18 +112,13 @@ fn prompt(text: &str) {
 }
 
 impl Chat {
-    async fn talk(
-        &mut self,
-        lines: &mut Lines<BufReader<Stdin>>,
-        events: &mut Events,
-    ) -> Result<(), Sentence> {
+    async fn talk(&mut self, keyboard: &mut Keyboard, events: &mut Events) -> Result<(), Sentence> {
         loop {
             self.prompt();
             tokio::select! {
-                line = lines.next_line() => match line {
-                    Ok(Some(line)) if line.trim() == "/quit" => return Ok(()),
-                    Ok(Some(line)) => self.type_line(line.trim()).await,
-                    _ => return Ok(()),
+                line = keyboard.line() => match line.as_deref() {
+                    None | Some("/quit") => return Ok(()),
+                    Some(line) => self.type_line(line).await,
                 },
                 event = events.next() => match event {
                     Some(event) => self.show(&event),

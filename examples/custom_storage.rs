@@ -1,5 +1,5 @@
 //! A store of one's own: plain tables behind one lock, written for reading. It passes the suite that
-//! every store must pass: `cargo run -p examples --bin custom_storage`.
+//! every store must pass: `cargo run -p examples --features testing --bin custom_storage`.
 
 use async_trait::async_trait;
 use messenger_core::Engine;

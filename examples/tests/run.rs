@@ -42,6 +42,7 @@ async fn embed() {
     assert!(text.contains("stopped with 0 connections cut\n"), "{text}");
 }
 
+#[cfg(feature = "testing")]
 #[tokio::test]
 async fn custom_storage() {
     let text = output(env!("CARGO_BIN_EXE_custom_storage")).await;

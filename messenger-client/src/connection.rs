@@ -2,16 +2,20 @@
 
 use crate::events::{self, Events, Sink};
 use crate::{ClientError, ConnectionError};
-use futures_util::{SinkExt, StreamExt};
-use messenger_proto::{
-    ClientCodec, CodecError, Event, Inbound, Outbound, Response, UserId, Welcome,
-};
+use bytes::BytesMut;
+use messenger_proto::{Braces, ClientCodec, Event, Inbound, Outbound, Response, UserId, Welcome};
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::codec::Decoder;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// How much room there is for what arrives, in bytes.
+const READ_AT_ONCE: usize = 16 * 1024;
+
+/// Requests are written once they have so many bytes, or none is left.
+const WRITTEN_AT_ONCE: usize = 64 * 1024;
 
 /// How many requests may wait for their answers.
 pub(crate) const UNANSWERED: usize = 65_536;
@@ -70,22 +74,44 @@ impl Requests {
     }
 }
 
-type Writer<S> = FramedWrite<WriteHalf<S>, ClientCodec>;
-type Reader<S> = FramedRead<ReadHalf<S>, ClientCodec>;
+/// Frames as they arrive.
+struct Frames<S> {
+    stream: ReadHalf<S>,
+    codec: ClientCodec,
+    received: BytesMut,
+}
+
+impl<S: AsyncRead> Frames<S> {
+    /// The next frame; `None` at the end of the stream.
+    async fn next(&mut self) -> Result<Option<Outbound>, ConnectionError> {
+        loop {
+            if let Some(frame) = self.codec.decode(&mut self.received)? {
+                return Ok(Some(frame));
+            }
+            self.received.reserve(READ_AT_ONCE);
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}
 
 /// Waits for the welcome and starts the tasks.
 pub(crate) async fn start<S>(stream: S) -> Result<(Requests, Events, Welcome), ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let (reader, writer) = tokio::io::split(stream);
-    let mut reader = FramedRead::new(reader, ClientCodec::default());
-    let writer = FramedWrite::new(writer, ClientCodec::default());
-    let welcome = match reader.next().await {
-        Some(Ok(Outbound::Event(Event::Welcome(welcome)))) => welcome,
-        Some(Err(CodecError::Io(error))) => return Err(error.into()),
-        Some(_) => return Err(ConnectionError::NotAMessenger),
-        None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+    let (stream, writer) = tokio::io::split(stream);
+    let mut frames = Frames {
+        stream,
+        codec: ClientCodec::default(),
+        received: BytesMut::new(),
+    };
+    let welcome = match frames.next().await {
+        Ok(Some(Outbound::Event(Event::Welcome(welcome)))) => welcome,
+        Err(ConnectionError::Io(error)) => return Err(error.into()),
+        Ok(None) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        Ok(Some(_)) | Err(_) => return Err(ConnectionError::NotAMessenger),
     };
     // Both are bounded by the permits that requests hold.
     let (queue, queued) = mpsc::unbounded_channel();
@@ -93,7 +119,7 @@ where
     let (sink, events) = events::channel();
     let ended = CancellationToken::new();
     tokio::spawn(write(writer, queued, written, ended.clone()));
-    tokio::spawn(read(reader, unanswered, sink, ended.clone().drop_guard()));
+    tokio::spawn(read(frames, unanswered, sink, ended.clone().drop_guard()));
     let requests = Requests {
         queue,
         unanswered: Arc::new(Semaphore::new(UNANSWERED)),
@@ -105,25 +131,28 @@ where
 /// Writes requests, together when several are there. Ends when there will be no more, or when
 /// nobody reads the answers.
 async fn write<S: AsyncWrite>(
-    mut writer: Writer<S>,
+    mut stream: WriteHalf<S>,
     mut queued: mpsc::UnboundedReceiver<Request>,
     written: mpsc::UnboundedSender<Answer>,
     ended: CancellationToken,
 ) {
+    let mut out = BytesMut::new();
     loop {
         let request = tokio::select! {
             request = queued.recv() => request,
             () = ended.cancelled() => return,
         };
+        // What goes wrong here, the reader sees too.
         let Some(Request { inbound, answer }) = request else {
-            // What went wrong, the reader sees too.
-            let _ = writer.close().await;
+            let _ = stream.shutdown().await;
             return;
         };
-        if written.send(answer).is_err() || writer.feed(inbound).await.is_err() {
+        if written.send(answer).is_err() {
             return;
         }
-        if queued.is_empty() && writer.flush().await.is_err() {
+        inbound.encode(&mut out, Braces::Plain);
+        let is_due = queued.is_empty() || out.len() >= WRITTEN_AT_ONCE;
+        if is_due && stream.write_all_buf(&mut out).await.is_err() {
             return;
         }
     }
@@ -131,22 +160,22 @@ async fn write<S: AsyncWrite>(
 
 /// Reads answers and events until the connection ends.
 async fn read<S: AsyncRead>(
-    mut reader: Reader<S>,
+    mut frames: Frames<S>,
     mut unanswered: mpsc::UnboundedReceiver<Answer>,
     sink: Sink,
     _ended: DropGuard,
 ) {
     let mut next = None;
-    while let Some(frame) = reader.next().await {
-        let taken = match frame {
-            Ok(Outbound::Event(Event::Message(event))) => sink.message(event),
-            Ok(Outbound::Response(response)) => {
+    loop {
+        let taken = match frames.next().await {
+            Ok(None) => return,
+            Ok(Some(Outbound::Event(Event::Message(event)))) => sink.message(event),
+            Ok(Some(Outbound::Response(response))) => {
                 next = answer(next, response, &mut unanswered, &sink);
                 Ok(())
             }
-            Ok(_) => Ok(()),
-            Err(CodecError::Io(error)) => Err(error.into()),
-            Err(error) => Err(error.into()),
+            Ok(Some(_)) => Ok(()),
+            Err(error) => Err(error),
         };
         if let Err(error) = taken {
             return sink.error(error);
