@@ -2,8 +2,7 @@
 
 use clap::Parser;
 use messenger_core::BuildError;
-use messenger_server::{Drained, Server, Settings};
-use messenger_sqlite::OpenError;
+use messenger_server::{Drained, Server, Settings, SettingsError};
 use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -27,7 +26,7 @@ enum StartError {
         source: io::Error,
     },
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Settings(#[from] SettingsError),
     #[error("the engine could not be built")]
     Engine(#[from] BuildError),
     #[error("signals cannot be received")]

@@ -5,12 +5,9 @@ use clap::Parser;
 use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Policy};
 use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
-use messenger_sqlite::{OpenError, SqliteStorage};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A messenger server: JSON objects over TCP.
@@ -24,7 +21,8 @@ pub struct Settings {
     #[arg(long, env = "MESSENGER_LISTEN", default_value = "127.0.0.1:7788")]
     pub listen: SocketAddr,
 
-    /// Where everything is kept: `memory:`, until the process ends, or `sqlite:PATH`, in a file.
+    /// Where everything is kept: `memory:`, until the process ends. Built with the feature `sqlite`,
+    /// also `sqlite:PATH`, in a file.
     #[arg(
         long,
         env = "MESSENGER_STORE",
@@ -197,8 +195,9 @@ pub enum Switch {
 pub enum Store {
     /// `memory:`
     Memory,
-    /// `sqlite:PATH`
-    Sqlite(PathBuf),
+    /// `sqlite:PATH` (feature `sqlite`)
+    #[cfg(feature = "sqlite")]
+    Sqlite(std::path::PathBuf),
 }
 
 /// A notifier, named by a URL.
@@ -214,11 +213,15 @@ pub enum Notifier {
 #[non_exhaustive]
 pub enum SettingsError {
     /// No store has this name.
-    #[error("there is no such store; use memory: or sqlite:PATH")]
+    #[error("there is no such store in this program; use memory:")]
     Store,
     /// No notifier has this name.
     #[error("there is no such notifier; use local:")]
     Notifier,
+    /// The store's file cannot be opened.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Open(#[from] messenger_sqlite::OpenError),
 }
 
 impl FromStr for Store {
@@ -227,6 +230,7 @@ impl FromStr for Store {
     fn from_str(url: &str) -> Result<Self, SettingsError> {
         match url.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory),
+            #[cfg(feature = "sqlite")]
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ => Err(SettingsError::Store),
         }
@@ -306,12 +310,16 @@ impl Settings {
     ///
     /// # Errors
     /// The store cannot be opened.
-    pub fn engine(&self) -> Result<Builder, OpenError> {
+    pub fn engine(&self) -> Result<Builder, SettingsError> {
         let builder = Engine::builder().policy(self.policy());
         let builder = match &self.store {
             // The builder's own.
             Store::Memory => builder,
-            Store::Sqlite(path) => builder.storage(Arc::new(SqliteStorage::open(path)?)),
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => {
+                let storage = messenger_sqlite::SqliteStorage::open(path)?;
+                builder.storage(std::sync::Arc::new(storage))
+            }
         };
         Ok(match self.notifier {
             // The builder's own.
