@@ -41,6 +41,14 @@ fn request(size: usize) -> Inbound {
     Inbound::new(message)
 }
 
+/// Frames a second and bytes a second.
+fn one_frame(bytes: usize) -> Throughput {
+    Throughput::ElementsAndBytes {
+        elements: 1,
+        bytes: bytes as u64,
+    }
+}
+
 fn frame(size: usize) -> Bytes {
     let mut out = BytesMut::new();
     request(size).encode(&mut out, Braces::Escaped);
@@ -68,7 +76,7 @@ fn split(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("split");
     for (name, size) in SIZES {
         let frame = frame(size);
-        group.throughput(Throughput::Bytes(frame.len() as u64));
+        group.throughput(one_frame(frame.len()));
         group.bench_function(name, |bencher| {
             let mut splitter = Splitter::new(usize::MAX);
             bencher.iter(|| splitter.split(black_box(&frame)));
@@ -89,7 +97,7 @@ fn split_chunks(criterion: &mut Criterion) {
         ("8MB-by-1400", &large, 1400),
         ("8MB-whole", &large, usize::MAX),
     ] {
-        group.throughput(Throughput::Bytes(frame.len() as u64));
+        group.throughput(one_frame(frame.len()));
         let id = BenchmarkId::from_parameter(name);
         group.bench_with_input(id, &chunk, |bencher, chunk| {
             bencher.iter(|| {
@@ -109,32 +117,26 @@ fn split_chunks(criterion: &mut Criterion) {
 }
 
 fn decode_requests(criterion: &mut Criterion) {
-    for (unit, in_bytes) in [("decode-request", true), ("decode-request-frames", false)] {
-        let mut group = criterion.benchmark_group(unit);
-        for (name, size) in SIZES {
-            let frame = frame(size);
-            group.throughput(if in_bytes {
-                Throughput::Bytes(frame.len() as u64)
-            } else {
-                Throughput::Elements(1)
-            });
-            group.bench_function(name, |bencher| {
-                bencher.iter_batched_ref(
-                    || (ServerCodec::default(), BytesMut::from(&*frame)),
-                    |(codec, received)| codec.decode(received),
-                    BatchSize::LargeInput,
-                );
-            });
-        }
-        group.finish();
+    let mut group = criterion.benchmark_group("decode-request");
+    for (name, size) in SIZES {
+        let frame = frame(size);
+        group.throughput(one_frame(frame.len()));
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched_ref(
+                || (ServerCodec::default(), BytesMut::from(&*frame)),
+                |(codec, received)| codec.decode(received),
+                BatchSize::LargeInput,
+            );
+        });
     }
+    group.finish();
 }
 
 /// One frame of 8 MB through the codec, arriving in chunks.
 fn decode_chunks(criterion: &mut Criterion) {
     let frame = frame(8 * 1024 * 1024);
     let mut group = criterion.benchmark_group("decode-8MB-in-chunks");
-    group.throughput(Throughput::Bytes(frame.len() as u64));
+    group.throughput(one_frame(frame.len()));
     group.sample_size(10);
     for chunk in [1, 1400, frame.len()] {
         let id = BenchmarkId::from_parameter(chunk);
@@ -159,7 +161,7 @@ fn decode_events(criterion: &mut Criterion) {
     for (name, size) in SIZES {
         let mut frame = BytesMut::new();
         event(size).encode(&mut frame, Braces::Escaped);
-        group.throughput(Throughput::Bytes(frame.len() as u64));
+        group.throughput(one_frame(frame.len()));
         group.bench_function(name, |bencher| {
             bencher.iter_batched_ref(
                 || (ClientCodec::default(), BytesMut::from(&*frame)),
@@ -175,7 +177,7 @@ fn encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("encode-request");
     for (name, size) in SIZES {
         let request = request(size);
-        group.throughput(Throughput::Bytes(size as u64));
+        group.throughput(one_frame(size));
         group.bench_function(name, |bencher| {
             bencher.iter_batched_ref(
                 || BytesMut::with_capacity(2 * size + 512),
@@ -187,7 +189,7 @@ fn encode(criterion: &mut Criterion) {
     group.finish();
     let mut group = criterion.benchmark_group("encode-event");
     for (name, size) in SIZES {
-        group.throughput(Throughput::Bytes(size as u64));
+        group.throughput(one_frame(size));
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
                 // A new message each time: a large one remembers its encoding.

@@ -26,6 +26,10 @@ use window::Window;
 /// Unsent bytes up to which events are taken from the session: beyond it they wait in the inbox.
 const EVENTS_UP_TO: usize = 64 * 1024;
 
+/// How many requests a connection carries out before it lets others run: a flood of one client must
+/// not keep its recipients from reading.
+const REQUESTS_A_TURN: usize = 256;
+
 /// How long a closing connection is read on, so that what the peer still sends does not make its
 /// system throw away our last reply.
 const LINGER: Duration = Duration::from_secs(2);
@@ -42,6 +46,8 @@ pub(crate) struct Connection<S> {
     window: Window,
     output: Output,
     phase: Phase,
+    /// Requests that may still begin in this turn.
+    turn: usize,
     /// What waited in the inbox is given before more requests are taken.
     catching_up: bool,
     /// When the client must have authenticated, or the closing must be over.
@@ -93,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             session,
             input: Input::new(transport.frame_before_auth, transport.braces),
             window: Window::new(transport.overlapping, transport.overlapping_bytes),
+            turn: REQUESTS_A_TURN,
             catching_up: false,
             output,
             phase: Phase::Open,
@@ -116,6 +123,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             // Writing everything made room for more, and so did catching up.
             if !wrote {
+                if self.turn == 0 {
+                    cx.waker().wake_by_ref();
+                }
                 return Poll::Pending;
             }
         }
@@ -131,11 +141,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             let is_full = !self.window.has_room() || self.output.len() >= self.transport.outgoing;
-            if is_full || self.catching_up {
+            if is_full || self.catching_up || self.turn == 0 {
                 return Ok(());
             }
             match self.input.next() {
                 Ok(Some(frame)) => {
+                    self.turn -= 1;
                     if let Some(reply) = self.window.begin(&self.session, frame, cx) {
                         self.answer(reply);
                     }
@@ -324,6 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let connection = self.get_mut();
+        connection.turn = REQUESTS_A_TURN;
         match connection.drive(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(()),
             Poll::Ready(Err(error)) => {

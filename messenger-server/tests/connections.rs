@@ -242,6 +242,32 @@ async fn a_copy_larger_than_a_mailbox_reaches_the_other_devices() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_from_one_device_reaches_the_others() {
+    let server = start().await;
+    let (mut phone, _) = server.log_in("ann").await;
+    let (mut tablet, _) = server.log_in("ann").await;
+    let (mut bob, _) = server.log_in("bob").await;
+    // Its copies are several times what a mailbox holds.
+    const ROUNDS: usize = 10;
+    const BURST: usize = 2000;
+    let burst = message("bob", &"x".repeat(500)).repeat(BURST);
+    let watching = async |device: &mut Raw| {
+        for _ in 0..ROUNDS * BURST {
+            assert_eq!(device.frame().await["action"], "ev_message");
+        }
+    };
+    let flooding = async {
+        for _ in 0..ROUNDS {
+            phone.send(&burst).await;
+            for _ in 0..2 * BURST {
+                phone.frame().await;
+            }
+        }
+    };
+    tokio::join!(flooding, watching(&mut tablet), watching(&mut bob));
+}
+
 #[tokio::test]
 async fn requests_under_way_are_carried_out_though_the_client_is_gone() {
     let (server, storage) = start_held(Transport::default()).await;
