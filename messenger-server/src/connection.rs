@@ -28,7 +28,7 @@ const EVENTS_UP_TO: usize = 64 * 1024;
 
 /// How many requests a connection carries out before it lets others run: a flood of one client must
 /// not keep its recipients from reading.
-const REQUESTS_A_TURN: usize = 256;
+const REQUESTS_A_TURN: usize = 64;
 
 /// How long a closing connection is read on, so that what the peer still sends does not make its
 /// system throw away our last reply.

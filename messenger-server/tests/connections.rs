@@ -242,6 +242,29 @@ async fn a_copy_larger_than_a_mailbox_reaches_the_other_devices() {
     );
 }
 
+#[tokio::test]
+async fn a_flood_of_one_client_does_not_keep_another_waiting() {
+    const FLOOD: usize = 10_000;
+    let server = start().await;
+    let (mut ann, _) = server.log_in("ann").await;
+    let (mut bob, _) = server.log_in("bob").await;
+    ann.probe().await;
+    bob.probe().await;
+    // The server has one thread here, and finds both at once.
+    let flood = r#"{"action":"contactlist","data":{}}"#.repeat(FLOOD);
+    ann.send(&flood).await;
+    bob.probe().await;
+    let mut answered = 0;
+    let mut chunk = vec![0; 1 << 20];
+    while let Ok(read) = ann.stream.try_read(&mut chunk) {
+        answered += chunk[..read].iter().filter(|byte| **byte == b'[').count();
+    }
+    assert!(
+        answered < FLOOD / 2,
+        "answered after {answered} of the flood"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_from_one_device_reaches_the_others() {
     let server = start().await;
