@@ -152,10 +152,16 @@ async fn write<S: AsyncWrite>(
         }
         inbound.encode(&mut out, Braces::Plain);
         let is_due = queued.is_empty() || out.len() >= WRITTEN_AT_ONCE;
-        if is_due && stream.write_all_buf(&mut out).await.is_err() {
+        if is_due && send(&mut stream, &mut out).await.is_err() {
             return;
         }
     }
+}
+
+async fn send<S: AsyncWrite>(stream: &mut WriteHalf<S>, out: &mut BytesMut) -> io::Result<()> {
+    stream.write_all_buf(out).await?;
+    // The stream may have a buffer of its own.
+    stream.flush().await
 }
 
 /// Reads answers and events until the connection ends.

@@ -127,7 +127,7 @@ impl Builder {
         self
     }
 
-    /// The engine. Unless told otherwise it spawns two tasks on the current tokio runtime, which
+    /// The engine. Unless told otherwise it spawns a few tasks on the current tokio runtime, which
     /// end with the last clone of the engine and the last session.
     ///
     /// # Errors

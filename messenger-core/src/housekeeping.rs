@@ -14,19 +14,20 @@ const GATHERED_FOR: Duration = Duration::from_millis(20);
 /// Every session looks into the store once in so many seconds, should a notice have been lost.
 const LOOK_EVERY: u64 = 60;
 
-/// How often what is out of date is dropped, in seconds.
-const SWEEP_EVERY: u64 = 60;
+/// How often what is out of date is dropped.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How long to wait after the store has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// Spawns the two tasks. They end with the engine.
+/// Spawns the tasks. They end with the engine.
 pub(crate) fn spawn(shared: &Arc<Shared>, runtime: &Handle) {
     runtime.spawn(store_marks(
         Arc::downgrade(shared),
         Arc::clone(&shared.marks),
     ));
-    runtime.spawn(look_and_sweep(Arc::downgrade(shared)));
+    runtime.spawn(look(Arc::downgrade(shared)));
+    runtime.spawn(sweep(Arc::downgrade(shared)));
 }
 
 async fn store_marks(shared: Weak<Shared>, marks: Arc<Marks>) {
@@ -47,7 +48,7 @@ async fn store_marks(shared: Weak<Shared>, marks: Arc<Marks>) {
     }
 }
 
-async fn look_and_sweep(shared: Weak<Shared>) {
+async fn look(shared: Weak<Shared>) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for second in 1.. {
@@ -58,9 +59,18 @@ async fn look_and_sweep(shared: Weak<Shared>) {
         shared
             .online
             .look_part(shared.now(), second % LOOK_EVERY, LOOK_EVERY);
-        if second % SWEEP_EVERY == 0 {
-            sweep_all(&shared).await;
-        }
+    }
+}
+
+async fn sweep(shared: Weak<Shared>) {
+    let mut rounds = interval(SWEEP_EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        sweep_all(&shared).await;
     }
 }
 

@@ -218,9 +218,9 @@ impl Session {
         feed.poll(&login, &self.connection.shared, cx)
     }
 
-    /// False from the reply that authenticated the connection until everything that waited was given by
-    /// [`poll_event`](Self::poll_event) once. A server takes no requests meanwhile, so that nothing
-    /// comes between.
+    /// False from the reply that authenticated the connection until the first page of what waited was
+    /// given by [`poll_event`](Self::poll_event), or could not be read. A server takes no requests
+    /// meanwhile, so that nothing comes between.
     pub fn has_caught_up(&self) -> bool {
         let login = self.connection.login();
         login.is_none_or(|login| self.connection.feed.lock().has_caught_up(&login))

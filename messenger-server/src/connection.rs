@@ -48,7 +48,9 @@ pub(crate) struct Connection<S> {
     phase: Phase,
     /// Requests that may still begin in this turn.
     turn: usize,
-    /// What waited in the inbox is given before more requests are taken.
+    /// The client was authenticated by an answer that it has. Events come behind that answer.
+    authenticated: bool,
+    /// The first of what waited in the inbox is given before more requests are taken.
     catching_up: bool,
     /// When the client must have authenticated, or the closing must be over.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -66,7 +68,12 @@ enum Phase {
         /// The peer may still be sending.
         linger: bool,
     },
-    /// Everything is flushed and our side is closed; the peer's rest is read and dropped.
+    /// Everything is flushed; our side is being closed.
+    Closing {
+        /// The peer may still be sending.
+        linger: bool,
+    },
+    /// Our side is closed; the peer's rest is read and dropped.
     Lingering {
         /// How much has been dropped.
         dropped: usize,
@@ -100,6 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input: Input::new(transport.frame_before_auth, transport.braces),
             window: Window::new(transport.overlapping, transport.overlapping_bytes),
             turn: REQUESTS_A_TURN,
+            authenticated: false,
             catching_up: false,
             output,
             phase: Phase::Open,
@@ -147,6 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.input.next() {
                 Ok(Some(frame)) => {
                     self.turn -= 1;
+                    // A request of nobody may make the connection somebody's before it is answered.
+                    self.authenticated &= self.session.is_authenticated();
                     if let Some(reply) = self.window.begin(&self.session, frame, cx) {
                         self.answer(reply);
                     }
@@ -181,7 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The frame limit and the time to authenticate depend on whether the client has.
     fn note_authentication(&mut self) {
         self.catching_up = !self.session.has_caught_up();
-        if self.session.is_authenticated() {
+        self.authenticated = self.session.is_authenticated();
+        if self.authenticated {
             self.input.set_limit(self.transport.frame);
             if self.phase == Phase::Open {
                 self.deadline = None;
@@ -191,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// True when everything that waited has now been given.
+    /// True when the first of what waited has now been given.
     fn note_caught_up(&mut self) -> bool {
         let caught_up = self.catching_up && self.session.has_caught_up();
         self.catching_up &= !caught_up;
@@ -211,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Takes events while little is unsent.
     fn take_events(&mut self, cx: &mut Context<'_>) {
-        if self.phase != Phase::Open {
+        if self.phase != Phase::Open || !self.authenticated {
             return;
         }
         let mut place = None;
@@ -234,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes what waits. True when it wrote everything there was.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.output.is_empty() || self.phase == Phase::Broken {
+        if self.output.is_flushed() || self.phase == Phase::Broken {
             return Ok(false);
         }
         let before = self.output.written();
@@ -277,8 +288,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn is_finished(&self) -> bool {
         match self.phase {
             Phase::Open => false,
-            Phase::Finishing { .. } => self.window.is_empty() && self.output.is_empty(),
-            Phase::Lingering { .. } => true,
+            Phase::Finishing { .. } => self.window.is_empty() && self.output.is_flushed(),
+            Phase::Closing { .. } | Phase::Lingering { .. } => true,
             Phase::Broken => self.window.is_empty(),
         }
     }
@@ -289,12 +300,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Ready(Ok(()));
         }
         if let Phase::Finishing { linger } = self.phase {
+            self.phase = Phase::Closing { linger };
+            self.deadline = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
+        }
+        if let Phase::Closing { linger } = self.phase {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             if !linger {
                 return Poll::Ready(Ok(()));
             }
             self.phase = Phase::Lingering { dropped: 0 };
-            self.deadline = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
         }
         while let Phase::Lingering { dropped } = self.phase {
             let read = ready!(self.input.skip(&mut self.stream, cx))?;

@@ -231,7 +231,9 @@ impl FromStr for Store {
         match url.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory),
             #[cfg(feature = "sqlite")]
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            Some(("sqlite", path)) if !path.is_empty() && !path.starts_with(':') => {
+                Ok(Self::Sqlite(path.into()))
+            }
             _ => Err(SettingsError::Store),
         }
     }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Raw, SOON, TestServer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -203,6 +203,58 @@ async fn messages_overlap_in_the_store_and_other_requests_wait() {
         bodies,
         (5..20).map(|number| number.to_string()).collect::<Vec<_>>()
     );
+}
+
+/// A stream that has a buffer of its own passes on only what was flushed, and a small pipe behind it
+/// makes flushing wait.
+#[tokio::test]
+async fn a_stream_with_a_buffer_is_flushed() {
+    let server = start().await;
+    let (client, stream) = tokio::io::duplex(16);
+    tokio::spawn(server.server.connection(BufStream::new(stream)));
+    let connected = messenger_client::over(BufStream::new(client));
+    let (client, mut events) = timeout(SOON, connected).await.unwrap().unwrap();
+    let pass = messenger_client::proto::Password::md5_of("secret");
+    let talk = async {
+        client.register("ann", &pass, "Ann").await.unwrap();
+        client.auth("ann", &pass).await.unwrap();
+        for number in 0..20 {
+            let sent = client.send("ann", &number.to_string()).await.unwrap();
+            assert_eq!(events.next().await.unwrap().message.id, sent.id);
+        }
+    };
+    timeout(SOON, talk)
+        .await
+        .expect("everything to be passed on");
+    drop(client);
+    assert!(timeout(SOON, events.next()).await.unwrap().is_none());
+}
+
+/// A backlog of many pages does not keep the server from hearing acknowledgements.
+#[tokio::test]
+async fn acknowledgements_are_heard_while_a_backlog_flows() {
+    let server = start().await;
+    let (mut ann, _) = server.log_in("ann").await;
+    let mut bob = server.connect().await;
+    bob.log_in("bob").await;
+    drop(bob);
+    let long = "x".repeat(10_000);
+    for _ in 0..1000 {
+        ann.send(&message("bob", &long)).await;
+        ann.frame().await;
+        ann.frame().await;
+    }
+    let mut bob = server.connect().await;
+    let auth = r#"{"action":"auth","data":{"login":"bob","pass":"secret","features":["ack"]}}"#;
+    bob.send(auth).await;
+    assert_eq!(bob.frame().await["data"]["status"], 0);
+    assert_eq!(bob.frame().await["data"]["seq"], 1);
+    bob.send(r#"{"action":"ack","data":{"seq":1}}"#).await;
+    let mut before = 0;
+    while bob.frame().await["action"] != "ack" {
+        before += 1;
+    }
+    assert!(before < 900, "answered only after {before} messages");
 }
 
 #[tokio::test]

@@ -50,7 +50,10 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
         path: path.to_owned(),
         source,
     };
-    let mut connection = Connection::open(path).map_err(failed)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     check_format(&connection, path)?;
     prepare(&connection).map_err(failed)?;
     upgrade(&mut connection).map_err(failed)?;

@@ -57,10 +57,10 @@ CREATE TABLE messages (
     sender     TEXT NOT NULL,
     nick       TEXT NOT NULL,
     time       INTEGER NOT NULL,
+    size       INTEGER NOT NULL,            -- bytes of body, mime and attachment; before them, to be read without them
     body       TEXT NOT NULL,
     mime       TEXT NOT NULL,
     attachment TEXT NOT NULL,               -- base64
-    size       INTEGER NOT NULL,            -- bytes of body, mime and attachment
     PRIMARY KEY (recipient, seq)
 ) STRICT, WITHOUT ROWID;
 

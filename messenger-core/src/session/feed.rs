@@ -33,7 +33,7 @@ pub(super) struct Feed {
     behind: bool,
     page: VecDeque<(u64, Message)>,
     reading: Option<Reading>,
-    /// What waited when the login began has been given.
+    /// The first page of what waited when the login began has been given.
     caught_up: bool,
 }
 
@@ -47,7 +47,7 @@ impl fmt::Debug for Feed {
 }
 
 impl Feed {
-    /// True when what waited when this login began has been given.
+    /// True when the first page of what waited when this login began has been given.
     pub(super) fn has_caught_up(&self, login: &Arc<Login>) -> bool {
         self.is_of(login) && self.caught_up
     }
@@ -73,6 +73,7 @@ impl Feed {
         }
         loop {
             if let Some((seq, message)) = self.page.pop_front() {
+                self.caught_up |= self.page.is_empty();
                 return self.give(login, seq, message.into());
             }
             if self.behind {

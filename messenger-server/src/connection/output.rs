@@ -47,7 +47,12 @@ impl Output {
         usize::try_from(self.queued - self.written).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// True when everything that was ever queued has reached the peer's side of the stream.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.queued == self.flushed
+    }
+
+    fn is_empty(&self) -> bool {
         self.queued == self.written
     }
 
@@ -132,7 +137,7 @@ impl Output {
 
     /// Gives back memory when the connection falls idle.
     pub(super) fn rest(&mut self) {
-        if self.is_empty() {
+        if self.is_flushed() {
             self.tail = BytesMut::new();
             self.pieces = VecDeque::new();
             self.places = VecDeque::new();
