@@ -39,6 +39,28 @@ fn policy() -> Policy {
     }
 }
 
+/// An engine and the clock it goes by.
+fn with_clock() -> (Engine, ManualClock) {
+    let clock = ManualClock::default();
+    let engine = Engine::builder()
+        .policy(policy())
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    (engine, clock)
+}
+
+/// An engine and its store, which fails when told to.
+fn with_faulty_storage() -> (Engine, FaultyStorage) {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let engine = Engine::builder()
+        .policy(policy())
+        .storage(Arc::new(storage.clone()))
+        .build()
+        .unwrap();
+    (engine, storage)
+}
+
 fn account(login: &str) -> Register {
     Register {
         login: login.to_owned().into(),
@@ -113,12 +135,7 @@ fn take_all(session: &Session) -> Vec<String> {
 
 #[tokio::test]
 async fn a_session_expires_30_days_after_its_last_use() {
-    let clock = ManualClock::default();
-    let engine = Engine::builder()
-        .policy(policy())
-        .clock(Arc::new(clock.clone()))
-        .build()
-        .unwrap();
+    let (engine, clock) = with_clock();
     let (session, sid) = join(&engine, "ann").await;
     drop(session);
     clock.advance(29 * DAY);
@@ -139,12 +156,7 @@ async fn a_session_expires_30_days_after_its_last_use() {
 
 #[tokio::test]
 async fn a_mid_is_remembered_for_7_days() {
-    let clock = ManualClock::default();
-    let engine = Engine::builder()
-        .policy(policy())
-        .clock(Arc::new(clock.clone()))
-        .build()
-        .unwrap();
+    let (engine, clock) = with_clock();
     let (ann, _) = join(&engine, "ann").await;
     register(&engine, "bob").await;
     let send = || {
@@ -163,12 +175,7 @@ async fn a_mid_is_remembered_for_7_days() {
 
 #[tokio::test]
 async fn a_message_is_kept_for_30_days() {
-    let clock = ManualClock::default();
-    let engine = Engine::builder()
-        .policy(policy())
-        .clock(Arc::new(clock.clone()))
-        .build()
-        .unwrap();
+    let (engine, clock) = with_clock();
     let (ann, _) = join(&engine, "ann").await;
     register(&engine, "bob").await;
     ann.call(message("bob", "old")).await.unwrap();
@@ -183,12 +190,7 @@ async fn a_message_is_kept_for_30_days() {
 
 #[tokio::test]
 async fn an_outage_of_the_store_is_told_and_passes() {
-    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
-    let engine = Engine::builder()
-        .policy(policy())
-        .storage(Arc::new(storage.clone()))
-        .build()
-        .unwrap();
+    let (engine, storage) = with_faulty_storage();
     let (ann, _) = join(&engine, "ann").await;
     let (bob, _) = join(&engine, "bob").await;
     assert!(take_all(&bob).is_empty());
@@ -211,12 +213,7 @@ async fn an_outage_of_the_store_is_told_and_passes() {
 
 #[tokio::test]
 async fn what_could_not_be_read_is_read_when_the_store_is_back() {
-    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
-    let engine = Engine::builder()
-        .policy(policy())
-        .storage(Arc::new(storage.clone()))
-        .build()
-        .unwrap();
+    let (engine, storage) = with_faulty_storage();
     let (ann, _) = join(&engine, "ann").await;
     register(&engine, "bob").await;
     ann.call(message("bob", "waiting")).await.unwrap();
