@@ -3,13 +3,16 @@
 mod accounts;
 mod contacts;
 mod inbox;
+mod inboxes;
 mod sessions;
 mod sweep;
+
+pub(crate) use inboxes::Inboxes;
 
 use crate::OpenError;
 use crate::file::{self, Lock};
 use crate::readers::Readers;
-use crate::writer::{Fault, Writer};
+use crate::writer::{Fault, Writer, Writing};
 use async_trait::async_trait;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
@@ -53,9 +56,9 @@ impl SqliteStorage {
     /// Writes something that cannot be refused.
     async fn write<T: Send + 'static>(
         &self,
-        mut work: impl FnMut(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+        mut work: impl FnMut(&mut Writing<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let work = move |connection: &rusqlite::Connection| Ok(work(connection)?);
+        let work = move |writing: &mut Writing<'_>| Ok(work(writing)?);
         self.writer.call::<T, StorageError>(work).await
     }
 }
@@ -63,7 +66,8 @@ impl SqliteStorage {
 #[async_trait]
 impl Storage for SqliteStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
-        let create = move |connection: &_| accounts::create(connection, &account);
+        let create =
+            move |writing: &mut Writing<'_>| accounts::create(writing.connection, &account);
         self.writer.call(create).await
     }
 
@@ -75,7 +79,7 @@ impl Storage for SqliteStorage {
 
     async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
         let (user, nick) = (user.clone(), nick.to_owned());
-        self.write(move |connection| accounts::adopt(connection, &user, &nick))
+        self.write(move |writing| accounts::adopt(writing.connection, &user, &nick))
             .await
     }
 
@@ -91,7 +95,7 @@ impl Storage for SqliteStorage {
         change: ProfileChange,
     ) -> Result<(), StorageError> {
         let user = user.clone();
-        self.write(move |connection| accounts::change(connection, &user, &change))
+        self.write(move |writing| accounts::change(writing.connection, &user, &change))
             .await
     }
 
@@ -108,13 +112,14 @@ impl Storage for SqliteStorage {
         limit: usize,
     ) -> Result<Card, AddContactError> {
         let (owner, uid) = (owner.clone(), uid.clone());
-        let add = move |connection: &_| contacts::add(connection, &owner, &uid, limit);
+        let add =
+            move |writing: &mut Writing<'_>| contacts::add(writing.connection, &owner, &uid, limit);
         self.writer.call(add).await
     }
 
     async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
         let (owner, uid) = (owner.clone(), uid.clone());
-        self.write(move |connection| contacts::remove(connection, &owner, &uid))
+        self.write(move |writing| contacts::remove(writing.connection, &owner, &uid))
             .await
     }
 
@@ -132,8 +137,8 @@ impl Storage for SqliteStorage {
             .collect();
         if !known_as.is_empty() {
             let owner = owner.clone();
-            self.write(move |connection| {
-                contacts::remember(connection, &owner, &known_as, limits.remembered)
+            self.write(move |writing| {
+                contacts::remember(writing.connection, &owner, &known_as, limits.remembered)
             })
             .await?;
         }
@@ -141,7 +146,7 @@ impl Storage for SqliteStorage {
     }
 
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
-        let open = move |connection: &_| sessions::open(connection, &session);
+        let open = move |writing: &mut Writing<'_>| sessions::open(writing, &session);
         self.writer.call(open).await
     }
 
@@ -157,18 +162,18 @@ impl Storage for SqliteStorage {
 
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
         let (user, key) = (user.clone(), *key);
-        self.write(move |connection| sessions::end(connection, &user, &key))
+        self.write(move |writing| sessions::end(writing, &user, &key))
             .await
     }
 
     async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError> {
-        self.write(move |connection| sessions::advance(connection, &marks))
+        self.write(move |writing| sessions::advance(writing, &marks))
             .await
     }
 
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
-        let append = move |connection: &_| inbox::append(connection, &message);
-        self.writer.call::<_, AppendError>(append).await
+        let append = move |writing: &mut Writing<'_>| inbox::append(writing, &message);
+        self.writer.call(append).await
     }
 
     async fn inbox(
@@ -184,13 +189,19 @@ impl Storage for SqliteStorage {
 
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
         let user = user.clone();
-        let read = move |connection: &_| inbox::newest(connection, &user);
-        self.readers.call(read).await
+        let read = move |connection: &_| inboxes::newest(connection, &user);
+        Ok(unsigned(self.readers.call(read).await?))
     }
 
     async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
-        self.write(move |connection| sweep::step(connection, &out_of_date))
-            .await
+        let find = move |connection: &_| sweep::find(connection, &out_of_date);
+        let found = self.readers.call(find).await?;
+        if found.is_empty() {
+            return Ok(false);
+        }
+        self.write(move |writing| sweep::drop(writing, &found, &out_of_date))
+            .await?;
+        Ok(true)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The thread that writes: what has queued is committed as one transaction.
 
+use crate::store::Inboxes;
 use messenger_core::storage::StorageError;
 use rusqlite::{Connection, TransactionBehavior};
 use std::io;
@@ -29,6 +30,12 @@ impl<E> From<rusqlite::Error> for Fault<E> {
     }
 }
 
+/// What a call works on: the transaction under way, and the inboxes as it has left them.
+pub(crate) struct Writing<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) inboxes: &'a mut Inboxes,
+}
+
 /// Hands calls to the thread. Dropping it ends the thread, once it has done what was handed to it.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -40,7 +47,7 @@ pub(crate) struct Writer {
 /// A call, whatever its result.
 trait Job: Send {
     /// Does it. May be done again, when what was done has been rolled back.
-    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    fn run(&mut self, writing: &mut Writing<'_>) -> rusqlite::Result<()>;
     /// Answers the caller, after what was done has been committed or could not be.
     fn answer(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>);
 }
@@ -55,10 +62,10 @@ impl<T, E, F> Job for Call<T, E, F>
 where
     T: Send,
     E: From<StorageError> + Send,
-    F: FnMut(&Connection) -> Result<T, Fault<E>> + Send,
+    F: FnMut(&mut Writing<'_>) -> Result<T, Fault<E>> + Send,
 {
-    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.result = Some(match (self.work)(connection) {
+    fn run(&mut self, writing: &mut Writing<'_>) -> rusqlite::Result<()> {
+        self.result = Some(match (self.work)(writing) {
             Ok(result) => Ok(result),
             Err(Fault::Refused(refusal)) => Err(refusal),
             Err(Fault::Sqlite(error)) => return Err(error),
@@ -96,7 +103,7 @@ impl Writer {
     /// the queue when the future was first polled.
     pub(crate) async fn call<T, E>(
         &self,
-        work: impl FnMut(&Connection) -> Result<T, Fault<E>> + Send + 'static,
+        work: impl FnMut(&mut Writing<'_>) -> Result<T, Fault<E>> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
@@ -137,34 +144,54 @@ impl Drop for Writer {
     }
 }
 
-fn write(mut connection: Connection, calls: &Receiver<Box<dyn Job>>, waiting: &AtomicUsize) {
+fn write(connection: Connection, calls: &Receiver<Box<dyn Job>>, waiting: &AtomicUsize) {
+    let mut file = File {
+        connection,
+        inboxes: Inboxes::default(),
+    };
     while let Ok(first) = calls.recv() {
         let mut batch = vec![first];
         batch.extend(calls.try_iter().take(TOGETHER - 1));
         waiting.fetch_sub(batch.len(), Ordering::Relaxed);
-        commit(&mut connection, batch);
+        file.commit(batch);
     }
 }
 
-/// Commits a batch. When that fails, each call is tried alone: one that cannot be done must not
-/// take the others with it.
-fn commit(connection: &mut Connection, mut batch: Vec<Box<dyn Job>>) {
-    let committed = try_commit(connection, &mut batch).map_err(Arc::new);
-    if committed.is_err() && batch.len() > 1 {
-        for job in batch {
-            commit(connection, vec![job]);
+struct File {
+    connection: Connection,
+    inboxes: Inboxes,
+}
+
+impl File {
+    /// Commits a batch. When that fails, each call is tried alone: one that cannot be done must not
+    /// take the others with it.
+    fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
+        let committed = self.try_commit(&mut batch).map_err(Arc::new);
+        if committed.is_err() {
+            // They hold what was rolled back.
+            self.inboxes.forget();
+            if batch.len() > 1 {
+                for job in batch {
+                    self.commit(vec![job]);
+                }
+                return;
+            }
         }
-        return;
+        for job in batch {
+            job.answer(committed.clone());
+        }
     }
-    for job in batch {
-        job.answer(committed.clone());
-    }
-}
 
-fn try_commit(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for job in batch {
-        job.run(&transaction)?;
+    fn try_commit(&mut self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+        let behavior = TransactionBehavior::Immediate;
+        let transaction = self.connection.transaction_with_behavior(behavior)?;
+        let mut writing = Writing {
+            connection: &transaction,
+            inboxes: &mut self.inboxes,
+        };
+        for job in batch {
+            job.run(&mut writing)?;
+        }
+        transaction.commit()
     }
-    transaction.commit()
 }

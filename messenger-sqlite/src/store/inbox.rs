@@ -1,7 +1,8 @@
 //! Inboxes.
 
-use super::{accounts, integer, refused, unsigned};
-use crate::writer::Fault;
+use super::inboxes::Inbox;
+use super::{integer, refused, unsigned};
+use crate::writer::{Fault, Writing};
 use messenger_core::proto::{Attachment, Message, UserId};
 use messenger_core::storage::{AppendError, Appended, NewMessage, PageLimits};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -9,105 +10,33 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// How many messages are dropped at once, so that nobody waits long for it.
 const DROPPED_AT_ONCE: i64 = 512;
 
-/// A row of `inboxes`.
-#[derive(Clone, Debug)]
-pub(super) struct Inbox {
-    pub(super) newest: i64,
-    pub(super) oldest: i64,
-    pub(super) oldest_time: i64,
-    pub(super) given: i64,
-    pub(super) given_to_all: i64,
-    bytes: i64,
-    waiting_bytes: i64,
-}
-
-impl Inbox {
-    /// How many messages no session was given.
-    fn waiting(&self) -> i64 {
-        self.newest - self.given.max(self.oldest - 1)
-    }
-
-    fn kept(&self) -> i64 {
-        self.newest - (self.oldest - 1)
-    }
-}
-
-/// The user's inbox; an empty one when nothing was ever in it.
-pub(super) fn load(connection: &Connection, user: &UserId) -> rusqlite::Result<Inbox> {
-    let mut select = connection.prepare_cached(
-        "SELECT newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes
-         FROM inboxes WHERE user = ?1",
-    )?;
-    let inbox = select.query_row([user.as_str()], |row| {
-        Ok(Inbox {
-            newest: row.get(0)?,
-            oldest: row.get(1)?,
-            oldest_time: row.get(2)?,
-            given: row.get(3)?,
-            given_to_all: row.get(4)?,
-            bytes: row.get(5)?,
-            waiting_bytes: row.get(6)?,
-        })
-    });
-    Ok(inbox.optional()?.unwrap_or(Inbox {
-        newest: 0,
-        oldest: 1,
-        oldest_time: 0,
-        given: 0,
-        given_to_all: 0,
-        bytes: 0,
-        waiting_bytes: 0,
-    }))
-}
-
-pub(super) fn store(connection: &Connection, user: &UserId, inbox: &Inbox) -> rusqlite::Result<()> {
-    let mut upsert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO inboxes
-         (user, newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    let row = params![
-        user.as_str(),
-        inbox.newest,
-        inbox.oldest,
-        inbox.oldest_time,
-        inbox.given,
-        inbox.given_to_all,
-        inbox.bytes,
-        inbox.waiting_bytes,
-    ];
-    upsert.execute(row).map(drop)
-}
-
 pub(super) fn append(
-    connection: &Connection,
+    writing: &mut Writing<'_>,
     new: &NewMessage,
 ) -> Result<Appended, Fault<AppendError>> {
+    let Writing {
+        connection,
+        inboxes,
+    } = writing;
     if let Some(first) = find_mid(connection, new)? {
         return Ok(first);
     }
     let to = &new.message.to;
-    if !accounts::exists(connection, to)? {
+    let Some(inbox) = inboxes.of(connection, to)? else {
         return refused(AppendError::NoSuchUser);
-    }
-    let mut inbox = load(connection, to)?;
+    };
     let size = integer(new.message.size());
     let (most, most_bytes) = (integer(new.limits.messages), integer(new.limits.bytes));
     if inbox.waiting() >= most || inbox.waiting_bytes.saturating_add(size) > most_bytes {
         return refused(AppendError::InboxFull);
     }
-    if inbox.kept() == 0 {
-        inbox.oldest_time = integer(new.message.time);
-    }
-    inbox.newest += 1;
-    inbox.bytes += size;
-    inbox.waiting_bytes += size;
-    insert(connection, &new.message, inbox.newest, size)?;
+    insert(connection, &new.message, inbox.newest + 1, size)?;
+    inbox.count(connection, to, size, integer(new.message.time))?;
     while inbox.kept() > most || inbox.bytes > most_bytes {
         let oldest = inbox.oldest;
-        drop_up_to(connection, to, &mut inbox, oldest)?;
+        drop_up_to(connection, to, inbox, oldest)?;
+        inbox.write(connection, to)?;
     }
-    store(connection, to, &inbox)?;
     remember_mid(connection, new)?;
     Ok(Appended::Stored {
         seq: unsigned(inbox.newest),
@@ -212,10 +141,6 @@ fn message(row: &Row<'_>, recipient: &UserId) -> rusqlite::Result<(u64, Message)
     Ok((unsigned(row.get(0)?), message))
 }
 
-pub(super) fn newest(connection: &Connection, user: &UserId) -> rusqlite::Result<u64> {
-    Ok(unsigned(load(connection, user)?.newest))
-}
-
 /// A session was given everything up to this place.
 pub(super) fn advance(
     connection: &Connection,
@@ -224,7 +149,7 @@ pub(super) fn advance(
     given: i64,
 ) -> rusqlite::Result<()> {
     if given > inbox.given {
-        inbox.waiting_bytes -= size_between(connection, user, inbox.given, given)?;
+        inbox.waiting_bytes -= size_between(connection, user, inbox, inbox.given, given)?;
         inbox.given = given;
     }
     Ok(())
@@ -250,29 +175,43 @@ pub(super) fn drop_up_to(
     inbox: &mut Inbox,
     place: i64,
 ) -> rusqlite::Result<()> {
-    inbox.bytes -= size_between(connection, user, inbox.oldest - 1, place)?;
     if place > inbox.given {
-        let waiting_from = inbox.given.max(inbox.oldest - 1);
-        inbox.waiting_bytes -= size_between(connection, user, waiting_from, place)?;
+        inbox.waiting_bytes -= size_between(connection, user, inbox, inbox.given, place)?;
     }
+    inbox.bytes -= size_between(connection, user, inbox, inbox.oldest - 1, place)?;
     let mut delete =
         connection.prepare_cached("DELETE FROM messages WHERE recipient = ?1 AND seq <= ?2")?;
     delete.execute(params![user.as_str(), place])?;
     inbox.oldest = place + 1;
+    inbox.oldest_time = match inbox.kept() {
+        0 => 0,
+        _ => accepted_at(connection, user, inbox.oldest)?,
+    };
+    Ok(())
+}
+
+fn accepted_at(connection: &Connection, user: &UserId, seq: i64) -> rusqlite::Result<i64> {
     let mut select =
         connection.prepare_cached("SELECT time FROM messages WHERE recipient = ?1 AND seq = ?2")?;
-    let oldest = select.query_row(params![user.as_str(), inbox.oldest], |row| row.get(0));
-    inbox.oldest_time = oldest.optional()?.unwrap_or(0);
-    Ok(())
+    let time = select.query_row(params![user.as_str(), seq], |row| row.get(0));
+    Ok(time.optional()?.unwrap_or(0))
 }
 
 /// The bytes of the messages behind one place, up to another.
 fn size_between(
     connection: &Connection,
     user: &UserId,
+    inbox: &Inbox,
     behind: i64,
     to: i64,
 ) -> rusqlite::Result<i64> {
+    // Most often a recipient is given all there is, and all is known.
+    if to == inbox.newest && behind < inbox.oldest {
+        return Ok(inbox.bytes);
+    }
+    if to == inbox.newest && behind == inbox.given {
+        return Ok(inbox.waiting_bytes);
+    }
     let mut select = connection.prepare_cached(
         "SELECT coalesce(sum(size), 0) FROM messages WHERE recipient = ?1 AND seq > ?2 AND seq <= ?3",
     )?;

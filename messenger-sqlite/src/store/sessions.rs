@@ -1,8 +1,8 @@
 //! Sessions and their places.
 
-use super::inbox::{self, Inbox};
-use super::{accounts, integer, refused, unsigned};
-use crate::writer::Fault;
+use super::inboxes::Inbox;
+use super::{inbox, integer, refused, unsigned};
+use crate::writer::{Fault, Writing};
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::UserId;
 use messenger_core::storage::{
@@ -11,12 +11,16 @@ use messenger_core::storage::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub(super) fn open(
-    connection: &Connection,
+    writing: &mut Writing<'_>,
     new: &NewSession,
 ) -> Result<OpenedSession, Fault<OpenSessionError>> {
-    if !accounts::exists(connection, &new.user)? {
+    let Writing {
+        connection,
+        inboxes,
+    } = writing;
+    let Some(inbox) = inboxes.of(connection, &new.user)? else {
         return refused(OpenSessionError::NoSuchUser);
-    }
+    };
     let user = new.user.as_str();
     let mut expired =
         connection.prepare_cached("DELETE FROM sessions WHERE user = ?1 AND used_us < ?2")?;
@@ -25,14 +29,13 @@ pub(super) fn open(
     for key in &ended {
         delete(connection, &new.user, key)?;
     }
-    let mut inbox = inbox::load(connection, &new.user)?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO sessions (user, key, given, ack, used_us) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     let used = integer(new.now.as_micros());
     insert.execute(params![user, new.key.0, inbox.given, new.ack, used])?;
-    note_given_to_all(connection, &new.user, &mut inbox)?;
-    inbox::store(connection, &new.user, &inbox)?;
+    note_given_to_all(connection, &new.user, inbox)?;
+    inbox.write(connection, &new.user)?;
     Ok(OpenedSession {
         given: unsigned(inbox.given),
         ended,
@@ -76,15 +79,25 @@ pub(super) fn read(
 }
 
 pub(super) fn end(
-    connection: &Connection,
+    writing: &mut Writing<'_>,
     user: &UserId,
     key: &SessionKey,
 ) -> rusqlite::Result<()> {
-    delete(connection, user, key)?;
-    // What was kept for it alone need not be kept any longer.
-    let mut inbox = inbox::load(connection, user)?;
-    note_given_to_all(connection, user, &mut inbox)?;
-    inbox::store(connection, user, &inbox)
+    delete(writing.connection, user, key)?;
+    left(writing, user)
+}
+
+/// Sessions of the user are gone: what was kept for them alone need not be kept any longer.
+pub(super) fn left(writing: &mut Writing<'_>, user: &UserId) -> rusqlite::Result<()> {
+    let Writing {
+        connection,
+        inboxes,
+    } = writing;
+    if let Some(inbox) = inboxes.of(connection, user)? {
+        note_given_to_all(connection, user, inbox)?;
+        inbox.write(connection, user)?;
+    }
+    Ok(())
 }
 
 fn delete(connection: &Connection, user: &UserId, key: &SessionKey) -> rusqlite::Result<()> {
@@ -93,30 +106,37 @@ fn delete(connection: &Connection, user: &UserId, key: &SessionKey) -> rusqlite:
     delete.execute(params![user.as_str(), key.0]).map(drop)
 }
 
-pub(super) fn advance(connection: &Connection, marks: &[Mark]) -> rusqlite::Result<()> {
+pub(super) fn advance(writing: &mut Writing<'_>, marks: &[Mark]) -> rusqlite::Result<()> {
+    let Writing {
+        connection,
+        inboxes,
+    } = writing;
     for mark in marks {
-        let Some(record) = read(connection, &mark.user, &mark.session)? else {
+        let user = &mark.user;
+        let Some(record) = read(connection, user, &mark.session)? else {
             continue;
         };
-        let mut inbox = inbox::load(connection, &mark.user)?;
+        let Some(inbox) = inboxes.of(connection, user)? else {
+            continue;
+        };
         let given = integer(record.given.max(mark.given)).min(inbox.newest);
         let used = integer(record.used.max(mark.used).as_micros());
         let mut update = connection.prepare_cached(
             "UPDATE sessions SET given = ?3, used_us = ?4 WHERE user = ?1 AND key = ?2",
         )?;
-        update.execute(params![mark.user.as_str(), mark.session.0, given, used])?;
+        update.execute(params![user.as_str(), mark.session.0, given, used])?;
         if given > integer(record.given) {
-            inbox::advance(connection, &mark.user, &mut inbox, given)?;
-            note_given_to_all(connection, &mark.user, &mut inbox)?;
-            inbox::prune(connection, &mark.user, &mut inbox)?;
-            inbox::store(connection, &mark.user, &inbox)?;
+            inbox::advance(connection, user, inbox, given)?;
+            note_given_to_all(connection, user, inbox)?;
+            inbox::prune(connection, user, inbox)?;
+            inbox.write(connection, user)?;
         }
     }
     Ok(())
 }
 
 /// Works out what every session was given; without sessions, what any was.
-pub(super) fn note_given_to_all(
+fn note_given_to_all(
     connection: &Connection,
     user: &UserId,
     inbox: &mut Inbox,

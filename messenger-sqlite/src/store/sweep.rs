@@ -1,90 +1,124 @@
 //! Dropping what is out of date, a small step at a time.
+//!
+//! Finding it means looking through whole tables, which a reader does; the writer drops what was
+//! found, and looks again at each before it does.
 
 use super::{inbox, integer, sessions};
+use crate::writer::Writing;
 use messenger_core::proto::UserId;
 use messenger_core::storage::OutOfDate;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Params, params};
 
 /// How many rows of each kind a step takes, so that nobody waits long for it.
-const STEP: i64 = 64;
+const STEP: i64 = 256;
 
-/// One step. True when there may be more to do.
-pub(super) fn step(connection: &Connection, old: &OutOfDate) -> rusqlite::Result<bool> {
-    // Each at least once, whichever have more to do.
-    let steps = [
-        drop_sessions(connection, integer(old.sessions_before.as_micros()))?,
-        drop_mids(connection, integer(old.mids_before.as_micros()))?,
-        drop_messages(connection, integer(old.messages_before.as_secs()))?,
-        prune(connection)?,
-    ];
-    Ok(steps.contains(&true))
+/// How many inboxes a step drops old messages of.
+const INBOXES: i64 = 4;
+
+/// What a step is to drop.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Whose sessions have expired.
+    owners: Vec<UserId>,
+    /// Whose oldest messages are out of date.
+    recipients: Vec<UserId>,
+    /// Whose inboxes hold what every session was given.
+    pruned: Vec<UserId>,
+    mids: bool,
 }
 
-fn drop_sessions(connection: &Connection, before: i64) -> rusqlite::Result<bool> {
-    let mut delete = connection.prepare_cached(
-        "DELETE FROM sessions WHERE (user, key) IN
-         (SELECT user, key FROM sessions WHERE used_us < ?1 LIMIT ?2) RETURNING user",
-    )?;
-    let users = delete.query_map([before, STEP], |row| row.get::<_, String>(0))?;
-    let users: Vec<_> = users.collect::<rusqlite::Result<_>>()?;
-    for user in &users {
-        let user = UserId::from(user.as_str());
-        let mut inbox = inbox::load(connection, &user)?;
-        sessions::note_given_to_all(connection, &user, &mut inbox)?;
-        inbox::store(connection, &user, &inbox)?;
+impl Found {
+    pub(super) fn is_empty(&self) -> bool {
+        let nobody = self.owners.is_empty() && self.recipients.is_empty() && self.pruned.is_empty();
+        nobody && !self.mids
     }
-    Ok(integer(users.len()) == STEP)
 }
 
-fn drop_mids(connection: &Connection, before: i64) -> rusqlite::Result<bool> {
+pub(super) fn find(connection: &Connection, old: &OutOfDate) -> rusqlite::Result<Found> {
+    let mut mids = connection.prepare_cached("SELECT 1 FROM mids WHERE used_us < ?1 LIMIT 1")?;
+    let sessions_before = integer(old.sessions_before.as_micros());
+    let messages_before = integer(old.messages_before.as_secs());
+    Ok(Found {
+        owners: users(
+            connection,
+            "SELECT DISTINCT user FROM sessions WHERE used_us < ?1 LIMIT ?2",
+            [sessions_before, STEP],
+        )?,
+        recipients: users(
+            connection,
+            "SELECT user FROM inboxes WHERE oldest_time < ?1 AND oldest_time > 0 LIMIT ?2",
+            [messages_before, INBOXES],
+        )?,
+        pruned: users(
+            connection,
+            "SELECT user FROM inboxes WHERE oldest <= given_to_all LIMIT 1",
+            [],
+        )?,
+        mids: mids.exists([integer(old.mids_before.as_micros())])?,
+    })
+}
+
+/// Drops what was found.
+pub(super) fn drop(
+    writing: &mut Writing<'_>,
+    found: &Found,
+    old: &OutOfDate,
+) -> rusqlite::Result<()> {
+    for user in &found.owners {
+        drop_sessions(writing, user, integer(old.sessions_before.as_micros()))?;
+    }
+    for user in &found.recipients {
+        drop_messages(writing, user, integer(old.messages_before.as_secs()))?;
+    }
+    for user in &found.pruned {
+        if let Some(inbox) = writing.inboxes.of(writing.connection, user)? {
+            inbox::prune(writing.connection, user, inbox)?;
+            inbox.write(writing.connection, user)?;
+        }
+    }
+    drop_mids(writing.connection, integer(old.mids_before.as_micros()))
+}
+
+fn drop_sessions(writing: &mut Writing<'_>, user: &UserId, before: i64) -> rusqlite::Result<()> {
+    let mut delete = writing
+        .connection
+        .prepare_cached("DELETE FROM sessions WHERE user = ?1 AND used_us < ?2")?;
+    delete.execute(params![user.as_str(), before])?;
+    sessions::left(writing, user)
+}
+
+/// Drops the oldest of an inbox that were accepted before this second.
+fn drop_messages(writing: &mut Writing<'_>, user: &UserId, before: i64) -> rusqlite::Result<()> {
+    let Writing {
+        connection,
+        inboxes,
+    } = writing;
+    let Some(inbox) = inboxes.of(connection, user)? else {
+        return Ok(());
+    };
+    let mut newest_old = connection.prepare_cached(
+        "SELECT max(seq) FROM (SELECT seq, time FROM messages WHERE recipient = ?1 ORDER BY seq LIMIT ?2)
+         WHERE time < ?3",
+    )?;
+    let limit = STEP / INBOXES;
+    let place: Option<i64> =
+        newest_old.query_row(params![user.as_str(), limit, before], |row| row.get(0))?;
+    if let Some(place) = place {
+        inbox::drop_up_to(connection, user, inbox, place)?;
+    }
+    inbox.write(connection, user)
+}
+
+fn drop_mids(connection: &Connection, before: i64) -> rusqlite::Result<()> {
     let mut delete = connection.prepare_cached(
         "DELETE FROM mids WHERE (sender, mid) IN
          (SELECT sender, mid FROM mids WHERE used_us < ?1 LIMIT ?2)",
     )?;
-    Ok(integer(delete.execute(params![before, STEP])?) == STEP)
+    delete.execute([before, STEP]).map(std::mem::drop)
 }
 
-/// Drops messages accepted before this second.
-fn drop_messages(connection: &Connection, before: i64) -> rusqlite::Result<bool> {
-    let mut select = connection.prepare_cached(
-        "SELECT user FROM inboxes WHERE oldest <= newest AND oldest_time < ?1 LIMIT ?2",
-    )?;
-    let mut dropped = false;
-    for user in &users(&mut select, params![before, STEP])? {
-        let mut inbox = inbox::load(connection, user)?;
-        let mut newest_old = connection.prepare_cached(
-            "SELECT coalesce(max(seq), 0) FROM
-             (SELECT seq, time FROM messages WHERE recipient = ?1 ORDER BY seq LIMIT ?2)
-             WHERE time < ?3",
-        )?;
-        let place: i64 =
-            newest_old.query_row(params![user.as_str(), STEP, before], |row| row.get(0))?;
-        if place >= inbox.oldest {
-            inbox::drop_up_to(connection, user, &mut inbox, place)?;
-            inbox::store(connection, user, &inbox)?;
-            dropped = true;
-        }
-    }
-    Ok(dropped)
-}
-
-/// Drops what every session was given.
-fn prune(connection: &Connection) -> rusqlite::Result<bool> {
-    let mut select = connection
-        .prepare_cached("SELECT user FROM inboxes WHERE oldest <= given_to_all LIMIT 1")?;
-    let users = users(&mut select, [])?;
-    for user in &users {
-        let mut inbox = inbox::load(connection, user)?;
-        inbox::prune(connection, user, &mut inbox)?;
-        inbox::store(connection, user, &inbox)?;
-    }
-    Ok(!users.is_empty())
-}
-
-fn users(
-    select: &mut rusqlite::Statement<'_>,
-    parameters: impl rusqlite::Params,
-) -> rusqlite::Result<Vec<UserId>> {
-    let users = select.query_map(parameters, |row| row.get::<_, String>(0).map(UserId::from))?;
+fn users(connection: &Connection, sql: &str, limits: impl Params) -> rusqlite::Result<Vec<UserId>> {
+    let mut select = connection.prepare_cached(sql)?;
+    let users = select.query_map(limits, |row| row.get::<_, String>(0).map(UserId::from))?;
     users.collect()
 }

@@ -1,0 +1,176 @@
+//! Inboxes' counters, and what the writer remembers of them.
+
+use super::accounts;
+use messenger_core::proto::UserId;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::HashMap;
+
+/// How many inboxes are remembered, at some 200 bytes each; then all are forgotten.
+const REMEMBERED: usize = 100_000;
+
+/// A row is written again when so many messages have come since: whoever reads it has to count those.
+const WRITTEN_EVERY: i64 = 64;
+
+/// An inbox's counters.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbox {
+    /// The place of the newest message there ever was.
+    pub(super) newest: i64,
+    /// The place of the oldest message kept, or of the next to come.
+    pub(super) oldest: i64,
+    /// When that was accepted, or earlier; in seconds.
+    pub(super) oldest_time: i64,
+    /// The newest place that any session was given.
+    pub(super) given: i64,
+    /// The newest place that every session was given.
+    pub(super) given_to_all: i64,
+    /// The bytes of what is kept.
+    pub(super) bytes: i64,
+    /// The bytes of what no session was given.
+    pub(super) waiting_bytes: i64,
+    /// `newest` as it was written last.
+    written: i64,
+}
+
+impl Inbox {
+    const EMPTY: Self = Self {
+        newest: 0,
+        oldest: 1,
+        oldest_time: 0,
+        given: 0,
+        given_to_all: 0,
+        bytes: 0,
+        waiting_bytes: 0,
+        written: 0,
+    };
+
+    /// How many messages no session was given.
+    pub(super) fn waiting(&self) -> i64 {
+        self.newest - self.given.max(self.oldest - 1)
+    }
+
+    pub(super) fn kept(&self) -> i64 {
+        self.newest - (self.oldest - 1)
+    }
+
+    /// Counts one more message in. The row need not be written each time: what came behind
+    /// `written` is counted when it is read.
+    pub(super) fn count(
+        &mut self,
+        connection: &Connection,
+        user: &UserId,
+        size: i64,
+        time: i64,
+    ) -> rusqlite::Result<()> {
+        let is_first = self.kept() == 0;
+        if is_first {
+            self.oldest_time = time;
+        }
+        self.newest += 1;
+        self.bytes += size;
+        self.waiting_bytes += size;
+        // The first is written so that the sweep finds it.
+        if is_first || self.newest - self.written >= WRITTEN_EVERY {
+            self.write(connection, user)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, connection: &Connection, user: &UserId) -> rusqlite::Result<()> {
+        let mut upsert = connection.prepare_cached(
+            "INSERT OR REPLACE INTO inboxes
+             (user, newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        self.written = self.newest;
+        let row = params![
+            user.as_str(),
+            self.newest,
+            self.oldest,
+            self.oldest_time,
+            self.given,
+            self.given_to_all,
+            self.bytes,
+            self.waiting_bytes,
+        ];
+        upsert.execute(row).map(drop)
+    }
+
+    fn read(connection: &Connection, user: &UserId) -> rusqlite::Result<Self> {
+        let mut select = connection.prepare_cached(
+            "SELECT newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes
+             FROM inboxes WHERE user = ?1",
+        )?;
+        let row = select.query_row([user.as_str()], |row| {
+            let newest = row.get(0)?;
+            Ok(Self {
+                newest,
+                oldest: row.get(1)?,
+                oldest_time: row.get(2)?,
+                given: row.get(3)?,
+                given_to_all: row.get(4)?,
+                bytes: row.get(5)?,
+                waiting_bytes: row.get(6)?,
+                written: newest,
+            })
+        });
+        let Some(mut inbox) = row.optional()? else {
+            return Ok(Self::EMPTY);
+        };
+        let mut behind = connection.prepare_cached(
+            "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ?1 AND seq > ?2",
+        )?;
+        let (count, size): (i64, i64) = behind
+            .query_row(params![user.as_str(), inbox.newest], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        inbox.newest += count;
+        inbox.bytes += size;
+        inbox.waiting_bytes += size;
+        Ok(inbox)
+    }
+}
+
+/// Inboxes as the writer has left them, so that an append need not look anything up. What a
+/// transaction has changed here is forgotten when it is rolled back.
+#[derive(Debug, Default)]
+pub(crate) struct Inboxes {
+    known: HashMap<UserId, Inbox>,
+}
+
+impl Inboxes {
+    /// The user's inbox; `None` when there is no such user.
+    pub(super) fn of(
+        &mut self,
+        connection: &Connection,
+        user: &UserId,
+    ) -> rusqlite::Result<Option<&mut Inbox>> {
+        if !self.known.contains_key(user) {
+            if !accounts::exists(connection, user)? {
+                return Ok(None);
+            }
+            if self.known.len() >= REMEMBERED {
+                self.forget();
+            }
+            let inbox = Inbox::read(connection, user)?;
+            // Its own text: this one may share a whole frame's bytes.
+            self.known.insert(user.as_str().into(), inbox);
+        }
+        Ok(self.known.get_mut(user))
+    }
+
+    /// Forgets everything.
+    pub(crate) fn forget(&mut self) {
+        self.known = HashMap::new();
+    }
+}
+
+/// The place of the newest message there ever was, for whoever only reads.
+pub(super) fn newest(connection: &Connection, user: &UserId) -> rusqlite::Result<i64> {
+    let mut select = connection.prepare_cached(
+        "SELECT max(newest, (SELECT coalesce(max(seq), 0) FROM messages WHERE recipient = ?1))
+         FROM inboxes WHERE user = ?1",
+    )?;
+    let newest = select.query_row([user.as_str()], |row| row.get(0));
+    Ok(newest.optional()?.unwrap_or(0))
+}
