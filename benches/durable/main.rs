@@ -7,7 +7,6 @@
 
 #![allow(clippy::unwrap_used)] // a benchmark that cannot run is over
 
-
 mod bare;
 mod workload;
 
@@ -41,7 +40,7 @@ fn main() {
 
 fn by_senders(runtime: &Runtime, folder: &Path) {
     println!("senders     bare (batch)      file   file/bare    memory   file/memory");
-    for senders in std::env::var("S").map_or(vec![1,10,100,1000],|s| vec![s.parse().unwrap()]) {
+    for senders in std::env::var("S").map_or(vec![1, 10, 100, 1000], |s| vec![s.parse().unwrap()]) {
         let mut rates = [const { Vec::new() }; 3];
         let mut batch = 0.0;
         for round in 0..ROUNDS {

@@ -239,7 +239,11 @@ impl Shared {
     }
 
     pub(crate) async fn flush_marks(&self) -> Result<(), StorageError> {
-        self.marks.flush(&*self.storage).await
+        self.marks.flush_all(&*self.storage).await
+    }
+
+    pub(crate) async fn flush_places(&self) -> Result<(), StorageError> {
+        self.marks.flush_places(&*self.storage).await
     }
 }
 

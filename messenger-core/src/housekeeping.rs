@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-/// How long places are gathered before they are stored.
+/// How long places are gathered before they are stored. After a crash what was given meanwhile is
+/// given again, unless it was acknowledged.
 const GATHERED_FOR: Duration = Duration::from_millis(20);
 
 /// Every session looks into the store once in so many seconds, should a notice have been lost.
@@ -40,7 +41,7 @@ async fn store_marks(shared: Weak<Shared>, marks: Arc<Marks>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        if let Err(error) = shared.flush_marks().await {
+        if let Err(error) = shared.flush_places().await {
             log_failure(&error);
             drop(shared);
             sleep(AFTER_FAILURE).await;
@@ -70,6 +71,9 @@ async fn sweep(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
+        if let Err(error) = shared.flush_marks().await {
+            log_failure(&error);
+        }
         sweep_all(&shared).await;
     }
 }

@@ -22,13 +22,24 @@ pub(crate) struct Device {
     given: AtomicU64,
     stored: AtomicU64,
     used: AtomicU64,
-    dirty: AtomicBool,
+    has_moved: AtomicBool,
+    was_used: AtomicBool,
 }
 
-/// The sessions whose places the store does not know yet.
+/// What the store does not know yet of a session.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    /// Its place.
+    Moved,
+    /// Its last use, which is in no hurry: it decides only which session is the oldest one.
+    Used,
+}
+
+/// The sessions of which the store does not know the newest.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
-    dirty: Mutex<Vec<Arc<Device>>>,
+    moved: Mutex<Vec<Arc<Device>>>,
+    used: Mutex<Vec<Arc<Device>>>,
     pub(crate) changed: Notify,
     pub(crate) urgent: Notify,
     closed: AtomicBool,
@@ -43,12 +54,20 @@ impl Device {
             given: AtomicU64::new(given),
             stored: AtomicU64::new(given),
             used: AtomicU64::new(used.as_micros()),
-            dirty: AtomicBool::new(false),
+            has_moved: AtomicBool::new(false),
+            was_used: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn used(&self) -> Timestamp {
         Timestamp::from_micros(self.used.load(Ordering::Relaxed))
+    }
+
+    fn is_noted(&self, change: Change) -> &AtomicBool {
+        match change {
+            Change::Moved => &self.has_moved,
+            Change::Used => &self.was_used,
+        }
     }
 
     fn mark(&self) -> Mark {
@@ -69,7 +88,8 @@ impl Marks {
         if device.given.fetch_max(seq, Ordering::AcqRel) >= seq {
             return;
         }
-        self.note(device);
+        self.note(device, Change::Moved);
+        self.changed.notify_one();
         if seq.saturating_sub(device.stored.load(Ordering::Relaxed)) >= URGENT {
             self.urgent.notify_one();
         }
@@ -78,24 +98,39 @@ impl Marks {
     /// The device is in use.
     pub(crate) fn used(&self, device: &Arc<Device>, now: Timestamp) {
         if device.used.fetch_max(now.as_micros(), Ordering::AcqRel) < now.as_micros() {
-            self.note(device);
+            self.note(device, Change::Used);
         }
     }
 
-    /// Stores what has changed.
-    pub(crate) async fn flush(&self, storage: &dyn Storage) -> Result<(), StorageError> {
+    /// Stores the places that have moved.
+    pub(crate) async fn flush_places(&self, storage: &dyn Storage) -> Result<(), StorageError> {
+        self.flush(storage, &[Change::Moved]).await
+    }
+
+    /// Stores everything that has changed.
+    pub(crate) async fn flush_all(&self, storage: &dyn Storage) -> Result<(), StorageError> {
+        self.flush(storage, &[Change::Moved, Change::Used]).await
+    }
+
+    async fn flush(&self, storage: &dyn Storage, changes: &[Change]) -> Result<(), StorageError> {
         // Whoever returns from here finds everything stored, also what another flush had taken.
         let _flushing = self.flushing.lock().await;
-        let taken = Taken {
-            devices: std::mem::take(&mut *self.dirty.lock()),
+        let mut taken = Taken {
+            devices: Vec::new(),
             from: self,
         };
+        for change in changes {
+            let noted = std::mem::take(&mut *self.noted(*change).lock());
+            taken
+                .devices
+                .extend(noted.into_iter().map(|device| (device, *change)));
+        }
         if taken.devices.is_empty() {
             return Ok(());
         }
-        let marks = taken.devices.iter().map(|device| {
+        let marks = taken.devices.iter().map(|(device, change)| {
             // Before its place is read, so that a place that moves now is noted again.
-            device.dirty.swap(false, Ordering::AcqRel);
+            device.is_noted(*change).swap(false, Ordering::AcqRel);
             device.mark()
         });
         storage.advance(marks.collect()).await?;
@@ -112,18 +147,24 @@ impl Marks {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn note(&self, device: &Arc<Device>) {
-        if !device.dirty.swap(true, Ordering::AcqRel) {
-            self.dirty.lock().push(Arc::clone(device));
-            self.changed.notify_one();
+    fn noted(&self, change: Change) -> &Mutex<Vec<Arc<Device>>> {
+        match change {
+            Change::Moved => &self.moved,
+            Change::Used => &self.used,
+        }
+    }
+
+    fn note(&self, device: &Arc<Device>, change: Change) {
+        if !device.is_noted(change).swap(true, Ordering::AcqRel) {
+            self.noted(change).lock().push(Arc::clone(device));
         }
     }
 }
 
-/// Devices whose places are on their way to the store. They are noted again unless they arrive, also
+/// Devices whose marks are on their way to the store. They are noted again unless they arrive, also
 /// when the future that carries them is dropped.
 struct Taken<'a> {
-    devices: Vec<Arc<Device>>,
+    devices: Vec<(Arc<Device>, Change)>,
     from: &'a Marks,
 }
 
@@ -135,8 +176,11 @@ impl Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        for device in &self.devices {
-            self.from.note(device);
+        for (device, change) in &self.devices {
+            self.from.note(device, *change);
+        }
+        if !self.devices.is_empty() {
+            self.from.changed.notify_one();
         }
     }
 }

@@ -52,7 +52,7 @@ async fn authorized(connection: &Connection, login: &Login, request: Request) ->
             Response::DelContact(contacts::remove(shared, login, request).await)
         }
         Request::Import(request) => Response::Import(import::import(shared, login, request).await),
-        Request::Ack(request) => Response::Ack(ack::ack(shared, login, &request).await),
+        Request::Ack(request) => Response::Ack(ack::ack(connection, login, &request).await),
         other => Response::unknown(failures::not_here(other.action())),
     };
     response.into()

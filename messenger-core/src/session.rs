@@ -177,9 +177,10 @@ impl Session {
     }
 
     /// True for a `message` of a client that is authenticated: it is stored without looking anything
-    /// up first. False while one before it waits for its recipient to be looked up after all.
+    /// up first. False while one before it waits for its recipient to be looked up after all. True
+    /// also for an `ack`, which only ever moves a place up.
     pub fn may_overlap(&self, inbound: &Inbound) -> bool {
-        let Request::SendMessage(_) = inbound.request else {
+        let (Request::SendMessage(_) | Request::Ack(_)) = inbound.request else {
             return false;
         };
         if self.connection.adopting.load(Ordering::Acquire) > 0 {
@@ -249,6 +250,11 @@ impl Connection {
             *login = None;
         }
         login.clone()
+    }
+
+    /// True when this login was given the message at this place, or one behind it, through here.
+    pub(crate) fn has_given(&self, login: &Login, seq: u64) -> bool {
+        self.feed.lock().has_given(login, seq)
     }
 
     pub(crate) fn set_login(&self, login: Arc<Login>) {

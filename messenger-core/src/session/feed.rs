@@ -52,9 +52,14 @@ impl Feed {
         self.is_of(login) && self.caught_up
     }
 
-    fn is_of(&self, login: &Arc<Login>) -> bool {
+    /// True when this login was given the message at this place, or one behind it.
+    pub(super) fn has_given(&self, login: &Login, seq: u64) -> bool {
+        self.is_of(login) && seq <= self.cursor
+    }
+
+    fn is_of(&self, login: &Login) -> bool {
         let own = self.login.as_ref();
-        own.is_some_and(|own| Arc::ptr_eq(own, login))
+        own.is_some_and(|own| own.number == login.number)
     }
 
     pub(super) fn poll(
