@@ -6,6 +6,7 @@ use messenger_server::{Drained, Server, Settings, SettingsError};
 use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +15,25 @@ use tracing_subscriber::EnvFilter;
 /// Gives memory back after bursts (password hashes, large frames), where the system's allocator keeps it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What is to be done; serving, unless told otherwise.
+#[derive(Debug, Parser)]
+#[command(name = "messenger-server", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Copy the store to a new file, also while a server uses it, and exit.
+    Backup {
+        /// The file to make; a server can be started on it (--store sqlite:PATH).
+        path: PathBuf,
+    },
+}
 
 /// Why the server did not start, with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +54,7 @@ enum StartError {
 }
 
 fn main() -> ExitCode {
-    let settings = Settings::parse();
+    let Cli { settings, command } = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -43,10 +63,14 @@ fn main() -> ExitCode {
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    match start(&settings) {
+    let done = match command {
+        None => start(&settings),
+        Some(Command::Backup { path }) => settings.back_up(&path).map_err(StartError::from),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = &error as &dyn Error, "the server did not start");
+            tracing::error!(error = &error as &dyn Error, "nothing was done");
             ExitCode::FAILURE
         }
     }

@@ -7,6 +7,7 @@ use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -21,13 +22,13 @@ pub struct Settings {
     #[arg(long, env = "MESSENGER_LISTEN", default_value = "127.0.0.1:7788")]
     pub listen: SocketAddr,
 
-    /// Where everything is kept: `memory:`, until the process ends. Built with the feature `sqlite`,
-    /// also `sqlite:PATH`, in a file.
+    /// Where everything is kept: `sqlite:PATH`, in a file; `memory:`, until the process ends.
     #[arg(
         long,
         env = "MESSENGER_STORE",
-        default_value = "memory:",
-        value_name = "URL"
+        default_value = DEFAULT_STORE,
+        value_name = "URL",
+        global = true
     )]
     pub store: Store,
 
@@ -93,6 +94,11 @@ pub struct Settings {
     #[command(flatten)]
     pub lifetimes: LifetimeSettings,
 }
+
+#[cfg(feature = "sqlite")]
+const DEFAULT_STORE: &str = "sqlite:messenger.db";
+#[cfg(not(feature = "sqlite"))]
+const DEFAULT_STORE: &str = "memory:";
 
 /// What numbers are sensible, by their unit.
 const BYTES: RangeInclusive<u64> = 1..=1 << 40;
@@ -213,8 +219,11 @@ pub enum Notifier {
 #[non_exhaustive]
 pub enum SettingsError {
     /// No store has this name.
-    #[error("there is no such store in this program; use memory:")]
+    #[error("there is no such store in this program; use sqlite:PATH or memory:")]
     Store,
+    /// What was asked for is of a store in a file, and this one is none.
+    #[error("only a store in a file can be backed up; say which: --store sqlite:PATH")]
+    NoFile,
     /// No notifier has this name.
     #[error("there is no such notifier; use local:")]
     Notifier,
@@ -222,6 +231,10 @@ pub enum SettingsError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Open(#[from] messenger_sqlite::OpenError),
+    /// The store cannot be backed up.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Backup(#[from] messenger_sqlite::BackupError),
 }
 
 impl FromStr for Store {
@@ -305,6 +318,18 @@ impl Settings {
                 Switch::Off => Braces::Plain,
             },
             ..Transport::default()
+        }
+    }
+
+    /// Copies the store to a new file, also while a server uses it.
+    ///
+    /// # Errors
+    /// The store is not a file, or cannot be read, or the copy cannot be written.
+    pub fn back_up(&self, to: &Path) -> Result<(), SettingsError> {
+        match &self.store {
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => Ok(messenger_sqlite::back_up(path, to)?),
+            _ => Err(SettingsError::NoFile),
         }
     }
 

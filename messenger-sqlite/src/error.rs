@@ -1,5 +1,6 @@
 //! Why a store could not be opened.
 
+use rusqlite::ErrorCode;
 use std::io;
 use std::path::PathBuf;
 
@@ -48,4 +49,65 @@ pub enum OpenError {
     /// A thread could not be started.
     #[error("a thread could not be started")]
     Thread(#[from] io::Error),
+}
+
+/// Why a store could not be backed up, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The store could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// There is a file already where the copy was to be.
+    #[error("{} is there already; give another path", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The copy could not be made; there may be a part of it.
+    #[error("cannot copy the store to {}; is there room, and may it be written to?", path.display())]
+    Copy {
+        /// Where the copy was to be.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The copy may not be on the disk.
+    #[error("cannot tell whether {} has reached the disk", path.display())]
+    Sync {
+        /// The copy.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Why a call failed, with what an operator can do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{advice}")]
+pub(crate) struct CallError {
+    advice: &'static str,
+    source: rusqlite::Error,
+}
+
+impl From<rusqlite::Error> for CallError {
+    fn from(source: rusqlite::Error) -> Self {
+        let advice = match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => "the store's disk is full: make room there",
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                "the store's file may not be written to: check its owner and how its disk is mounted"
+            }
+            Some(ErrorCode::SystemIoFailure) => {
+                "the store's disk fails: check that it is there, writable and sound (dmesg)"
+            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                "the store's file is damaged: stop the server and start it on a backup"
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                "another program keeps the store's file locked: end it"
+            }
+            _ => "the store's file could not be used",
+        };
+        Self { advice, source }
+    }
 }

@@ -75,6 +75,23 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
     })
 }
 
+/// A connection that copies a store which another process may be using.
+pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
+    let open = || {
+        // A reader, too, writes to the file by which connections tell each other what they read.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        Ok(connection)
+    };
+    let connection = open().map_err(|source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    })?;
+    check_format(&connection, path)?;
+    Ok(connection)
+}
+
 fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let number = |pragma| {
         let value = connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));

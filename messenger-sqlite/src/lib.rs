@@ -19,11 +19,13 @@
 //! # }
 //! ```
 
+mod backup;
 mod error;
 mod file;
 mod readers;
 mod store;
 mod writer;
 
-pub use error::OpenError;
+pub use backup::back_up;
+pub use error::{BackupError, OpenError};
 pub use store::SqliteStorage;

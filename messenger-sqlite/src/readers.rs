@@ -1,5 +1,6 @@
 //! The threads that read.
 
+use crate::error::CallError;
 use messenger_core::storage::StorageError;
 use rusqlite::Connection;
 use std::io;
@@ -56,7 +57,7 @@ impl Readers {
             TrySendError::Disconnected(_) => StorageError::new(ended),
         })?;
         let result = result.await.map_err(|_| StorageError::new(ended))?;
-        result.map_err(StorageError::new)
+        result.map_err(|error| StorageError::new(CallError::from(error)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The thread that writes: what has queued is committed as one transaction.
 
+use crate::error::CallError;
 use crate::store::Inboxes;
 use messenger_core::storage::StorageError;
 use rusqlite::{Connection, TransactionBehavior};
@@ -49,7 +50,7 @@ trait Job: Send {
     /// Does it. May be done again, when what was done has been rolled back.
     fn run(&mut self, writing: &mut Writing<'_>) -> rusqlite::Result<()>;
     /// Answers the caller, after what was done has been committed or could not be.
-    fn answer(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>);
+    fn answer(self: Box<Self>, committed: Result<(), Arc<CallError>>);
 }
 
 struct Call<T, E, F> {
@@ -73,7 +74,7 @@ where
         Ok(())
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>) {
+    fn answer(self: Box<Self>, committed: Result<(), Arc<CallError>>) {
         let result = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
             (Ok(()), None) => Err(StorageError::new("the call was not carried out").into()),
@@ -166,7 +167,9 @@ impl File {
     /// Commits a batch. When that fails, each call is tried alone: one that cannot be done must not
     /// take the others with it.
     fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
-        let committed = self.try_commit(&mut batch).map_err(Arc::new);
+        let committed = self
+            .try_commit(&mut batch)
+            .map_err(|error| Arc::new(CallError::from(error)));
         if committed.is_err() {
             // They hold what was rolled back.
             self.inboxes.forget();
