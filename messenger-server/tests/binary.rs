@@ -24,6 +24,7 @@ fn server(flags: &[&str]) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .env_remove("RUST_LOG")
+        .env("MESSENGER_STORE", "memory:")
         .kill_on_drop(true);
     command
 }
@@ -130,11 +131,23 @@ async fn help_tells_defaults_and_units() {
     assert_eq!(code, Some(0));
     for part in [
         "127.0.0.1:7788",
-        "memory:",
+        "sqlite:messenger.db",
         "--max-frame <BYTES>",
         "16777216",
         "MESSENGER_ECHO",
     ] {
         assert!(text.contains(part), "{part} is missing: {text}");
     }
+}
+
+#[tokio::test]
+async fn everything_is_kept_in_a_file_unless_told_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = server(&["--listen", "127.0.0.1:0"]);
+    command
+        .current_dir(folder.path())
+        .env_remove("MESSENGER_STORE");
+    let mut child = command.spawn().unwrap();
+    address(&mut child).await;
+    assert!(folder.path().join("messenger.db").exists());
 }

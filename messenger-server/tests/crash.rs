@@ -11,58 +11,21 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
+mod support;
+
 use messenger_client::proto::{Password, SendMessage, SessionId, UserId};
 use messenger_client::{Client, ClientError, Events, connect};
 use messenger_core::testing::SeededEntropy;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use support::SOON;
+use support::process::Process;
+use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-const SOON: Duration = Duration::from_secs(60);
 const SENDERS: usize = 8;
 const RECIPIENTS: usize = 4;
-
-/// A server process on a store of its own.
-struct Process {
-    child: Child,
-    address: String,
-}
-
-impl Process {
-    async fn start(store: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_messenger-server"))
-            .args(["--listen", "127.0.0.1:0", "--store"])
-            .arg(format!("sqlite:{}", store.display()))
-            .env_remove("RUST_LOG")
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let listening = async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if let Some((_, address)) = line.split_once("address=") {
-                    return address.trim().to_owned();
-                }
-                eprintln!("{line}");
-            }
-            panic!("the server ended");
-        };
-        let address = timeout(SOON, listening).await.unwrap();
-        // Read on, so that the server is not held up by its own log.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, address }
-    }
-
-    async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-}
 
 fn pass() -> Password {
     Password::md5_of("secret")
@@ -275,6 +238,15 @@ async fn nothing_acknowledged_is_lost_by_killing_the_server() {
     assert!(total > 0);
 }
 
+async fn send(client: &Client, to: &UserId, body: &str) {
+    let message = SendMessage {
+        uid: to.clone(),
+        body: body.into(),
+        ..SendMessage::default()
+    };
+    client.send_message(message).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_contacts_and_sessions_are_as_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
@@ -312,6 +284,31 @@ async fn accounts_contacts_and_sessions_are_as_acknowledged() {
         (event.message.body.as_str(), event.seq),
         ("before", Some(1))
     );
+    // A place that was acknowledged is as durable as anything.
+    let carol = UserId::from("carol");
+    let session_of_carol = new_session(&process.address, "carol", true).await;
+    for body in ["one", "two", "three"] {
+        send(&ann, &carol, body).await;
+    }
+    let (client, mut events) = connect(&process.address).await.unwrap();
+    client
+        .resume(&session_of_carol.0, &session_of_carol.1)
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        timeout(SOON, events.next()).await.unwrap().unwrap();
+    }
+    client.ack(2).await.unwrap();
+    process.kill().await;
+
+    let process = Process::start(&store).await;
+    let (client, mut events) = connect(&process.address).await.unwrap();
+    client
+        .resume(&session_of_carol.0, &session_of_carol.1)
+        .await
+        .unwrap();
+    let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+    assert_eq!(event.seq, Some(3), "the first that was not acknowledged");
     process.kill().await;
 
     // The file makes sense to a person, and shows no secret.
@@ -327,4 +324,39 @@ async fn accounts_contacts_and_sessions_are_as_acknowledged() {
     let bytes = std::fs::read(&store).unwrap();
     let secret = session.sid.as_str().as_bytes();
     assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_made_while_the_server_runs_is_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, copy) = (folder.path().join("m.db"), folder.path().join("copy.db"));
+    let process = Process::start(&store).await;
+    let bob = new_session(&process.address, "bob", false).await;
+    let (ann, _events) = connect(&process.address).await.unwrap();
+    ann.register("ann", &pass(), "Ann").await.unwrap();
+    ann.auth("ann", &pass()).await.unwrap();
+    send(&ann, &bob.0, "before the copy").await;
+    let back_up = async |copy: &std::path::Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+        command.arg("backup").arg(copy).arg("--store");
+        let command = command.arg(format!("sqlite:{}", store.display()));
+        timeout(SOON, command.output()).await.unwrap().unwrap()
+    };
+    let done = back_up(&copy).await;
+    assert!(done.status.success(), "{done:?}");
+    send(&ann, &bob.0, "behind it").await;
+    let again = back_up(&copy).await;
+    assert_eq!(again.status.code(), Some(1));
+    let text = String::from_utf8(again.stderr).unwrap();
+    assert!(text.contains("is there already"), "{text}");
+    process.kill().await;
+
+    let process = Process::start(&copy).await;
+    let (client, mut events) = connect(&process.address).await.unwrap();
+    client.resume(&bob.0, &bob.1).await.unwrap();
+    let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+    assert_eq!(event.message.body.as_str(), "before the copy");
+    send(&client, &bob.0, "a note").await;
+    let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+    assert_eq!(event.message.body.as_str(), "a note", "and nothing else");
 }

@@ -22,6 +22,12 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// It cannot be written.
+    #[error("{} may only be read; check its owner and how its disk is mounted", path.display())]
+    ReadOnly {
+        /// The store's file.
+        path: PathBuf,
+    },
     /// A newer version of this program has written it.
     #[error("{} was written by a newer version (its format is {found}, this program knows up to {known}); run the newer program", path.display())]
     Newer {

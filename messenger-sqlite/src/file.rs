@@ -55,6 +55,12 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     check_format(&connection, path)?;
+    // SQLite falls back to reading, and would say so only at the first write.
+    if connection.is_readonly("main").map_err(failed)? {
+        return Err(OpenError::ReadOnly {
+            path: path.to_owned(),
+        });
+    }
     prepare(&connection).map_err(failed)?;
     upgrade(&mut connection).map_err(failed)?;
     Ok(connection)

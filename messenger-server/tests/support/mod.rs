@@ -1,6 +1,9 @@
 //! A server in this process, and clients of raw bytes.
 #![allow(dead_code)] // each test file uses its own part
 
+pub(crate) mod process;
+pub(crate) mod proxy;
+
 use messenger_core::policy::PasswordPolicy;
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::{Engine, Policy};

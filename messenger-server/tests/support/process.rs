@@ -1,0 +1,95 @@
+//! A server as a process of its own.
+
+use super::SOON;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: String,
+    log: Arc<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    grown: Notify,
+}
+
+impl Process {
+    /// The binary, on a store in a file.
+    pub(crate) async fn start(store: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+        command.args(flags(store));
+        Self::spawn(command).await
+    }
+
+    /// A command that becomes the server.
+    pub(crate) async fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if let Some((_, address)) = line.split_once("address=") {
+                    return address.trim().to_owned();
+                }
+                eprintln!("{line}");
+            }
+            panic!("the server ended");
+        };
+        let address = timeout(SOON, listening).await.unwrap();
+        let log = Arc::new(Log::default());
+        let kept = Arc::clone(&log);
+        // Read on, so that the server is not held up by its own log.
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                kept.lines.lock().unwrap().push(line);
+                kept.grown.notify_one();
+            }
+        });
+        Self {
+            child,
+            address,
+            log,
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Waits until the log has a line with this in it.
+    pub(crate) async fn logs(&self, sentence: &str) {
+        let logged = async {
+            let has = || {
+                let lines = self.log.lines.lock().unwrap();
+                lines.iter().any(|line| line.contains(sentence))
+            };
+            while !has() {
+                self.log.grown.notified().await;
+            }
+        };
+        timeout(SOON, logged).await.expect("a line in the log");
+    }
+
+    /// Kills it as a power cut would.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+/// The flags of a server on a store in a file, on a port of the system's choice.
+pub(crate) fn flags(store: &Path) -> [String; 4] {
+    let store = format!("sqlite:{}", store.display());
+    ["--listen", "127.0.0.1:0", "--store", &store].map(str::to_owned)
+}
