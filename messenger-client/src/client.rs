@@ -108,9 +108,23 @@ impl Client {
     /// # Errors
     /// Refused with 6 when the session has ended.
     pub async fn resume(&self, cid: &UserId, sid: &SessionId) -> Result<(), ClientError> {
-        let (cid, sid) = (cid.clone(), sid.clone());
         // Any request resumes; this one does nothing else.
-        self.call_as(Credentials { cid, sid }, Ack { seq: 0 }).await
+        self.resume_and_ack(cid, sid, 0).await
+    }
+
+    /// As [`resume`](Self::resume), and says in the same request what has been processed: the last
+    /// acknowledgement may not have arrived, and what it covers is then not sent again.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume) and [`ack`](Self::ack).
+    pub async fn resume_and_ack(
+        &self,
+        cid: &UserId,
+        sid: &SessionId,
+        seq: u64,
+    ) -> Result<(), ClientError> {
+        let (cid, sid) = (cid.clone(), sid.clone());
+        self.call_as(Credentials { cid, sid }, Ack { seq }).await
     }
 
     /// Says that everything up to `seq` has been processed.

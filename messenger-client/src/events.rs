@@ -91,7 +91,8 @@ impl Events {
     }
 
     /// Drops messages up to this place, because an earlier connection has processed them. To be
-    /// called before the session is resumed.
+    /// called before the session is resumed, best by
+    /// [`resume_and_ack`](crate::Client::resume_and_ack).
     pub fn skip_up_to(&mut self, seq: u64) {
         self.seen = self.seen.max(seq);
     }

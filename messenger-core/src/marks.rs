@@ -59,6 +59,10 @@ impl Device {
         }
     }
 
+    pub(crate) fn given(&self) -> u64 {
+        self.given.load(Ordering::Acquire)
+    }
+
     pub(crate) fn used(&self) -> Timestamp {
         Timestamp::from_micros(self.used.load(Ordering::Relaxed))
     }
@@ -71,7 +75,7 @@ impl Device {
     }
 
     fn mark(&self) -> Mark {
-        let given = self.given.load(Ordering::Acquire);
+        let given = self.given();
         self.stored.store(given, Ordering::Relaxed);
         Mark {
             user: self.user.clone(),

@@ -97,9 +97,10 @@ impl Recipient {
     async fn connect(&self, address: &str) -> Result<(Client, Events), ClientError> {
         let connected = connect(address).await;
         let (client, mut events) = connected.map_err(|_| ClientError::Closed)?;
-        events.skip_up_to(self.processed.lock().unwrap().seq);
+        let seq = self.processed.lock().unwrap().seq;
+        events.skip_up_to(seq);
         let (cid, sid) = &self.session;
-        client.resume(cid, sid).await?;
+        client.resume_and_ack(cid, sid, seq).await?;
         Ok((client, events))
     }
 

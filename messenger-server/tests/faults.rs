@@ -96,7 +96,7 @@ impl Sender {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_told_and_service_resumes_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
-    let script = r#"mount -t tmpfs -o size=6m tmpfs "$0"; exec "$@""#;
+    let script = r#"mount -t tmpfs -o size=12m tmpfs "$0"; exec "$@""#;
     let store = folder.path().join("messenger.db");
     let process = Process::spawn(with_mounts(script, folder.path(), &store)).await;
     // The process's own view of its file systems.
@@ -104,7 +104,7 @@ async fn a_full_disk_is_told_and_service_resumes_when_there_is_room() {
     let ballast = inside
         .join(folder.path().strip_prefix("/").unwrap())
         .join("ballast");
-    std::fs::write(&ballast, vec![0; 2 << 20]).unwrap();
+    std::fs::write(&ballast, vec![0; 8 << 20]).unwrap();
     let mut sender = Sender::start(&process, 30_000).await;
     sender.send_until(false).await;
     assert!(sender.accepted.len() > 3);

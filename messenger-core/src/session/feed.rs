@@ -71,7 +71,8 @@ impl Feed {
         if !self.is_of(login) {
             *self = Self {
                 login: Some(Arc::clone(login)),
-                cursor: login.start,
+                // The request that resumed the session may have acknowledged more.
+                cursor: login.start.max(login.device.given()),
                 behind: true,
                 ..Self::default()
             };

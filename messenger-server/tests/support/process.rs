@@ -68,6 +68,15 @@ impl Process {
         self.child.id().unwrap()
     }
 
+    /// The memory it holds, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find(|line| line.starts_with("VmRSS")).unwrap();
+        let kib = line.split_whitespace().nth(1).unwrap();
+        kib.parse::<u64>().unwrap() * 1024
+    }
+
     /// Waits until the log has a line with this in it.
     pub(crate) async fn logs(&self, sentence: &str) {
         let logged = async {
