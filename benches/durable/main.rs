@@ -36,11 +36,50 @@ fn main() {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir_in(".").unwrap();
     by_senders(&runtime, folder.path());
+    with_many_stored(&runtime, folder.path());
+}
+
+/// What a store with a million messages costs, beside an empty one.
+fn with_many_stored(runtime: &Runtime, folder: &Path) {
+    const RECIPIENTS: usize = 100;
+    const EACH: usize = 10_000;
+    const SENDERS: usize = 100;
+    let full = folder.join("full.db");
+    let store = SqliteStorage::open(&full).unwrap();
+    runtime.block_on(workload::fill(Arc::new(store), RECIPIENTS, EACH, BODY));
+    let bytes = std::fs::metadata(&full).unwrap().len();
+    let stored = RECIPIENTS * EACH;
+    println!(
+        "{stored} messages stored: {} bytes each",
+        bytes / stored as u64
+    );
+    let mut rates = [const { Vec::new() }; 2];
+    let mut opening = Vec::new();
+    for round in 0..ROUNDS {
+        let empty = folder.join(format!("empty-{round}.db"));
+        for (rates, path) in rates.iter_mut().zip([&empty, &full]) {
+            let opened = Instant::now();
+            let store = Arc::new(SqliteStorage::open(path).unwrap());
+            if *path == full {
+                opening.push(opened.elapsed().as_secs_f64());
+            }
+            rates.push(runtime.block_on(async {
+                let engine = workload::engine(Engine::builder().storage(store));
+                workload::rate(&engine, round, SENDERS, BODY, TIME).await
+            }));
+        }
+    }
+    let [empty, full] = rates.map(median);
+    println!("opened in {:.1} ms", median(opening) * 1000.0);
+    println!(
+        "{SENDERS} senders: {full:.0} messages a second, {:.2} of an empty store's {empty:.0}",
+        full / empty
+    );
 }
 
 fn by_senders(runtime: &Runtime, folder: &Path) {
     println!("senders     bare (batch)      file   file/bare    memory   file/memory");
-    for senders in std::env::var("S").map_or(vec![1, 10, 100, 1000], |s| vec![s.parse().unwrap()]) {
+    for senders in [1, 10, 100, 1000] {
         let mut rates = [const { Vec::new() }; 3];
         let mut batch = 0.0;
         for round in 0..ROUNDS {
@@ -53,11 +92,11 @@ fn by_senders(runtime: &Runtime, folder: &Path) {
             let file = Arc::new(SqliteStorage::open(path).unwrap());
             rates[1].push(runtime.block_on(async {
                 let engine = workload::engine(Engine::builder().storage(file));
-                workload::rate(&engine, senders, BODY, TIME).await
+                workload::rate(&engine, round, senders, BODY, TIME).await
             }));
             rates[2].push(runtime.block_on(async {
                 let engine = workload::engine(Engine::builder());
-                workload::rate(&engine, senders, BODY, TIME).await
+                workload::rate(&engine, round, senders, BODY, TIME).await
             }));
         }
         let [bare, file, memory] = rates.map(median);

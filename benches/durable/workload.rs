@@ -1,8 +1,12 @@
 //! Pairs of a sender and a recipient that is online, on an engine without sockets.
 
-use messenger_core::policy::PasswordPolicy;
-use messenger_core::proto::{Auth, ErrorCode, Register, SendMessage};
+use futures_util::future::join_all;
+use messenger_core::clock::{Clock, SystemClock, Timestamp};
+use messenger_core::policy::{InboxLimits, PasswordPolicy};
+use messenger_core::proto::{Auth, ErrorCode, Message, Register, SendMessage};
+use messenger_core::storage::{NewMessage, Storage};
 use messenger_core::{Builder, Engine, Policy, Session};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Passwords as cheap as they get.
@@ -19,6 +23,40 @@ pub fn engine(builder: Builder) -> Engine {
         ..Policy::default()
     };
     builder.policy(policy).build().unwrap()
+}
+
+/// Has so many messages wait for each of so many recipients.
+pub async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize, body: usize) {
+    for number in 0..recipients {
+        let nick = format!("away{number}");
+        store
+            .adopt_user(&nick.as_str().into(), &nick)
+            .await
+            .unwrap();
+    }
+    for number in 0..each {
+        let appends = (0..recipients).map(|recipient| {
+            let message = Message {
+                from: "sender".into(),
+                nick: "Sender".into(),
+                body: "x".repeat(body).into(),
+                time: SystemClock.now().as_secs(),
+                to: format!("away{recipient}").into(),
+                id: format!("{number:016x}-{recipient}").into(),
+                ..Message::default()
+            };
+            store.append(NewMessage {
+                message: message.into(),
+                mid: None,
+                mid_forgotten_before: Timestamp::from_micros(0),
+                now: SystemClock.now(),
+                limits: InboxLimits::default(),
+            })
+        });
+        for appended in join_all(appends).await {
+            appended.unwrap();
+        }
+    }
 }
 
 /// Somebody who has logged in, and is registered if need be.
@@ -39,14 +77,21 @@ pub async fn join(engine: &Engine, login: &str) -> Session {
     session
 }
 
-/// Messages accepted a second.
-pub async fn rate(engine: &Engine, senders: usize, body: usize, time: Duration) -> f64 {
+/// Messages accepted a second, among people nobody else is in another round: for a device that was
+/// here before and is away, messages would be kept.
+pub async fn rate(
+    engine: &Engine,
+    round: usize,
+    senders: usize,
+    body: usize,
+    time: Duration,
+) -> f64 {
     let mut pairs = Vec::new();
     for number in 0..senders {
-        let recipient = format!("recipient{number}");
+        let recipient = format!("recipient{round}-{number}");
         let session = join(engine, &recipient).await;
         let reading = tokio::spawn(read(session));
-        let sender = join(engine, &format!("sender{number}")).await;
+        let sender = join(engine, &format!("sender{round}-{number}")).await;
         let request = SendMessage {
             uid: recipient.into(),
             body: "x".repeat(body).into(),

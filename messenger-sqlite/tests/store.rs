@@ -7,10 +7,14 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
-use messenger_core::storage::Storage;
+use messenger_core::clock::Timestamp;
+use messenger_core::policy::InboxLimits;
+use messenger_core::proto::{Message, UserId};
+use messenger_core::storage::{Mark, NewMessage, NewSession, OutOfDate, SessionKey, Storage};
 use messenger_core::testing;
 use messenger_sqlite::{OpenError, SqliteStorage};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passes_the_suite() {
@@ -69,4 +73,84 @@ fn files_that_cannot_be_a_store_are_refused_with_a_sentence() {
         "{newer}"
     );
     assert!(newer.to_string().contains("run the newer program"));
+}
+
+/// Everything that is called comes back as it was when the store is opened again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_is_there_when_the_store_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    testing::storage::durability(async || {
+        let storage = SqliteStorage::open(folder.path().join("messenger.db")).unwrap();
+        Arc::new(storage) as Arc<dyn Storage>
+    })
+    .await;
+}
+
+/// Weeks of steady traffic: what was given, and `mid`s that are forgotten, leave room for what comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_does_not_grow_under_steady_traffic() {
+    const USERS: u64 = 10;
+    const MESSAGES_A_DAY: u64 = 500;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let storage = SqliteStorage::open(&path).unwrap();
+    let user = |number: u64| UserId::from(format!("user{number}"));
+    let day = Duration::from_secs(24 * 60 * 60);
+    let at = |days: u64| Timestamp::from_micros((1_700_000_000 + days * day.as_secs()) * 1_000_000);
+    for number in 0..USERS {
+        storage.adopt_user(&user(number), "nick").await.unwrap();
+        let session = NewSession {
+            user: user(number),
+            key: SessionKey([0; 32]),
+            ack: false,
+            now: at(0),
+            expired_before: at(0),
+            limit: 8,
+        };
+        storage.open_session(session).await.unwrap();
+    }
+    let size = || {
+        let files = [&path, &folder.path().join("messenger.db-wal")];
+        let sizes = files.map(|file| std::fs::metadata(file).unwrap().len());
+        sizes.iter().sum::<u64>()
+    };
+    let mut after_ten_days = 0;
+    for today in 0..28 {
+        let now = at(today);
+        let appends = (0..MESSAGES_A_DAY).map(|number| {
+            let message = Message {
+                body: "x".repeat(2000).into(),
+                time: now.as_secs(),
+                to: user(number % USERS),
+                ..Message::default()
+            };
+            storage.append(NewMessage {
+                message: message.into(),
+                mid: Some(format!("{today} {number}").into()),
+                mid_forgotten_before: now.before(7 * day),
+                now,
+                limits: InboxLimits::default(),
+            })
+        });
+        for appended in futures_util::future::join_all(appends).await {
+            appended.unwrap();
+        }
+        let marks = (0..USERS).map(|number| Mark {
+            user: user(number),
+            session: SessionKey([0; 32]),
+            given: (today + 1) * MESSAGES_A_DAY / USERS,
+            used: now,
+        });
+        storage.advance(marks.collect()).await.unwrap();
+        let old = OutOfDate::at(now, 30 * day, 30 * day, 7 * day);
+        while storage.sweep(old).await.unwrap() {}
+        if today == 10 {
+            after_ten_days = size();
+        }
+    }
+    let after_weeks = size();
+    assert!(
+        after_weeks <= after_ten_days + after_ten_days / 10,
+        "{after_ten_days} bytes after ten days, {after_weeks} after four weeks"
+    );
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod contacts;
+mod durability;
 mod inbox;
 mod sessions;
 
@@ -56,6 +57,17 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         inbox::of_racing_appends_with_one_mid_one_is_stored,
         inbox::returns_every_field,
     ];
+}
+
+/// Runs what a store must do that outlives its process: what was answered is there when it is opened
+/// again. `open` opens one and the same store, which is empty at first; it is called only when the
+/// one before was dropped.
+///
+/// # Panics
+/// A case fails.
+pub async fn durability(open: impl AsyncFn() -> Arc<dyn Storage>) {
+    durability::everything_answered_is_there_again(&open).await;
+    durability::appends_that_nobody_waits_for_leave_no_gap(&open).await;
 }
 
 /// A moment, in seconds from some beginning.
