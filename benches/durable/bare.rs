@@ -11,14 +11,14 @@ use tokio::sync::oneshot;
 
 type Record = (Vec<u8>, oneshot::Sender<()>);
 
-pub struct Bare {
+pub(crate) struct Bare {
     queue: Sender<Record>,
     batches: Arc<AtomicU64>,
     records: Arc<AtomicU64>,
 }
 
 impl Bare {
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options.create(true).append(true).open(path)?;
         let (queue, records) = mpsc::channel();
@@ -33,7 +33,7 @@ impl Bare {
     }
 
     /// Has so many senders append records of so many bytes; how many were.
-    pub async fn run(&self, senders: usize, bytes: usize, time: Duration) -> u64 {
+    pub(crate) async fn run(&self, senders: usize, bytes: usize, time: Duration) -> u64 {
         let end = Instant::now() + time;
         let senders = (0..senders).map(|_| {
             let queue = self.queue.clone();
@@ -56,7 +56,7 @@ impl Bare {
         sent
     }
 
-    pub fn mean_batch(&self) -> f64 {
+    pub(crate) fn mean_batch(&self) -> f64 {
         let (records, batches) = (&self.records, &self.batches);
         records.load(Ordering::Relaxed) as f64 / batches.load(Ordering::Relaxed) as f64
     }

@@ -17,7 +17,7 @@ const CHEAP: PasswordPolicy = PasswordPolicy {
     waiting: 100_000,
 };
 
-pub fn engine(builder: Builder) -> Engine {
+pub(crate) fn engine(builder: Builder) -> Engine {
     let policy = Policy {
         passwords: CHEAP,
         ..Policy::default()
@@ -26,7 +26,7 @@ pub fn engine(builder: Builder) -> Engine {
 }
 
 /// Has so many messages wait for each of so many recipients.
-pub async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize, body: usize) {
+pub(crate) async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize, body: usize) {
     for number in 0..recipients {
         let nick = format!("away{number}");
         store
@@ -60,7 +60,7 @@ pub async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize, body:
 }
 
 /// Somebody who has logged in, and is registered if need be.
-pub async fn join(engine: &Engine, login: &str) -> Session {
+pub(crate) async fn join(engine: &Engine, login: &str) -> Session {
     let session = engine.connect();
     let account = Register {
         login: login.into(),
@@ -79,7 +79,7 @@ pub async fn join(engine: &Engine, login: &str) -> Session {
 
 /// Messages accepted a second, among people nobody else is in another round: for a device that was
 /// here before and is away, messages would be kept.
-pub async fn rate(
+pub(crate) async fn rate(
     engine: &Engine,
     round: usize,
     senders: usize,

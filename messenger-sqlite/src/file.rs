@@ -1,6 +1,7 @@
 //! The file: its lock, its format, its connections.
 
 use crate::OpenError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 
 /// How long a connection waits for a reader from outside, such as a backup.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many pages of 4 KiB the log has when they are written to their places.
+const CHECKPOINT: i64 = 4000;
 
 /// Statements a connection keeps prepared.
 const STATEMENTS: usize = 64;
@@ -71,8 +75,7 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        settle_in(&connection)?;
         Ok(connection)
     };
     open().map_err(|source| OpenError::Sqlite {
@@ -124,12 +127,22 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+/// What every connection of a running store needs.
+fn settle_in(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(PATIENCE)?;
+    // Or a statement with a range in it is prepared anew for each value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    settle_in(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // Pages are written to the log again and again before they need to be to their places.
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     // 64 MiB.
     connection.pragma_update(None, "cache_size", -65_536)
 }

@@ -51,6 +51,7 @@ CREATE TABLE inboxes (
 CREATE INDEX inboxes_to_prune ON inboxes (user) WHERE oldest <= given_to_all;
 
 CREATE TABLE messages (
+    number     INTEGER PRIMARY KEY,         -- in the order they came, so that a commit writes few pages
     recipient  TEXT NOT NULL,
     seq        INTEGER NOT NULL,            -- its place in the recipient's inbox
     id         TEXT NOT NULL,
@@ -61,8 +62,8 @@ CREATE TABLE messages (
     body       TEXT NOT NULL,
     mime       TEXT NOT NULL,
     attachment TEXT NOT NULL,               -- base64
-    PRIMARY KEY (recipient, seq)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (recipient, seq)
+) STRICT;
 
 CREATE TABLE mids (
     sender  TEXT NOT NULL,
