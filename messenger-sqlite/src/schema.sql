@@ -40,7 +40,7 @@ CREATE TABLE sessions (
 
 CREATE TABLE inboxes (
     user          TEXT NOT NULL PRIMARY KEY,
-    newest        INTEGER NOT NULL DEFAULT 0,  -- the place of the newest message there ever was
+    newest        INTEGER NOT NULL DEFAULT 0,  -- the place of the newest message there ever was, or of one up to 64 before it: then messages tell
     oldest        INTEGER NOT NULL DEFAULT 1,  -- the place of the oldest message kept, or the next to come
     oldest_time   INTEGER NOT NULL DEFAULT 0,  -- when that was accepted, or earlier
     given         INTEGER NOT NULL DEFAULT 0,  -- the newest place any session was given

@@ -50,7 +50,10 @@ pub(super) async fn everything_answered_is_there_again(open: &impl AsyncFn() -> 
         ("Bob@example.org", "away")
     );
     let contacts = storage.contacts(&ann).await.unwrap();
-    assert_eq!((&*contacts[0].myid, &contacts[0].card.uid), ("17", &bob));
+    let contacts = contacts
+        .iter()
+        .map(|contact| (&*contact.myid, &contact.card.uid));
+    assert_eq!(contacts.collect::<Vec<_>>(), [("17", &bob)]);
     let session = storage.session(&bob, &key(1)).await.unwrap().unwrap();
     assert_eq!((session.given, session.used), (2, at(5)));
     assert_eq!(storage.session(&bob, &key(2)).await.unwrap(), None);
