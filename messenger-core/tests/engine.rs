@@ -91,13 +91,22 @@ async fn join(engine: &Engine, login: &str) -> (Session, SessionId) {
 }
 
 async fn resume(engine: &Engine, user: &str, sid: &SessionId) -> Result<Session, Failure> {
+    resume_by_ack(engine, user, sid, 0).await
+}
+
+async fn resume_by_ack(
+    engine: &Engine,
+    user: &str,
+    sid: &SessionId,
+    seq: u64,
+) -> Result<Session, Failure> {
     let session = engine.connect();
     let inbound = Inbound {
         credentials: Credentials {
             cid: user.into(),
             sid: sid.clone(),
         },
-        request: Request::Ack(Ack { seq: 0 }),
+        request: Request::Ack(Ack { seq }),
     };
     match session.handle(inbound).await.response {
         Response::Ack(result) => result.map(|()| session),
@@ -510,6 +519,42 @@ async fn shutting_down_stores_what_was_given_and_may_be_repeated() {
     let bob = resume(&next, "bob", &sid).await.unwrap();
     assert!(take_all(&bob).is_empty());
     assert_eq!(storage.newest(&"bob".into()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_an_acknowledgement_covers_is_not_given_again() {
+    let storage = Arc::new(MemoryStorage::new());
+    let build = || {
+        let storage = Arc::<MemoryStorage>::clone(&storage);
+        let builder = Engine::builder().policy(policy()).storage(storage);
+        builder.build().unwrap()
+    };
+    let engine = build();
+    let (ann, _) = join(&engine, "ann").await;
+    // What a device in a drawer has not been given is kept.
+    let (_drawer, _) = join(&engine, "bob").await;
+    let bob = engine.connect();
+    let auth = Auth {
+        login: "bob".into(),
+        pass: "secret".into(),
+        ack: true,
+    };
+    let sid = bob.call(auth).await.unwrap().sid;
+    for body in ["1", "2", "3"] {
+        ann.call(message("bob", body)).await.unwrap();
+    }
+    assert_eq!(take_all(&bob), ["1", "2", "3"]);
+    bob.call(Ack { seq: 1 }).await.unwrap();
+    // An engine that knows only what is stored, as after a crash.
+    let next = build();
+    let bob = resume(&next, "bob", &sid).await.unwrap();
+    assert_eq!(take_all(&bob), ["2", "3"]);
+    let bob = resume_by_ack(&next, "bob", &sid, 2).await.unwrap();
+    assert_eq!(
+        take_all(&bob),
+        ["3"],
+        "it came with the request that resumed"
+    );
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use messenger_server::{Drained, Server, Settings, SettingsError};
 use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,9 +28,10 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Copy the store to a new file, also while a server uses it, and exit.
+    #[cfg(feature = "sqlite")]
     Backup {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
-        path: PathBuf,
+        path: std::path::PathBuf,
     },
 }
 
@@ -65,6 +65,7 @@ fn main() -> ExitCode {
         .init();
     let done = match command {
         None => start(&settings),
+        #[cfg(feature = "sqlite")]
         Some(Command::Backup { path }) => settings.back_up(&path).map_err(StartError::from),
     };
     match done {

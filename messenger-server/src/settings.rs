@@ -7,7 +7,6 @@ use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -222,6 +221,7 @@ pub enum SettingsError {
     #[error("there is no such store in this program; use sqlite:PATH or memory:")]
     Store,
     /// What was asked for is of a store in a file, and this one is none.
+    #[cfg(feature = "sqlite")]
     #[error("only a store in a file can be backed up; say which: --store sqlite:PATH")]
     NoFile,
     /// No notifier has this name.
@@ -325,11 +325,11 @@ impl Settings {
     ///
     /// # Errors
     /// The store is not a file, or cannot be read, or the copy cannot be written.
-    pub fn back_up(&self, to: &Path) -> Result<(), SettingsError> {
+    #[cfg(feature = "sqlite")]
+    pub fn back_up(&self, to: &std::path::Path) -> Result<(), SettingsError> {
         match &self.store {
-            #[cfg(feature = "sqlite")]
             Store::Sqlite(path) => Ok(messenger_sqlite::back_up(path, to)?),
-            _ => Err(SettingsError::NoFile),
+            Store::Memory => Err(SettingsError::NoFile),
         }
     }
 

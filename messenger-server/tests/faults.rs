@@ -83,8 +83,9 @@ impl Sender {
     async fn check(&self, address: &str) {
         let (bob, mut events) = connect(address).await.unwrap();
         bob.auth("bob", &Password::md5_of("secret")).await.unwrap();
-        for body in &self.accepted {
+        for (seq, body) in (1..).zip(&self.accepted) {
             let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+            assert_eq!(event.seq, Some(seq), "what failed has left a gap");
             assert!(
                 *event.message.body.as_str() == **body,
                 "not what was accepted"
