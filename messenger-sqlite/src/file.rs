@@ -16,9 +16,6 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 /// How long a connection waits for a reader from outside, such as a backup.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many pages of 4 KiB the log has when they are written to their places.
-const CHECKPOINT: i64 = 4000;
-
 /// Statements a connection keeps prepared.
 const STATEMENTS: usize = 64;
 
@@ -141,8 +138,6 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // Pages are written to the log again and again before they need to be to their places.
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     // 64 MiB.
     connection.pragma_update(None, "cache_size", -65_536)
 }
