@@ -177,10 +177,9 @@ impl Session {
     }
 
     /// True for a `message` of a client that is authenticated: it is stored without looking anything
-    /// up first. False while one before it waits for its recipient to be looked up after all. True
-    /// also for an `ack`, which only ever moves a place up.
+    /// up first. False while one before it waits for its recipient to be looked up after all.
     pub fn may_overlap(&self, inbound: &Inbound) -> bool {
-        let (Request::SendMessage(_) | Request::Ack(_)) = inbound.request else {
+        let Request::SendMessage(_) = inbound.request else {
             return false;
         };
         if self.connection.adopting.load(Ordering::Acquire) > 0 {

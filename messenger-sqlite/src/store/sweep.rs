@@ -103,9 +103,9 @@ fn drop_messages(writing: &mut Writing<'_>, user: &UserId, before: i64) -> rusql
     let limit = STEP / INBOXES;
     let place: Option<i64> =
         newest_old.query_row(params![user.as_str(), limit, before], |row| row.get(0))?;
-    if let Some(place) = place {
-        inbox::drop_up_to(connection, user, inbox, place)?;
-    }
+    // Without any, the time of the oldest is noted anew, or it would be found for ever.
+    let place = place.unwrap_or(inbox.oldest - 1);
+    inbox::drop_up_to(connection, user, inbox, place)?;
     inbox.write(connection, user)
 }
 
