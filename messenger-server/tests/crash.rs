@@ -39,6 +39,8 @@ struct Sender {
     unsure: Vec<SendMessage>,
     /// Bodies accepted, by recipient, in the order in which they were first sent.
     accepted: BTreeMap<String, Vec<String>>,
+    /// Contacts as they were acknowledged; `None` where the answer did not come.
+    contacts: BTreeMap<String, Option<bool>>,
 }
 
 impl Sender {
@@ -65,6 +67,35 @@ impl Sender {
             };
             self.next += 1;
             self.send(&client, message).await;
+            if self.next.is_multiple_of(8) {
+                self.change_contact(&client, format!("recipient{recipient}"))
+                    .await;
+            }
+        }
+    }
+
+    /// Adds a contact, or deletes it when it is one.
+    async fn change_contact(&mut self, client: &Client, contact: String) {
+        let change = match self.contacts.get(&contact) {
+            // Nobody knows what it is by now.
+            Some(None) => return,
+            Some(Some(true)) => client.del_contact(contact.as_str()).await.map(|_| false),
+            Some(Some(false)) | None => client.add_contact(contact.as_str()).await.map(|_| true),
+        };
+        if let Err(ClientError::Refused(failure)) = &change {
+            panic!("refused: {failure}");
+        }
+        self.contacts.insert(contact, change.ok());
+    }
+
+    async fn check_contacts(&self, client: &Client) {
+        let list = client.contact_list().await.unwrap();
+        let listed: BTreeSet<_> = list.iter().map(|one| one.card.uid.as_str()).collect();
+        for (contact, is_one) in &self.contacts {
+            if let Some(is_one) = is_one {
+                let is_listed = listed.contains(contact.as_str());
+                assert_eq!(is_listed, *is_one, "{contact} of {}", self.login);
+            }
         }
     }
 
@@ -78,6 +109,23 @@ impl Sender {
             Err(_) => self.unsure.push(message),
         }
     }
+}
+
+/// Registers one account after the other until the connection breaks; those acknowledged.
+async fn register_accounts(address: String, round: u64) -> Vec<String> {
+    let mut registered = Vec::new();
+    let Ok((client, _events)) = connect(&address).await else {
+        return registered;
+    };
+    for number in 0.. {
+        let login = format!("account {round} {number}");
+        match client.register(&login, &pass(), &login).await {
+            Ok(_) => registered.push(login),
+            Err(ClientError::Refused(failure)) => panic!("refused: {failure}"),
+            Err(_) => break,
+        }
+    }
+    registered
 }
 
 /// A recipient that acknowledges.
@@ -163,6 +211,7 @@ async fn nothing_acknowledged_is_lost_by_killing_the_server() {
             next: 0,
             unsure: Vec::new(),
             accepted: BTreeMap::new(),
+            contacts: BTreeMap::new(),
         });
     }
     let mut recipients = Vec::new();
@@ -174,8 +223,10 @@ async fn nothing_acknowledged_is_lost_by_killing_the_server() {
         }));
     }
 
-    for _ in 0..crashes {
+    let mut accounts = Vec::new();
+    for round in 0..crashes {
         let address = process.address.clone();
+        let registering = tokio::spawn(register_accounts(address.clone(), round));
         let sending = senders.into_iter().map(|mut sender| {
             let address = address.clone();
             tokio::spawn(async move {
@@ -192,6 +243,7 @@ async fn nothing_acknowledged_is_lost_by_killing_the_server() {
         // The moment is the point, and there is nothing to wait for.
         sleep(Duration::from_millis(20 + random.next() % 400)).await;
         process.kill().await;
+        accounts.extend(timeout(SOON, registering).await.unwrap().unwrap());
         senders = Vec::new();
         for task in sending {
             senders.push(timeout(SOON, task).await.unwrap().unwrap());
@@ -209,6 +261,11 @@ async fn nothing_acknowledged_is_lost_by_killing_the_server() {
         client.resume(cid, sid).await.unwrap();
         for message in std::mem::take(&mut sender.unsure) {
             sender.send(&client, message).await;
+        }
+        sender.check_contacts(&client).await;
+        for account in &accounts {
+            let profile = client.user_info(account.as_str()).await;
+            assert_eq!(profile.expect("an account lost").nick, **account);
         }
     }
     let mut total = 0;
@@ -235,8 +292,9 @@ async fn nothing_acknowledged_is_lost_by_killing_the_server() {
             assert_eq!(received, sent.collect::<Vec<_>>(), "out of order");
         }
     }
-    println!("{total} messages through {crashes} crashes");
-    assert!(total > 0);
+    let registered = accounts.len();
+    println!("{total} messages and {registered} accounts through {crashes} crashes");
+    assert!(total > 0 && registered > 0);
 }
 
 async fn send(client: &Client, to: &UserId, body: &str) {
