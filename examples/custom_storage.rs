@@ -7,7 +7,7 @@ use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
     NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError,
+    SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
 use messenger_core::testing;
 use std::collections::BTreeMap;
@@ -106,6 +106,66 @@ impl Storage for TableStorage {
 
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
         Ok(self.tables().accounts.get(&UserId::from(login)).cloned())
+    }
+
+    async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError> {
+        let mut tables = self.tables();
+        let account = tables.accounts.get_mut(login);
+        Ok(account
+            .map(|account| account.pass_hash = pass_hash)
+            .is_some())
+    }
+
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StorageError> {
+        let tables = self.tables();
+        let behind = tables.profiles.keys().filter(|user| Some(*user) > after);
+        Ok(behind.take(limit).cloned().collect())
+    }
+
+    async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
+        let contacts = self.contacts(user).await?;
+        let tables = self.tables();
+        let Some((profile, _)) = tables.profiles.get(user) else {
+            return Ok(None);
+        };
+        let myids = tables.myids.iter().filter(|((owner, _), _)| owner == user);
+        let sessions = tables.sessions.iter().filter(|(owner, ..)| owner == user);
+        let mids = tables.mids.keys().filter(|(sender, _)| sender == user);
+        Ok(Some(UserData {
+            has_account: tables.accounts.contains_key(user),
+            profile: profile.clone(),
+            contacts,
+            remembered: myids
+                .map(|((_, known), myid)| (known.clone(), myid.as_str().into()))
+                .collect(),
+            sessions: sessions.map(|(_, key, record)| (*key, *record)).collect(),
+            mids: mids.map(|(_, mid)| mid.as_str().into()).collect(),
+            newest: tables.inboxes.get(user).map_or(0, |inbox| inbox.newest),
+        }))
+    }
+
+    async fn delete_user(&self, user: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError> {
+        let mut tables = self.tables();
+        if tables.profiles.remove(user).is_none() {
+            return Ok(None);
+        }
+        tables.accounts.remove(user);
+        tables.inboxes.remove(user);
+        tables
+            .contacts
+            .retain(|(owner, contact)| owner != user && contact != user);
+        tables
+            .myids
+            .retain(|(owner, known), _| owner != user && known != user);
+        tables.mids.retain(|(sender, _), _| sender != user);
+        let sessions = tables.sessions.iter().filter(|(owner, ..)| owner == user);
+        let ended = sessions.map(|(_, key, _)| *key).collect();
+        tables.end_sessions(|owner, _, _| owner == user);
+        Ok(Some(ended))
     }
 
     async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {

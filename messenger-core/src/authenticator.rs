@@ -1,7 +1,8 @@
 //! Who a login is and whether its password is right, as a trait.
 
 use crate::passwords::{PasswordError, Passwords};
-use crate::storage::{Account, CreateAccountError, Storage};
+use crate::storage::{Account, CreateAccountError};
+use crate::store::Store;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use messenger_proto::{Password, Register, UserId};
@@ -10,7 +11,8 @@ use std::sync::Arc;
 
 /// Knows the accounts.
 ///
-/// The built-in one keeps them in the [`Storage`]. An embedder whose users already exist brings its
+/// The built-in one keeps them in the [`Storage`](crate::storage::Storage), and takes as long to
+/// say that nobody has a login as that a password is wrong. An embedder whose users already exist brings its
 /// own; the engine then keeps only what is its own, and learns of a user when it first needs to.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
@@ -87,7 +89,7 @@ pub enum RegisterError {
 
 /// Keeps the accounts in the store, passwords as Argon2id.
 pub(crate) struct StoredAccounts {
-    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) storage: Arc<Store>,
     pub(crate) passwords: Passwords,
 }
 
@@ -102,6 +104,8 @@ impl Authenticator for StoredAccounts {
     async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError> {
         let account = self.storage.account(login.as_str()).await;
         let Some(account) = account.map_err(unavailable)? else {
+            // Takes the time of a wrong password, so that nobody learns by it which logins there are.
+            self.passwords.hash(pass).await?;
             return Ok(Verdict::NoSuchLogin);
         };
         if self.passwords.matches(pass, account.pass_hash).await? {

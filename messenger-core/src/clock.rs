@@ -30,6 +30,11 @@ impl Timestamp {
         Self(self.0.saturating_sub(micros(duration)))
     }
 
+    /// How long ago `earlier` was; nothing when it was not earlier.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
     /// The moment this long after.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {

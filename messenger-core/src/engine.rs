@@ -5,14 +5,18 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::entropy::{Entropy, NoEntropy, OsEntropy};
 use crate::housekeeping;
 use crate::marks::Marks;
+use crate::meters::Meters;
 use crate::notifier::{ConnectionId, LocalNotifier, Notifier};
 use crate::online::Online;
 use crate::passwords::{PasswordCostError, Passwords};
 use crate::policy::Policy;
+use crate::rates::Limiters;
 use crate::session::Session;
 use crate::storage::{MemoryStorage, Storage, StorageError};
+use crate::store::Store;
 use messenger_proto::{MessageId, Welcome};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +30,7 @@ pub struct Engine {
 }
 
 pub(crate) struct Shared {
-    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) storage: Arc<Store>,
     pub(crate) notifier: Arc<dyn Notifier>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) policy: Policy,
@@ -34,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) marks: Arc<Marks>,
     pub(crate) online: Arc<Online>,
+    pub(crate) limiters: Option<Limiters>,
+    pub(crate) meters: Arc<Meters>,
     /// Tells this engine's connections and messages from those of any other.
     id: u64,
     connections: AtomicU64,
@@ -135,16 +141,21 @@ impl Builder {
     pub fn build(self) -> Result<Engine, BuildError> {
         let mut id = [0; 8];
         self.entropy.fill(&mut id)?;
+        let storage = Arc::new(Store::new(self.storage, Arc::clone(&self.clock)));
+        let rates = self.policy.rates.as_ref();
+        let limiters = rates.map(|rates| Limiters::new(rates, &self.clock));
         let authenticator = match self.authenticator {
             Some(authenticator) => authenticator,
             None => Arc::new(StoredAccounts {
-                storage: Arc::clone(&self.storage),
+                storage: Arc::clone(&storage),
                 passwords: Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?,
             }),
         };
         let shared = Arc::new(Shared {
-            storage: self.storage,
+            storage,
             notifier: self.notifier,
+            limiters,
+            meters: Arc::new(Meters::new()),
             authenticator,
             policy: self.policy,
             clock: self.clock,
@@ -178,8 +189,16 @@ impl Engine {
     }
 
     /// A new connection, which nobody has authenticated yet. Dropping the session ends it.
+    ///
+    /// It comes from no address, and is not held to what one address may do in a time; see
+    /// [`connect_from`](Self::connect_from).
     pub fn connect(&self) -> Session {
-        Session::new(Arc::clone(&self.shared))
+        Session::new(Arc::clone(&self.shared), None)
+    }
+
+    /// A new connection from this address, which is held to what an address may do in a time.
+    pub fn connect_from(&self, peer: IpAddr) -> Session {
+        Session::new(Arc::clone(&self.shared), Some(peer))
     }
 
     /// What a new connection is greeted with.
@@ -205,6 +224,14 @@ impl Engine {
         while self.shared.sweep().await? {}
         self.shared.online.look_all(self.shared.now());
         Ok(())
+    }
+
+    /// Asks the store something, to see that it answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        self.shared.storage.users(None, 1).await.map(drop)
     }
 
     /// Stores what the engine remembers of sessions' places. Call it before the process ends; a
@@ -239,11 +266,11 @@ impl Shared {
     }
 
     pub(crate) async fn flush_marks(&self) -> Result<(), StorageError> {
-        self.marks.flush_all(&*self.storage).await
+        self.marks.flush_all(&self.storage).await
     }
 
     pub(crate) async fn flush_places(&self) -> Result<(), StorageError> {
-        self.marks.flush_places(&*self.storage).await
+        self.marks.flush_places(&self.storage).await
     }
 }
 

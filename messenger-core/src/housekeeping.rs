@@ -74,6 +74,9 @@ async fn sweep(shared: Weak<Shared>) {
         if let Err(error) = shared.flush_marks().await {
             log_failure(&error);
         }
+        if let Some(limiters) = &shared.limiters {
+            limiters.forget_idle();
+        }
         sweep_all(&shared).await;
     }
 }

@@ -48,19 +48,24 @@ mod engine;
 pub mod entropy;
 mod housekeeping;
 mod marks;
+mod meters;
 pub mod notifier;
 mod online;
+mod operator;
 mod passwords;
 pub mod policy;
+mod rates;
 mod rules;
 mod session;
 pub mod storage;
+mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use address::{Region, UnknownRegion};
 pub use engine::{BuildError, Builder, Engine};
 pub use messenger_proto as proto;
+pub use operator::{ResetPasswordError, UserExport};
 pub use passwords::PasswordCostError;
 pub use policy::Policy;
 pub use session::{Delivery, Place, Reply, Session};

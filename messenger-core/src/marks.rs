@@ -3,7 +3,8 @@
 //! A place moves with every message; the store is told lazily and in batches.
 
 use crate::clock::Timestamp;
-use crate::storage::{Mark, SessionKey, Storage, StorageError};
+use crate::storage::{Mark, SessionKey, StorageError};
+use crate::store::Store;
 use messenger_proto::UserId;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -107,16 +108,16 @@ impl Marks {
     }
 
     /// Stores the places that have moved.
-    pub(crate) async fn flush_places(&self, storage: &dyn Storage) -> Result<(), StorageError> {
+    pub(crate) async fn flush_places(&self, storage: &Store) -> Result<(), StorageError> {
         self.flush(storage, &[Change::Moved]).await
     }
 
     /// Stores everything that has changed.
-    pub(crate) async fn flush_all(&self, storage: &dyn Storage) -> Result<(), StorageError> {
+    pub(crate) async fn flush_all(&self, storage: &Store) -> Result<(), StorageError> {
         self.flush(storage, &[Change::Moved, Change::Used]).await
     }
 
-    async fn flush(&self, storage: &dyn Storage, changes: &[Change]) -> Result<(), StorageError> {
+    async fn flush(&self, storage: &Store, changes: &[Change]) -> Result<(), StorageError> {
         // Whoever returns from here finds everything stored, also what another flush had taken.
         let _flushing = self.flushing.lock().await;
         let mut taken = Taken {

@@ -6,6 +6,7 @@ mod mailbox;
 pub use local::LocalNotifier;
 pub use mailbox::{Mail, Mailbox};
 
+use crate::clock::Timestamp;
 use crate::storage::SessionKey;
 use messenger_proto::{SharedMessage, UserId};
 use std::any::Any;
@@ -39,6 +40,8 @@ pub enum Notice {
     Inbox {
         /// Its place.
         seq: u64,
+        /// When it was accepted, for measuring how long it takes.
+        accepted: Timestamp,
         /// The message, unless it was too large to carry along.
         message: Option<SharedMessage>,
     },

@@ -1,14 +1,16 @@
 //! Hashing passwords off the async threads, a bounded number at once.
 
 use crate::entropy::{Entropy, NoEntropy};
+use crate::meters;
 use crate::policy::PasswordPolicy;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use messenger_proto::Password;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Argon2id with a bound on how many run and how many wait.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub(crate) struct Passwords {
     waiting: AtomicUsize,
     most_waiting: usize,
     entropy: Arc<dyn Entropy>,
+    refused: metrics::Counter,
 }
 
 /// Why a password was not hashed or compared.
@@ -29,8 +32,10 @@ pub(crate) enum PasswordError {
     Hash(#[source] password_hash::Error),
     #[error("a password's salt could not be drawn")]
     Entropy(#[from] NoEntropy),
+    #[error("there is no thread to hash a password on")]
+    Thread(#[from] io::Error),
     #[error("the thread that hashed a password is gone")]
-    Thread(#[from] tokio::task::JoinError),
+    ThreadGone,
 }
 
 /// The policy's costs are out of Argon2's range.
@@ -50,6 +55,7 @@ impl Passwords {
             waiting: AtomicUsize::new(0),
             most_waiting: policy.waiting,
             entropy,
+            refused: meters::limit("passwords"),
         })
     }
 
@@ -94,7 +100,10 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = Place::take(&self.waiting, self.most_waiting).ok_or(PasswordError::Busy)?;
+        let Some(place) = Place::take(&self.waiting, self.most_waiting) else {
+            self.refused.increment(1);
+            return Err(PasswordError::Busy);
+        };
         // The semaphore is never closed.
         let running = Arc::clone(&self.running).acquire_owned().await;
         let running = running.map_err(|_| PasswordError::Busy)?;
@@ -104,8 +113,32 @@ impl Passwords {
             let _running = running;
             work()
         };
-        Ok(tokio::task::spawn_blocking(work).await?)
+        on_thread(work).await
     }
+}
+
+/// How much lower the priority of hashing is, as a niceness: a burst of logins must not keep messages
+/// waiting.
+#[cfg(unix)]
+const NICENESS: i32 = 10;
+
+/// Does it on a thread of its own: starting one is nothing beside a hash, and a priority once lowered
+/// cannot be raised again.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PasswordError> {
+    let (done, result) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("password".to_owned())
+        .spawn(move || {
+            #[cfg(unix)]
+            if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+                tracing::debug!(%error, "passwords are hashed at the usual priority");
+            }
+            // Whoever asked may have gone.
+            let _ = done.send(work());
+        })?;
+    result.await.map_err(|_| PasswordError::ThreadGone)
 }
 
 /// A place among those who wait, given back when dropped.

@@ -27,6 +27,34 @@ pub struct Policy {
     pub limits: Limits,
     /// The cost of a password.
     pub passwords: PasswordPolicy,
+    /// How much clients may do in a time; `None` lifts these limits.
+    pub rates: Option<Rates>,
+}
+
+/// How much clients may do in a time. Over it they are told 20.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Failed attempts to authenticate with one login. 5 a minute.
+    pub failed_auth_login: Rate,
+    /// Failed attempts to authenticate from one address. 20 a minute.
+    pub failed_auth_address: Rate,
+    /// Attempts to register from one address. 30 an hour.
+    pub registrations: Rate,
+    /// Messages of one session. 100 a second, 5,000 at once.
+    pub messages: Rate,
+    /// Address-book entries that one user imports. 20,000 a day.
+    pub import: Rate,
+    /// Loopback addresses are not held to the limits of an address. They are not.
+    pub exempt_loopback: bool,
+}
+
+/// So many at once, and as many again in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many at once; at least one is allowed.
+    pub burst: u32,
+    /// The time in which that many more are allowed.
+    pub refilled_in: Duration,
 }
 
 /// The limits of what clients send and of what is kept for them.
@@ -106,6 +134,24 @@ impl Default for Policy {
             mid_lifetime: 7 * DAY,
             limits: Limits::default(),
             passwords: PasswordPolicy::default(),
+            rates: Some(Rates::default()),
+        }
+    }
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        let rate = |burst, seconds| Rate {
+            burst,
+            refilled_in: Duration::from_secs(seconds),
+        };
+        Self {
+            failed_auth_login: rate(5, 60),
+            failed_auth_address: rate(20, 60),
+            registrations: rate(30, 60 * 60),
+            messages: rate(5000, 50),
+            import: rate(20_000, 24 * 60 * 60),
+            exempt_loopback: true,
         }
     }
 }

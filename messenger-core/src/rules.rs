@@ -12,7 +12,7 @@ mod register;
 mod userinfo;
 
 pub(crate) use authorize::is_own;
-pub(crate) use failures::need_auth;
+pub(crate) use failures::{need_auth, too_many};
 
 use crate::session::{Connection, Login, Reply};
 use messenger_proto::{Inbound, Request, Response};
@@ -20,6 +20,12 @@ use std::sync::Arc;
 
 /// Carries out one request.
 pub(crate) async fn carry_out(connection: &Arc<Connection>, inbound: Inbound) -> Reply {
+    let reply = answer(connection, inbound).await;
+    connection.shared.meters.answered(&reply.response);
+    reply
+}
+
+async fn answer(connection: &Arc<Connection>, inbound: Inbound) -> Reply {
     match inbound.request {
         Request::Register(request) => register::register(connection, request).await,
         Request::Auth(request) => Response::Auth(auth::auth(connection, request).await).into(),

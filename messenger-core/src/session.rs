@@ -5,6 +5,7 @@ mod login;
 
 pub(crate) use login::{Identified, Login};
 
+use crate::clock::Timestamp;
 use crate::engine::Shared;
 use crate::notifier::ConnectionId;
 use crate::rules;
@@ -15,6 +16,7 @@ use messenger_proto::{
 use parking_lot::Mutex;
 use std::fmt;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -44,6 +46,8 @@ pub struct Session {
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
     pub(crate) id: ConnectionId,
+    /// Where it comes from, if it is known.
+    pub(crate) peer: Option<IpAddr>,
     login: Mutex<Option<Arc<Login>>>,
     feed: Mutex<Feed>,
     /// Messages that wait for the authenticator to tell who their recipient is.
@@ -76,6 +80,8 @@ pub struct Delivery {
 pub struct Place {
     login: u64,
     seq: u64,
+    /// When the message was accepted, if it came live.
+    accepted: Option<Timestamp>,
 }
 
 impl From<Response> for Reply {
@@ -97,9 +103,10 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, peer: Option<IpAddr>) -> Self {
         let connection = Connection {
             id: shared.next_connection(),
+            peer,
             shared,
             login: Mutex::default(),
             feed: Mutex::default(),
@@ -198,6 +205,7 @@ impl Session {
             },
             bad => bad.response(),
         };
+        self.connection.shared.meters.answered(&response);
         response.into()
     }
 
@@ -215,7 +223,14 @@ impl Session {
             *feed = Feed::default();
             return Poll::Pending;
         };
-        feed.poll(&login, &self.connection.shared, cx)
+        let shared = &self.connection.shared;
+        let polled = feed.poll(&login, shared, cx);
+        match &polled {
+            Poll::Ready(Some(_)) => shared.meters.given.increment(1),
+            Poll::Ready(None) => shared.meters.mailbox_overrun.increment(1),
+            Poll::Pending => {}
+        }
+        polled
     }
 
     /// False from the reply that authenticated the connection until the first page of what waited was
@@ -227,8 +242,12 @@ impl Session {
     }
 
     /// Says that everything up to this place has been given: it was written to the socket. For a
-    /// client that acknowledges, that is not enough and this does nothing.
+    /// client that acknowledges, that is not enough, and it is only measured how long it took.
     pub fn given(&self, place: Place) {
+        if let Some(accepted) = place.accepted {
+            let shared = &self.connection.shared;
+            shared.meters.delivered(shared.now().since(accepted));
+        }
         if let Some(login) = self.connection.login()
             && login.number == place.login
             && !login.ack

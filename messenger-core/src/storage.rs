@@ -32,9 +32,30 @@ pub trait Storage: Send + Sync + 'static {
     /// The account with this login.
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError>;
 
+    /// Gives the account with this login another password. False when there is none.
+    async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
+
     /// Makes sure that a user whose account is kept elsewhere is known here, under this nick. The
     /// nick may be taken: that is the other place's affair.
     async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError>;
+
+    /// The users behind `after` in the order of their ids, at most `limit` of them.
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StorageError>;
+
+    /// All that is kept of a user but the messages, which are in the [`inbox`](Self::inbox); `None`
+    /// when there is no such user.
+    async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError>;
+
+    /// Deletes all that is kept of a user, the inbox included, and the user from the contacts and
+    /// remembered ids of others. What the user has sent stays with those it was sent to.
+    ///
+    /// The sessions that were ended by it; `None` when there is no such user. A user of that id who
+    /// comes later begins anew.
+    async fn delete_user(&self, user: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError>;
 
     /// The user's profile; `None` when there is no such user.
     async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError>;
@@ -161,6 +182,25 @@ impl fmt::Debug for Account {
     }
 }
 
+/// All that is kept of a user, but the messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserData {
+    /// The account is kept here; otherwise by an embedder's authenticator.
+    pub has_account: bool,
+    /// What the user tells of themselves.
+    pub profile: Profile,
+    /// The user's contacts in the order they were added.
+    pub contacts: Vec<Contact>,
+    /// Users found by an import, and what the owner's address book calls them, in no order.
+    pub remembered: Vec<(UserId, ByteString)>,
+    /// The sessions, in no order; expired ones may be among them.
+    pub sessions: Vec<(SessionKey, SessionRecord)>,
+    /// The user's own ids of messages that are remembered, in no order.
+    pub mids: Vec<ByteString>,
+    /// The place of the newest message the inbox ever had.
+    pub newest: u64,
+}
+
 /// Why an account was not created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -241,6 +281,13 @@ pub struct FindLimits {
 /// What a session is found by: a hash of its secret, so that the store cannot give it away.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(pub [u8; 32]);
+
+impl fmt::Display for SessionKey {
+    /// In full, as hexadecimal digits. A session cannot be resumed with it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@ mod inbox;
 mod inboxes;
 mod sessions;
 mod sweep;
+mod users;
 
 pub(crate) use inboxes::Inboxes;
 
@@ -18,7 +19,7 @@ use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
     NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError,
+    SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
 use std::path::Path;
 
@@ -75,6 +76,34 @@ impl Storage for SqliteStorage {
         let login = login.to_owned();
         let read = move |connection: &_| accounts::account(connection, &login);
         self.readers.call(read).await
+    }
+
+    async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError> {
+        let login = login.clone();
+        self.write(move |writing| accounts::set_password(writing.connection, &login, &pass_hash))
+            .await
+    }
+
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StorageError> {
+        let after = after.cloned();
+        let read = move |connection: &_| users::list(connection, after.as_ref(), limit);
+        self.readers.call(read).await
+    }
+
+    async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
+        let user = user.clone();
+        let read = move |connection: &_| users::data(connection, &user);
+        self.readers.call(read).await
+    }
+
+    async fn delete_user(&self, user: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError> {
+        let user = user.clone();
+        self.write(move |writing| users::delete(writing, &user))
+            .await
     }
 
     async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {

@@ -1,6 +1,7 @@
 //! Where notices wait for a connection.
 
 use super::{ConnectionId, Notice};
+use crate::clock::Timestamp;
 use crate::storage::SessionKey;
 use messenger_proto::SharedMessage;
 use parking_lot::Mutex;
@@ -44,6 +45,8 @@ pub enum Mail {
     Inbox {
         /// Its place.
         seq: u64,
+        /// When it was accepted.
+        accepted: Timestamp,
         /// The message, if it came along.
         message: Option<SharedMessage>,
     },
@@ -81,7 +84,15 @@ impl Mailbox {
     /// Puts a notice in. What does not fit becomes a look into the store.
     pub fn deliver(&self, notice: Notice) {
         let mail = match notice {
-            Notice::Inbox { seq, message } => Mail::Inbox { seq, message },
+            Notice::Inbox {
+                seq,
+                accepted,
+                message,
+            } => Mail::Inbox {
+                seq,
+                accepted,
+                message,
+            },
             Notice::Copy { origin, .. } if origin == self.0.connection => return,
             Notice::Copy { message, .. } => Mail::Copy(message),
             Notice::SessionEnded(session) => {
@@ -174,7 +185,11 @@ mod tests {
     }
 
     fn inbox(seq: u64) -> Notice {
-        Notice::Inbox { seq, message: None }
+        Notice::Inbox {
+            seq,
+            accepted: Timestamp::default(),
+            message: None,
+        }
     }
 
     #[test]

@@ -22,17 +22,7 @@ pub(super) async fn auth(connection: &Connection, request: Auth) -> Result<AuthA
     check::at_most_chars("login", &request.login, limits.name)?;
     check::at_most_bytes("pass", request.pass.as_str(), limits.pass)?;
     let user = UserId::from(&*request.login);
-    let Identity { nick } = match shared.authenticator.verify(&user, &request.pass).await? {
-        Verdict::Accepted(identity) => identity,
-        Verdict::NoSuchLogin => {
-            let text = "No account has this login";
-            return Err(Failure::new(ErrorCode::NeedRegister, text));
-        }
-        Verdict::WrongPass => {
-            let text = "The password is wrong";
-            return Err(Failure::new(ErrorCode::InvalidPass, text));
-        }
-    };
+    let Identity { nick } = verify(connection, &user, &request).await?;
     let sid = new_secret(shared)?;
     let who = Identified {
         user: user.clone(),
@@ -48,6 +38,35 @@ pub(super) async fn auth(connection: &Connection, request: Auth) -> Result<AuthA
         uid: user,
         nick,
     })
+}
+
+async fn verify(
+    connection: &Connection,
+    user: &UserId,
+    request: &Auth,
+) -> Result<Identity, Failure> {
+    let shared = &*connection.shared;
+    let limiters = shared.limiters.as_ref();
+    let attempt = limiters.map(|limiters| limiters.attempt(&request.login, connection.peer));
+    let attempt = attempt.transpose()?;
+    let verdict = shared.authenticator.verify(user, &request.pass).await;
+    let has_failed = matches!(verdict, Ok(Verdict::NoSuchLogin | Verdict::WrongPass));
+    if let Some(attempt) = attempt
+        && !has_failed
+    {
+        attempt.has_not_failed();
+    }
+    match verdict? {
+        Verdict::Accepted(identity) => Ok(identity),
+        Verdict::NoSuchLogin => {
+            let text = "No account has this login";
+            Err(Failure::new(ErrorCode::NeedRegister, text))
+        }
+        Verdict::WrongPass => {
+            let text = "The password is wrong";
+            Err(Failure::new(ErrorCode::InvalidPass, text))
+        }
+    }
 }
 
 /// What a session is found by.

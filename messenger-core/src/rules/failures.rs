@@ -22,6 +22,10 @@ pub(super) fn no_such_user() -> Failure {
     Failure::new(ErrorCode::UserNotFound, "There is no such user")
 }
 
+pub(crate) fn too_many(reason: &'static str) -> Failure {
+    Failure::new(ErrorCode::TooManyRequests, reason)
+}
+
 /// A newer protocol library has an action this engine does not know.
 pub(super) fn not_here(action: &str) -> Failure {
     let text = format!("The action {action} is not available");
@@ -49,9 +53,7 @@ impl From<NoEntropy> for Failure {
 impl From<AuthenticatorError> for Failure {
     fn from(error: AuthenticatorError) -> Self {
         match error {
-            AuthenticatorError::Busy => {
-                Self::new(ErrorCode::TooManyRequests, "Too many logins, try later")
-            }
+            AuthenticatorError::Busy => too_many("Too many logins, try later"),
             AuthenticatorError::Unavailable(_) => unavailable(&error),
         }
     }

@@ -26,6 +26,9 @@ pub(super) async fn import(
         check::at_most_chars("phone", &entry.phone, limits.phone)?;
         check::at_most_chars("email", &entry.email, limits.email)?;
     }
+    if let Some(limiters) = &shared.limiters {
+        limiters.import(login.user(), request.contacts.len())?;
+    }
     let mut entries = Vec::with_capacity(request.contacts.len());
     for (index, entry) in request.contacts.into_iter().enumerate() {
         if index % PARSED_AT_ONCE == PARSED_AT_ONCE - 1 {

@@ -33,6 +33,9 @@ async fn send(
 ) -> Result<(MessageAccepted, Option<SharedMessage>), Failure> {
     check_limits(connection, &request)?;
     let shared = &*connection.shared;
+    if let Some(limiters) = &shared.limiters {
+        limiters.message(&login.device.key)?;
+    }
     let now = shared.now();
     let new = NewMessage {
         message: SharedMessage::from(Message {
@@ -54,6 +57,7 @@ async fn send(
     let echo = shared.policy.echo && message.from != message.to;
     match append(connection, new).await? {
         Appended::Stored { seq } => {
+            shared.meters.accepted.increment(1);
             let accepted = MessageAccepted {
                 id: message.id.clone(),
                 time: message.time,
@@ -67,6 +71,7 @@ async fn send(
             }
             let stored = Notice::Inbox {
                 seq,
+                accepted: now,
                 message: Some(message.clone()),
             };
             shared.notifier.notify(&message.to, stored);
@@ -107,6 +112,10 @@ async fn append(connection: &Connection, new: NewMessage) -> Result<Appended, Fa
                 return Err(no_such_user());
             }
             Ok(shared.storage.append(new).await?)
+        }
+        Err(full @ AppendError::InboxFull) => {
+            shared.meters.inbox_full.increment(1);
+            Err(full.into())
         }
         appended => Ok(appended?),
     }

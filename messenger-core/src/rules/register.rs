@@ -38,5 +38,8 @@ async fn create(connection: &Connection, request: &Register) -> Result<(), Failu
         let text = "This connection is authenticated already";
         return Err(Failure::new(ErrorCode::AlreadyRegistered, text));
     }
+    if let Some(limiters) = &shared.limiters {
+        limiters.registration(connection.peer)?;
+    }
     Ok(shared.authenticator.register(request).await?)
 }

@@ -4,6 +4,7 @@
 //! at once; mail that skips places makes it read the gap from the store; older mail is ignored.
 
 use super::{Delivery, Login, Place};
+use crate::clock::Timestamp;
 use crate::engine::Shared;
 use crate::notifier::{Mail, Notice};
 use crate::storage::{PageLimits, StorageError};
@@ -80,7 +81,7 @@ impl Feed {
         loop {
             if let Some((seq, message)) = self.page.pop_front() {
                 self.caught_up |= self.page.is_empty();
-                return self.give(login, seq, message.into());
+                return self.give(login, seq, message.into(), None);
             }
             if self.behind {
                 match ready!(self.read(login, shared, cx)) {
@@ -97,8 +98,11 @@ impl Feed {
                 Mail::Inbox { seq, .. } if seq <= self.cursor => {}
                 Mail::Inbox {
                     seq,
+                    accepted,
                     message: Some(message),
-                } if seq == self.cursor + 1 => return self.give(login, seq, message),
+                } if seq == self.cursor + 1 => {
+                    return self.give(login, seq, message, Some(accepted));
+                }
                 Mail::Inbox { .. } | Mail::Look => self.behind = true,
                 Mail::Copy(message) => {
                     let event = EvMessage { seq: None, message };
@@ -109,7 +113,13 @@ impl Feed {
         }
     }
 
-    fn give(&mut self, login: &Login, seq: u64, message: SharedMessage) -> Poll<Option<Delivery>> {
+    fn give(
+        &mut self,
+        login: &Login,
+        seq: u64,
+        message: SharedMessage,
+        accepted: Option<Timestamp>,
+    ) -> Poll<Option<Delivery>> {
         self.cursor = seq;
         Poll::Ready(Some(Delivery {
             event: EvMessage {
@@ -119,6 +129,7 @@ impl Feed {
             place: Some(Place {
                 login: login.number,
                 seq,
+                accepted,
             }),
         }))
     }

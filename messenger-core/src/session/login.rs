@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::engine::Shared;
 use crate::marks::{Device, Marks};
+use crate::meters::Meters;
 use crate::notifier::{ConnectionId, Mailbox, Subscription};
 use crate::online::Online;
 use crate::storage::{SessionKey, SessionRecord};
@@ -27,6 +28,7 @@ pub(crate) struct Login {
     look_failed: AtomicBool,
     marks: Arc<Marks>,
     online: Arc<Online>,
+    meters: Arc<Meters>,
     _subscription: Subscription,
 }
 
@@ -60,9 +62,11 @@ impl Login {
             look_failed: AtomicBool::new(false),
             marks: Arc::clone(&shared.marks),
             online: Arc::clone(&shared.online),
+            meters: Arc::clone(&shared.meters),
             _subscription: subscription,
         });
         shared.online.insert(&login);
+        shared.meters.sessions.increment(1);
         login
     }
 
@@ -87,5 +91,6 @@ impl Login {
 impl Drop for Login {
     fn drop(&mut self) {
         self.online.remove(self.number);
+        self.meters.sessions.decrement(1);
     }
 }

@@ -7,7 +7,7 @@ mod user;
 use super::{
     Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
     NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError,
+    SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
 use async_trait::async_trait;
 use bytestring::ByteString;
@@ -98,6 +98,65 @@ impl Storage for MemoryStorage {
             nick,
             pass_hash,
         }))
+    }
+
+    async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError> {
+        let set = self.with_user(login, |user| match &mut user.pass_hash {
+            Some(own) => {
+                *own = pass_hash;
+                true
+            }
+            None => false,
+        });
+        Ok(set.unwrap_or(false))
+    }
+
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StorageError> {
+        let users = self.users.read();
+        let behind = users.keys().filter(|user| Some(*user) > after);
+        let mut behind: Vec<_> = behind.cloned().collect();
+        behind.sort_unstable();
+        behind.truncate(limit);
+        Ok(behind)
+    }
+
+    async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
+        let Some(data) = self.with_user(user, |user| user.data()) else {
+            return Ok(None);
+        };
+        Ok(Some(UserData {
+            contacts: self.contacts(user).await?,
+            mids: self.mids.lock().of(user).all(),
+            ..data
+        }))
+    }
+
+    async fn delete_user(&self, id: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError> {
+        let mut nicks = self.nicks.lock();
+        let mut mids = self.mids.lock();
+        let mut users = self.users.write();
+        let Some(user) = users.remove(id) else {
+            return Ok(None);
+        };
+        let mut user = user.lock();
+        if user.pass_hash.is_some() {
+            nicks.remove(&user.profile.nick);
+        }
+        mids.drop_sender(id);
+        let mut addresses = self.addresses.lock();
+        move_address(&mut addresses.emails, id, user.email_key.take(), None);
+        move_address(&mut addresses.phones, id, user.phone_key.take(), None);
+        drop(addresses);
+        let ended = user.end_all_sessions();
+        drop(user);
+        for other in users.values() {
+            other.lock().forget(id);
+        }
+        Ok(Some(ended))
     }
 
     async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {

@@ -3,7 +3,7 @@
 use crate::storage::{
     Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
     NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError,
+    SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
 use async_trait::async_trait;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
@@ -78,6 +78,30 @@ impl Storage for FaultyStorage {
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
         self.check()?;
         self.inner.account(login).await
+    }
+
+    async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError> {
+        self.check()?;
+        self.inner.set_password(login, pass_hash).await
+    }
+
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StorageError> {
+        self.check()?;
+        self.inner.users(after, limit).await
+    }
+
+    async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
+        self.check()?;
+        self.inner.user_data(user).await
+    }
+
+    async fn delete_user(&self, user: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError> {
+        self.check()?;
+        self.inner.delete_user(user).await
     }
 
     async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {

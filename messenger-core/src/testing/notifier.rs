@@ -1,5 +1,6 @@
 //! What every [`Notifier`] must do.
 
+use crate::clock::Timestamp;
 use crate::notifier::{ConnectionId, Mail, Mailbox, Notice, Notifier};
 use crate::storage::SessionKey;
 use messenger_proto::{Message, SharedMessage, UserId};
@@ -53,6 +54,7 @@ fn message(body: &str) -> SharedMessage {
 fn stored(seq: u64) -> Notice {
     Notice::Inbox {
         seq,
+        accepted: Timestamp::default(),
         message: Some(message("hello")),
     }
 }
@@ -72,7 +74,7 @@ async fn mail(mailbox: &Mailbox) -> Mail {
 
 async fn expect_seq(mailbox: &Mailbox, expected: u64) {
     match mail(mailbox).await {
-        Mail::Inbox { seq, message } => {
+        Mail::Inbox { seq, message, .. } => {
             assert_eq!(seq, expected);
             let body = message.map(|message| message.body.as_str().to_owned());
             assert!(body.is_none_or(|body| body == "hello"));

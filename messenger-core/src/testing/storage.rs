@@ -5,6 +5,7 @@ mod contacts;
 mod durability;
 mod inbox;
 mod sessions;
+mod users;
 
 use crate::clock::Timestamp;
 use crate::policy::InboxLimits;
@@ -34,6 +35,9 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         accounts::of_racing_registrations_one_succeeds,
         accounts::an_adopted_user_is_a_user,
         accounts::a_profile_changes_where_told,
+        users::are_listed_in_the_order_of_their_ids,
+        users::may_be_given_another_password,
+        users::are_deleted_with_all_that_is_theirs,
         contacts::are_listed_in_the_order_they_were_added,
         contacts::are_refused_in_the_documented_order,
         contacts::are_found_by_email_and_phone,

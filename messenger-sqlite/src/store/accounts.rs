@@ -40,6 +40,17 @@ pub(super) fn account(connection: &Connection, login: &str) -> rusqlite::Result<
     account.optional()
 }
 
+pub(super) fn set_password(
+    connection: &Connection,
+    login: &UserId,
+    pass_hash: &str,
+) -> rusqlite::Result<bool> {
+    let mut update = connection.prepare_cached(
+        "UPDATE users SET pass_hash = ?2 WHERE login = ?1 AND pass_hash IS NOT NULL",
+    )?;
+    Ok(update.execute([login.as_str(), pass_hash])? > 0)
+}
+
 pub(super) fn adopt(connection: &Connection, user: &UserId, nick: &str) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO users (login, nick) VALUES (?1, ?2)

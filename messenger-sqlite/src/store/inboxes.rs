@@ -159,6 +159,11 @@ impl Inboxes {
         Ok(self.known.get_mut(user))
     }
 
+    /// Forgets a user who is no more.
+    pub(super) fn forget_user(&mut self, user: &UserId) {
+        self.known.remove(user);
+    }
+
     /// Forgets everything.
     pub(crate) fn forget(&mut self) {
         self.known = HashMap::new();

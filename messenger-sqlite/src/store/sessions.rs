@@ -8,7 +8,7 @@ use messenger_core::proto::UserId;
 use messenger_core::storage::{
     Mark, NewSession, OpenSessionError, OpenedSession, SessionKey, SessionRecord,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 pub(super) fn open(
     writing: &mut Writing<'_>,
@@ -68,14 +68,17 @@ pub(super) fn read(
 ) -> rusqlite::Result<Option<SessionRecord>> {
     let mut select = connection
         .prepare_cached("SELECT given, ack, used_us FROM sessions WHERE user = ?1 AND key = ?2")?;
-    let record = select.query_row(params![user.as_str(), key.0], |row| {
-        Ok(SessionRecord {
-            given: unsigned(row.get(0)?),
-            ack: row.get(1)?,
-            used: Timestamp::from_micros(unsigned(row.get(2)?)),
-        })
-    });
+    let record = select.query_row(params![user.as_str(), key.0], record);
     record.optional()
+}
+
+/// Reads a record from the columns given, ack, used_us.
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
+    Ok(SessionRecord {
+        given: unsigned(row.get(0)?),
+        ack: row.get(1)?,
+        used: Timestamp::from_micros(unsigned(row.get(2)?)),
+    })
 }
 
 pub(super) fn end(

@@ -31,6 +31,10 @@ impl Mids {
         self.senders.entry(sender.clone()).or_default()
     }
 
+    pub(super) fn drop_sender(&mut self, sender: &UserId) {
+        self.senders.remove(sender);
+    }
+
     pub(super) fn forget(&mut self, before: Timestamp) {
         self.senders.retain(|_, mids| {
             mids.forget(before);
@@ -40,6 +44,10 @@ impl Mids {
 }
 
 impl SenderMids {
+    pub(super) fn all(&self) -> Vec<ByteString> {
+        self.sent.keys().cloned().collect()
+    }
+
     pub(super) fn find(&self, mid: &str, before: Timestamp) -> Option<(MessageId, u64)> {
         let sent = self.sent.get(mid).filter(|sent| sent.at >= before)?;
         Some((sent.id.clone(), sent.time))

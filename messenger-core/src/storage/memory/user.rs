@@ -4,6 +4,7 @@ use super::inbox::Inbox;
 use crate::clock::Timestamp;
 use crate::storage::{
     AddContactError, Mark, NewSession, OpenedSession, OutOfDate, SessionKey, SessionRecord,
+    UserData,
 };
 use bytestring::ByteString;
 use messenger_proto::{Card, Profile, UserId};
@@ -41,6 +42,28 @@ impl User {
             phone: self.profile.phone.clone(),
             picture: self.profile.picture.clone(),
         }
+    }
+
+    /// All but the contacts' cards and the `mid`s, which are not kept here.
+    pub(super) fn data(&self) -> UserData {
+        let remembered = self.myids.iter();
+        UserData {
+            has_account: self.pass_hash.is_some(),
+            profile: self.profile.clone(),
+            contacts: Vec::new(),
+            remembered: remembered
+                .map(|(user, myid)| (user.clone(), myid.clone()))
+                .collect(),
+            sessions: self.sessions.clone(),
+            mids: Vec::new(),
+            newest: self.inbox.newest(),
+        }
+    }
+
+    /// Another user is no more.
+    pub(super) fn forget(&mut self, other: &UserId) {
+        self.contacts.retain(|contact| contact != other);
+        self.myids.remove(other);
     }
 
     pub(super) fn contacts_with_ids(&self) -> Vec<(UserId, ByteString)> {
@@ -98,6 +121,11 @@ impl User {
 
     pub(super) fn end_session(&mut self, key: &SessionKey) {
         self.sessions.retain(|(own, _)| own != key);
+    }
+
+    pub(super) fn end_all_sessions(&mut self) -> Vec<SessionKey> {
+        let ended = std::mem::take(&mut self.sessions);
+        ended.into_iter().map(|(key, _)| key).collect()
     }
 
     pub(super) fn advance(&mut self, mark: &Mark) {

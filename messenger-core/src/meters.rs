@@ -1,0 +1,92 @@
+//! What the engine counts, through the `metrics` facade: whatever recorder the program has installed
+//! before it builds the engine gets it, and without one it costs nothing.
+
+use messenger_proto::{ErrorCode, Response};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The actions that are told apart; any other counts as the last.
+const ACTIONS: [&str; 12] = [
+    "message",
+    "ack",
+    "auth",
+    "register",
+    "userinfo",
+    "setuserinfo",
+    "contactlist",
+    "addcontact",
+    "delcontact",
+    "import",
+    "unknown",
+    "other",
+];
+
+/// The statuses that are told apart; any other counts as the last.
+const STATUSES: usize = 24;
+
+/// How often the limit of this name was reached.
+pub(crate) fn limit(name: &'static str) -> Counter {
+    counter!("messenger_limits_total", "limit" => name)
+}
+
+/// What the engine counts.
+pub(crate) struct Meters {
+    pub(crate) sessions: Gauge,
+    pub(crate) accepted: Counter,
+    pub(crate) given: Counter,
+    delivery: Histogram,
+    pub(crate) mailbox_overrun: Counter,
+    pub(crate) inbox_full: Counter,
+    requests: [[OnceLock<Counter>; STATUSES]; ACTIONS.len()],
+}
+
+impl fmt::Debug for Meters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meters").finish_non_exhaustive()
+    }
+}
+
+impl Meters {
+    pub(crate) fn new() -> Self {
+        Self {
+            sessions: gauge!("messenger_sessions"),
+            accepted: counter!("messenger_messages_accepted_total"),
+            given: counter!("messenger_messages_given_total"),
+            delivery: histogram!("messenger_delivery_seconds"),
+            mailbox_overrun: limit("mailbox"),
+            inbox_full: limit("inbox"),
+            requests: Default::default(),
+        }
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, response: &Response) {
+        let code = response.failure().map(|failure| failure.code);
+        let status = code.map_or(0, ErrorCode::number);
+        let last = (ACTIONS.len() - 1, STATUSES - 1);
+        let action = ACTIONS.iter().position(|name| *name == response.action());
+        let action = action.unwrap_or(last.0);
+        let column = usize::try_from(status).map_or(last.1, |status| status.min(last.1));
+        let (Some(row), Some(name)) = (self.requests.get(action), ACTIONS.get(action)) else {
+            return;
+        };
+        if let Some(cell) = row.get(column) {
+            let counter = cell.get_or_init(
+                || counter!("messenger_requests_total", "action" => *name, "status" => status.to_string()),
+            );
+            counter.increment(1);
+        }
+    }
+
+    /// A live message was given so long after it was accepted.
+    pub(crate) fn delivered(&self, after: Duration) {
+        self.delivery.record(after.as_secs_f64());
+    }
+}
+
+/// How long a call of the store takes.
+pub(crate) fn store(call: &'static str) -> Histogram {
+    histogram!("messenger_store_seconds", "call" => call)
+}

@@ -1,0 +1,168 @@
+//! What an operator does, as calls on the engine.
+
+use crate::engine::Engine;
+use crate::notifier::Notice;
+use crate::passwords::{PasswordCostError, PasswordError, Passwords};
+use crate::storage::{PageLimits, SessionKey, SessionRecord, StorageError, UserData};
+use messenger_proto::{Message, Password, UserId};
+use std::sync::Arc;
+
+/// How much of an inbox is read at once.
+const PAGE: PageLimits = PageLimits {
+    messages: 1024,
+    bytes: 1024 * 1024,
+};
+
+/// All that is kept of a user. The hash of the password and the sessions' secrets are not in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserExport {
+    /// The user.
+    pub user: UserId,
+    /// All but the messages.
+    pub data: UserData,
+    /// The messages kept, oldest first, with their places.
+    pub inbox: Vec<(u64, Message)>,
+}
+
+/// Why a password was not reset.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResetPasswordError {
+    /// It could not be hashed.
+    #[error("the password could not be hashed")]
+    Hash(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// # For operators
+impl Engine {
+    /// The users behind `after` in the order of their ids, at most `limit` of them.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn users(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StorageError> {
+        self.shared.storage.users(after, limit).await
+    }
+
+    /// All that is kept of a user but the messages; `None` when there is no such user.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn user(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
+        self.shared.storage.user_data(user).await
+    }
+
+    /// All that is kept of a user; `None` when there is no such user. It is held in memory: as much as
+    /// an inbox may have.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn export_user(&self, user: &UserId) -> Result<Option<UserExport>, StorageError> {
+        let storage = &self.shared.storage;
+        let Some(data) = storage.user_data(user).await? else {
+            return Ok(None);
+        };
+        let mut inbox = Vec::new();
+        let mut after = 0;
+        loop {
+            let page = storage.inbox(user, after, PAGE).await?;
+            let Some((last, _)) = page.last() else {
+                break;
+            };
+            after = *last;
+            inbox.extend(page);
+        }
+        Ok(Some(UserExport {
+            user: user.clone(),
+            data,
+            inbox,
+        }))
+    }
+
+    /// Deletes all that is kept of a user, and the user from the contacts of others; ends the user's
+    /// connections. What the user has sent stays with those it was sent to. False when there is no
+    /// such user.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
+        let ended = self.shared.storage.delete_user(user).await?;
+        for key in ended.iter().flatten() {
+            self.tell_ended(user, *key);
+        }
+        Ok(ended.is_some())
+    }
+
+    /// Gives an account another password and ends all sessions of the user: whoever has the old
+    /// password is out. `pass` is what the user's client sends: some send the password, some its
+    /// [MD5](Password::md5). False when no account with this login is kept here.
+    ///
+    /// # Errors
+    /// See [`ResetPasswordError`].
+    pub async fn reset_password(
+        &self,
+        user: &UserId,
+        pass: &Password,
+    ) -> Result<bool, ResetPasswordError> {
+        let shared = &self.shared;
+        let passwords = Passwords::new(shared.policy.passwords, Arc::clone(&shared.entropy))?;
+        let pass_hash = passwords.hash(pass).await?;
+        if !shared.storage.set_password(user, pass_hash).await? {
+            return Ok(false);
+        }
+        for (key, _) in self.sessions(user).await?.into_iter().flatten() {
+            self.end_session(user, &key).await?;
+        }
+        Ok(true)
+    }
+
+    /// The user's sessions, the most recently used first; `None` when there is no such user.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn sessions(
+        &self,
+        user: &UserId,
+    ) -> Result<Option<Vec<(SessionKey, SessionRecord)>>, StorageError> {
+        let shared = &self.shared;
+        let expired_before = shared.now().before(shared.policy.session_lifetime);
+        let data = shared.storage.user_data(user).await?;
+        Ok(data.map(|UserData { mut sessions, .. }| {
+            sessions.retain(|(_, record)| record.used >= expired_before);
+            sessions.sort_unstable_by_key(|(key, record)| (std::cmp::Reverse(record.used), *key));
+            sessions
+        }))
+    }
+
+    /// Ends a session and its connections; one that is not there is no error.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
+        self.shared.storage.end_session(user, key).await?;
+        self.tell_ended(user, *key);
+        Ok(())
+    }
+
+    fn tell_ended(&self, user: &UserId, key: SessionKey) {
+        self.shared.notifier.notify(user, Notice::SessionEnded(key));
+    }
+}
+
+impl From<PasswordCostError> for ResetPasswordError {
+    fn from(error: PasswordCostError) -> Self {
+        Self::Hash(Box::new(error))
+    }
+}
+
+impl From<PasswordError> for ResetPasswordError {
+    fn from(error: PasswordError) -> Self {
+        Self::Hash(Box::new(error))
+    }
+}

@@ -1,0 +1,353 @@
+//! What clients may do in a time, whatever the transport.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
+use messenger_core::policy::{PasswordPolicy, Rates};
+use messenger_core::proto::{
+    Auth, Credentials, ErrorCode, Failure, Import, ImportEntry, Inbound, Register, SendMessage,
+    SessionId,
+};
+use messenger_core::storage::MemoryStorage;
+use messenger_core::testing::{FaultyStorage, ManualClock};
+use messenger_core::{Engine, Policy, Session};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct World {
+    engine: Engine,
+    clock: ManualClock,
+    storage: FaultyStorage,
+}
+
+impl World {
+    fn new(rates: Option<Rates>) -> Self {
+        let clock = ManualClock::default();
+        let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+        let passwords = PasswordPolicy {
+            memory_kib: 8,
+            passes: 1,
+            at_once: 2,
+            waiting: 100,
+        };
+        let policy = Policy {
+            passwords,
+            rates,
+            ..Policy::default()
+        };
+        let builder = Engine::builder().policy(policy);
+        let builder = builder.clock(Arc::new(clock.clone()));
+        let engine = builder.storage(Arc::new(storage.clone())).build().unwrap();
+        Self {
+            engine,
+            clock,
+            storage,
+        }
+    }
+
+    fn from(&self, address: &str) -> Session {
+        self.engine.connect_from(address.parse::<IpAddr>().unwrap())
+    }
+
+    async fn register(&self, login: &str) {
+        register(&self.engine.connect(), login).await.unwrap();
+    }
+
+    async fn join(&self, login: &str) -> (Session, SessionId) {
+        self.register(login).await;
+        let session = self.engine.connect();
+        let sid = auth(&session, login, "secret").await.unwrap();
+        (session, sid)
+    }
+}
+
+async fn register(session: &Session, login: &str) -> Result<(), Failure> {
+    let register = Register {
+        login: login.to_owned().into(),
+        pass: "secret".into(),
+        nick: format!("nick of {login}").into(),
+    };
+    session.call(register).await
+}
+
+async fn auth(session: &Session, login: &str, pass: &str) -> Result<SessionId, Failure> {
+    let auth = Auth {
+        login: login.to_owned().into(),
+        pass: pass.into(),
+        ack: false,
+    };
+    session.call(auth).await.map(|accepted| accepted.sid)
+}
+
+async fn send(session: &Session, to: &str) -> Result<(), Failure> {
+    let message = SendMessage {
+        uid: to.into(),
+        body: "hello".into(),
+        ..SendMessage::default()
+    };
+    session.call(message).await.map(drop)
+}
+
+#[track_caller]
+fn code<T: std::fmt::Debug>(result: Result<T, Failure>) -> ErrorCode {
+    result.unwrap_err().code
+}
+
+#[tokio::test]
+async fn passwords_of_one_login_are_not_guessed() {
+    let world = World::new(Some(Rates::default()));
+    world.register("ann").await;
+    world.register("bob").await;
+    let session = world.engine.connect();
+    for _ in 0..5 {
+        assert_eq!(
+            code(auth(&session, "ann", "wrong").await),
+            ErrorCode::InvalidPass
+        );
+    }
+    let failure = auth(&session, "ann", "secret").await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::TooManyRequests);
+    assert!(failure.text.contains("this login"), "the reason is told");
+    auth(&session, "bob", "secret").await.unwrap();
+    world.clock.advance(MINUTE / 5);
+    auth(&session, "ann", "secret").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_login_that_nobody_has_counts_too() {
+    let world = World::new(Some(Rates::default()));
+    let session = world.engine.connect();
+    for _ in 0..5 {
+        assert_eq!(
+            code(auth(&session, "eve", "x").await),
+            ErrorCode::NeedRegister
+        );
+    }
+    assert_eq!(
+        code(auth(&session, "eve", "x").await),
+        ErrorCode::TooManyRequests
+    );
+}
+
+#[tokio::test]
+async fn many_guesses_at_once_are_as_many_as_one_after_the_other() {
+    let world = World::new(Some(Rates::default()));
+    world.register("ann").await;
+    let session = world.engine.connect();
+    let guesses = (0..50).map(|_| auth(&session, "ann", "wrong"));
+    let results = futures_util::future::join_all(guesses).await;
+    let told = results.into_iter().map(code);
+    let wrong = told.filter(|code| *code == ErrorCode::InvalidPass).count();
+    assert_eq!(wrong, 5);
+}
+
+#[tokio::test]
+async fn what_succeeds_or_cannot_be_told_is_no_failure() {
+    let world = World::new(Some(Rates::default()));
+    world.register("ann").await;
+    let session = world.from("192.0.2.1");
+    for _ in 0..50 {
+        auth(&session, "ann", "secret").await.unwrap();
+    }
+    world.storage.set_failing(true);
+    for _ in 0..50 {
+        assert_eq!(
+            code(auth(&session, "ann", "secret").await),
+            ErrorCode::Unavailable
+        );
+    }
+    world.storage.set_failing(false);
+    auth(&session, "ann", "secret").await.unwrap();
+}
+
+#[tokio::test]
+async fn logins_are_not_guessed_from_one_address() {
+    let world = World::new(Some(Rates::default()));
+    world.register("ann").await;
+    for number in 0..20 {
+        let login = format!("user{number}");
+        let session = world.from("192.0.2.1");
+        assert_eq!(
+            code(auth(&session, &login, "x").await),
+            ErrorCode::NeedRegister
+        );
+    }
+    let failure = auth(&world.from("192.0.2.1"), "ann", "secret")
+        .await
+        .unwrap_err();
+    assert_eq!(failure.code, ErrorCode::TooManyRequests);
+    assert!(failure.text.contains("your address"), "the reason is told");
+    // Nor does it count against the login.
+    for _ in 0..9 {
+        let refused = auth(&world.from("::ffff:192.0.2.1"), "ann", "x").await;
+        assert_eq!(
+            code(refused),
+            ErrorCode::TooManyRequests,
+            "the same address"
+        );
+    }
+    auth(&world.from("192.0.2.2"), "ann", "secret")
+        .await
+        .unwrap();
+    world.clock.advance(MINUTE / 20);
+    auth(&world.from("192.0.2.1"), "ann", "secret")
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn registrations_of_one_network_are_limited() {
+    let world = World::new(Some(Rates::default()));
+    for number in 0..30 {
+        // A customer has a network of 64 bits.
+        let session = world.from(&format!("2001:db8::{number}"));
+        register(&session, &format!("user{number}")).await.unwrap();
+    }
+    let session = world.from("2001:db8::ffff:1");
+    assert_eq!(
+        code(register(&session, "late").await),
+        ErrorCode::TooManyRequests
+    );
+    register(&world.from("2001:db8:0:1::1"), "neighbour")
+        .await
+        .unwrap();
+    world.clock.advance(2 * MINUTE);
+    register(&session, "late").await.unwrap();
+}
+
+#[tokio::test]
+async fn loopback_is_exempt_unless_told_otherwise() {
+    for (exempt_loopback, refused) in [(true, 0), (false, 10)] {
+        let rates = Rates {
+            exempt_loopback,
+            ..Rates::default()
+        };
+        let world = World::new(Some(rates));
+        let mut failures = Vec::new();
+        for number in 0..40 {
+            let registered = register(&world.from("127.0.0.1"), &format!("user{number}")).await;
+            failures.extend(registered.err());
+        }
+        assert_eq!(failures.len(), refused);
+    }
+}
+
+#[tokio::test]
+async fn messages_of_one_session_are_limited() {
+    let world = World::new(Some(Rates::default()));
+    let (first, _) = world.join("ann").await;
+    world.register("bob").await;
+    let second = world.engine.connect();
+    auth(&second, "ann", "secret").await.unwrap();
+    for _ in 0..5000 {
+        send(&first, "bob").await.unwrap();
+    }
+    assert_eq!(code(send(&first, "bob").await), ErrorCode::TooManyRequests);
+    send(&second, "bob").await.unwrap();
+    world.clock.advance(SECOND);
+    for _ in 0..100 {
+        send(&first, "bob").await.unwrap();
+    }
+    assert_eq!(code(send(&first, "bob").await), ErrorCode::TooManyRequests);
+}
+
+#[tokio::test]
+async fn a_session_has_no_new_budget_on_a_new_connection() {
+    let world = World::new(Some(Rates::default()));
+    let (session, sid) = world.join("ann").await;
+    world.register("bob").await;
+    for _ in 0..5000 {
+        send(&session, "bob").await.unwrap();
+    }
+    drop(session);
+    let session = world.engine.connect();
+    let inbound = Inbound {
+        credentials: Credentials {
+            cid: "ann".into(),
+            sid,
+        },
+        request: SendMessage {
+            uid: "bob".into(),
+            body: "one more".into(),
+            ..SendMessage::default()
+        }
+        .into(),
+    };
+    let reply = session.handle(inbound).await;
+    let failure = reply.response.failure().unwrap().code;
+    assert_eq!(failure, ErrorCode::TooManyRequests);
+}
+
+#[tokio::test]
+async fn entries_imported_in_a_day_are_limited() {
+    let world = World::new(Some(Rates::default()));
+    let (session, _) = world.join("ann").await;
+    let import = async |entries: usize| {
+        let contacts = vec![ImportEntry::default(); entries];
+        session.call(Import { contacts }).await
+    };
+    for _ in 0..4 {
+        import(5000).await.unwrap();
+    }
+    assert_eq!(code(import(1).await), ErrorCode::TooManyRequests);
+    import(0).await.unwrap();
+    world.clock.advance(60 * 24 * MINUTE / 2);
+    assert_eq!(code(import(5001).await), ErrorCode::InvalidData, "at once");
+    import(5000).await.unwrap();
+}
+
+#[tokio::test]
+async fn limits_may_be_lifted() {
+    let world = World::new(None);
+    let (session, _) = world.join("ann").await;
+    for number in 0..100 {
+        let stranger = world.from("192.0.2.1");
+        assert_eq!(
+            code(auth(&stranger, "ann", "wrong").await),
+            ErrorCode::InvalidPass
+        );
+        register(&stranger, &format!("user{number}")).await.unwrap();
+    }
+    for _ in 0..6000 {
+        send(&session, "user1").await.unwrap();
+    }
+    for _ in 0..5 {
+        let contacts = vec![ImportEntry::default(); 5000];
+        session.call(Import { contacts }).await.unwrap();
+    }
+}
+
+/// Passwords must cost something here, or what they cost is not seen.
+#[tokio::test]
+async fn an_unknown_login_takes_as_long_as_a_wrong_password() {
+    let policy = Policy {
+        passwords: PasswordPolicy::default(),
+        rates: None,
+        ..Policy::default()
+    };
+    let engine = Engine::builder().policy(policy).build().unwrap();
+    register(&engine.connect(), "ann").await.unwrap();
+    let session = engine.connect();
+    let mut took = [Vec::new(), Vec::new()];
+    for _ in 0..9 {
+        for (login, took) in ["ann", "nobody"].into_iter().zip(&mut took) {
+            let began = std::time::Instant::now();
+            auth(&session, login, "wrong").await.unwrap_err();
+            took.push(began.elapsed());
+        }
+    }
+    let [known, unknown] = took.map(|mut took| {
+        took.sort();
+        took[took.len() / 2]
+    });
+    let ratio = unknown.as_secs_f64() / known.as_secs_f64();
+    assert!((0.5..2.0).contains(&ratio), "{unknown:?} and {known:?}");
+}

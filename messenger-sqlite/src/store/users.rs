@@ -1,0 +1,97 @@
+//! Users as an operator sees them.
+
+use super::{accounts, contacts, inboxes, integer, sessions, unsigned};
+use crate::writer::Writing;
+use messenger_core::proto::{ByteString, UserId};
+use messenger_core::storage::{SessionKey, UserData};
+use rusqlite::{Connection, Row, params};
+
+/// What is kept of a user, by the table and the columns that name the user.
+const KEPT: [(&str, &str); 9] = [
+    ("users", "login"),
+    ("contacts", "owner"),
+    ("contacts", "contact"),
+    ("myids", "owner"),
+    ("myids", "user"),
+    ("sessions", "user"),
+    ("inboxes", "user"),
+    ("messages", "recipient"),
+    ("mids", "sender"),
+];
+
+pub(super) fn list(
+    connection: &Connection,
+    after: Option<&UserId>,
+    limit: usize,
+) -> rusqlite::Result<Vec<UserId>> {
+    let mut select = connection.prepare_cached(
+        "SELECT login FROM users WHERE login > coalesce(?1, '') ORDER BY login LIMIT ?2",
+    )?;
+    let after = after.map(UserId::as_str);
+    let users = select.query_map(params![after, integer(limit)], |row| {
+        Ok(row.get::<_, String>(0)?.as_str().into())
+    })?;
+    users.collect()
+}
+
+pub(super) fn data(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<UserData>> {
+    // All of it as it was at one moment.
+    let connection = &connection.unchecked_transaction()?;
+    let Some(profile) = accounts::profile(connection, user)? else {
+        return Ok(None);
+    };
+    let text = |row: &Row<'_>, index| row.get::<_, String>(index).map(ByteString::from);
+    Ok(Some(UserData {
+        has_account: accounts::account(connection, user.as_str())?.is_some(),
+        profile,
+        contacts: contacts::list(connection, user)?,
+        remembered: all(
+            connection,
+            user,
+            "SELECT user, myid FROM myids WHERE owner = ?1",
+            |row| Ok((UserId::new(text(row, 0)?), text(row, 1)?)),
+        )?,
+        sessions: all(
+            connection,
+            user,
+            "SELECT given, ack, used_us, key FROM sessions WHERE user = ?1",
+            |row| Ok((SessionKey(row.get(3)?), sessions::record(row)?)),
+        )?,
+        mids: all(
+            connection,
+            user,
+            "SELECT mid FROM mids WHERE sender = ?1",
+            |row| text(row, 0),
+        )?,
+        newest: unsigned(inboxes::newest(connection, user)?),
+    }))
+}
+
+fn all<T>(
+    connection: &Connection,
+    user: &UserId,
+    select: &str,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let mut select = connection.prepare_cached(select)?;
+    let rows = select.query_map([user.as_str()], |row| read(row))?;
+    rows.collect()
+}
+
+pub(super) fn delete(
+    writing: &mut Writing<'_>,
+    user: &UserId,
+) -> rusqlite::Result<Option<Vec<SessionKey>>> {
+    let connection = writing.connection;
+    if !accounts::exists(connection, user)? {
+        return Ok(None);
+    }
+    let keys = "SELECT key FROM sessions WHERE user = ?1";
+    let ended = all(connection, user, keys, |row| row.get(0).map(SessionKey))?;
+    for (table, column) in KEPT {
+        let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
+        connection.execute(&delete, [user.as_str()])?;
+    }
+    writing.inboxes.forget_user(user);
+    Ok(Some(ended))
+}
