@@ -193,7 +193,7 @@ mod tests {
         }
         assert!(limiter.take(&KEYS, 1).is_err(), "nothing is known of it");
         assert!(limiter.take(&7, 1).is_ok());
-        *clock.0.lock() = Timestamp::from_micros(61_000_000);
+        *clock.0.lock() = Timestamp::from_micros(121_000_000);
         limiter.forget_idle();
         assert_eq!(limiter.cells.len(), 0);
         assert!(limiter.take(&KEYS, 1).is_ok());
