@@ -101,7 +101,7 @@ impl Engine {
 
     /// Gives an account another password and ends all sessions of the user: whoever has the old
     /// password is out. `pass` is what the user's client sends: some send the password, some its
-    /// [MD5](Password::md5). False when no account with this login is kept here.
+    /// [MD5](Password::md5_of). False when no account with this login is kept here.
     ///
     /// # Errors
     /// See [`ResetPasswordError`].

@@ -8,9 +8,13 @@ mod output;
 mod window;
 
 use crate::Transport;
-use input::Input;
+use crate::half_read::Share;
+use crate::meters::Meters;
+use input::{Input, ReadError};
 use messenger_core::{Reply, Session};
-use messenger_proto::{CodecError, ErrorCode, Event, Failure, Outbound, Response, Welcome};
+use messenger_proto::{
+    CodecError, ErrorCode, Event, Failure, Outbound, Response, SplitError, Welcome,
+};
 use output::Output;
 use std::fmt;
 use std::io;
@@ -42,6 +46,7 @@ pub(crate) struct Connection<S> {
     stream: S,
     session: Session,
     transport: Arc<Transport>,
+    meters: Arc<Meters>,
     input: Input,
     window: Window,
     output: Output,
@@ -57,6 +62,10 @@ pub(crate) struct Connection<S> {
     /// When the peer must have taken something of what waits for it.
     stall: Option<Pin<Box<Sleep>>>,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// How many unsent bytes were counted.
+    noted_outgoing: usize,
+    /// No requests are read because too much is unsent.
+    is_held_back: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,14 +106,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         session: Session,
         welcome: Welcome,
         transport: Arc<Transport>,
+        meters: Arc<Meters>,
+        share: Share,
         stop: CancellationToken,
     ) -> Self {
+        meters.connections.increment(1);
         let mut output = Output::new(transport.braces);
         output.push(&Outbound::Event(Event::Welcome(welcome)));
         Self {
             stream,
             session,
-            input: Input::new(transport.frame_before_auth, transport.braces),
+            input: Input::new(transport.frame_before_auth, transport.braces, share),
             window: Window::new(transport.overlapping, transport.overlapping_bytes),
             turn: REQUESTS_A_TURN,
             authenticated: false,
@@ -114,13 +126,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             deadline: None,
             stall: None,
             stop: Some(Box::pin(stop.cancelled_owned())),
+            noted_outgoing: 0,
+            is_held_back: false,
             transport,
+            meters,
         }
     }
 
     /// Does all that can be done now. Ready when the connection is over.
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_stop(cx);
+        if self.phase == Phase::Open && self.input.is_evicted() {
+            self.refuse_stream(ErrorCode::TooManyRequests, &ReadError::Evicted);
+        }
         loop {
             self.carry_out(cx)?;
             self.take_events(cx);
@@ -148,8 +166,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.phase == Phase::Broken {
                 return Ok(());
             }
-            let is_full = !self.window.has_room() || self.output.len() >= self.transport.outgoing;
-            if is_full || self.catching_up || self.turn == 0 {
+            if !self.window.has_room() || self.is_held_back() || self.catching_up || self.turn == 0
+            {
                 return Ok(());
             }
             match self.input.next() {
@@ -164,7 +182,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(None) if self.phase == Phase::Open => {
                     match self.input.read(&mut self.stream, cx) {
                         Poll::Ready(Ok(0)) => self.phase = Phase::Finishing { linger: false },
-                        Poll::Ready(read) => _ = read?,
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Err(ReadError::Io(error))) => return Err(error),
+                        Poll::Ready(Err(evicted @ ReadError::Evicted)) => {
+                            self.refuse_stream(ErrorCode::TooManyRequests, &evicted);
+                        }
                         Poll::Pending => {
                             if self.stop.is_none() {
                                 self.phase = Phase::Finishing { linger: true };
@@ -174,9 +196,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
                 Ok(None) => return Ok(()),
-                Err(error) => self.refuse_stream(&error),
+                Err(error) => {
+                    if let CodecError::Split(SplitError::TooLong { .. }) = error {
+                        self.meters.max_frame.increment(1);
+                    }
+                    self.refuse_stream(ErrorCode::InvalidData, &error);
+                }
             }
         }
+    }
+
+    /// True while so much is unsent that no requests are read.
+    fn is_held_back(&mut self) -> bool {
+        let is_held_back = self.output.len() >= self.transport.outgoing;
+        if is_held_back && !self.is_held_back {
+            self.meters.max_outgoing.increment(1);
+        }
+        self.is_held_back = is_held_back;
+        is_held_back
     }
 
     /// Queues a reply and what follows it.
@@ -210,9 +247,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The stream cannot be read on: says why, and ends the connection once that is flushed.
-    fn refuse_stream(&mut self, error: &CodecError) {
-        tracing::debug!(session = %self.session.id(), %error, "a client's stream is broken");
-        let failure = Failure::new(ErrorCode::InvalidData, error.to_string());
+    fn refuse_stream(&mut self, code: ErrorCode, error: &dyn fmt::Display) {
+        tracing::debug!(%error, "a client's stream cannot be read on");
+        let failure = Failure::new(code, error.to_string());
         if let Some(reply) = self.window.push(Response::unknown(failure).into(), 0) {
             self.answer(reply);
         }
@@ -225,22 +262,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.phase != Phase::Open || !self.authenticated {
             return;
         }
-        let mut place = None;
         while self.output.len() < EVENTS_UP_TO {
             match self.session.poll_event(cx) {
                 Poll::Ready(Some(delivery)) => {
                     self.output.push_message(&delivery.event);
-                    place = delivery.place.or(place);
+                    if let Some(place) = delivery.place {
+                        self.output.mark(place);
+                    }
                 }
                 Poll::Ready(None) => {
-                    tracing::info!(session = %self.session.id(), "a client was too slow");
+                    tracing::info!("a client was too slow for the copies of its user's messages");
                     self.phase = Phase::Broken;
                     return;
                 }
-                Poll::Pending => break,
+                Poll::Pending => return,
             }
         }
-        self.output.mark(place);
     }
 
     /// Writes what waits. True when it wrote everything there was.
@@ -250,7 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let before = self.output.written();
         let written = self.output.write(&mut self.stream, cx);
-        if let Some(place) = self.output.take_given() {
+        while let Some(place) = self.output.take_given() {
             self.session.given(place);
         }
         if self.output.written() != before {
@@ -277,10 +314,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
         match stall.as_mut().poll(cx) {
             Poll::Pending => Ok(()),
-            Poll::Ready(()) => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the client takes nothing of what waits for it",
-            )),
+            Poll::Ready(()) => {
+                self.meters.write_timeout.increment(1);
+                Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the client takes nothing of what waits for it",
+                ))
+            }
         }
     }
 
@@ -330,6 +370,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    fn note_outgoing(&mut self, unsent: usize) {
+        self.meters.note_outgoing(self.noted_outgoing, unsent);
+        self.noted_outgoing = unsent;
+    }
+
     /// True when the client took too long to authenticate, or closing took too long.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         if self.deadline.is_none() {
@@ -340,7 +385,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.deadline = Some(Box::pin(sleep_until(deadline)));
         }
         let deadline = self.deadline.as_mut();
-        deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+        let is_late = deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
+        if is_late && self.phase == Phase::Open {
+            self.meters.auth_timeout.increment(1);
+        }
+        is_late
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.meters.note_outgoing(self.noted_outgoing, 0);
+        self.meters.connections.decrement(1);
     }
 }
 
@@ -353,7 +409,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
         match connection.drive(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(()),
             Poll::Ready(Err(error)) => {
-                tracing::debug!(session = %connection.session.id(), %error, "a connection broke");
+                tracing::debug!(%error, "a connection broke");
                 connection.phase = Phase::Broken;
                 connection.stall = None;
                 // Requests under way are carried out all the same.
@@ -362,9 +418,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
             Poll::Pending => {}
         }
         if connection.is_late(cx) {
-            tracing::debug!(session = %connection.session.id(), "a connection's time was up");
+            tracing::debug!("a connection's time was up");
             return Poll::Ready(());
         }
+        connection.note_outgoing(connection.output.len());
         connection.output.rest();
         connection.window.rest();
         Poll::Pending

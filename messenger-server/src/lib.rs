@@ -27,12 +27,21 @@
 //! ```
 
 mod connection;
+mod half_read;
+pub mod logs;
+mod meters;
+mod monitoring;
+pub mod operator;
+mod proxy;
 mod server;
 mod settings;
+mod tls;
 mod transport;
 
+pub use monitoring::{Monitoring, MonitoringError};
 pub use server::{Drained, Server};
-pub use settings::{Notifier, Settings, SettingsError, Store, Switch};
+pub use settings::{LogFormat, MetricsListen, Notifier, Settings, SettingsError, Store, Switch};
+pub use tls::{Tls, TlsError};
 pub use transport::Transport;
 
 /// The README's program compiles as printed.

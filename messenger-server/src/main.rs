@@ -2,18 +2,30 @@
 
 use clap::Parser;
 use messenger_core::BuildError;
-use messenger_server::{Drained, Server, Settings, SettingsError};
+use messenger_server::operator::{Command, CommandError};
+use messenger_server::{
+    Drained, MetricsListen, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls, logs,
+};
 use std::error::Error;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
 
 /// Gives memory back after bursts (password hashes, large frames), where the system's allocator keeps it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Where metrics are told unless the settings say otherwise, if nobody else listens there.
+const METRICS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7789);
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
 /// What is to be done; serving, unless told otherwise.
 #[derive(Debug, Parser)]
@@ -25,92 +37,211 @@ struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Copy the store to a new file, also while a server uses it, and exit.
-    #[cfg(feature = "sqlite")]
-    Backup {
-        /// The file to make; a server can be started on it (--store sqlite:PATH).
-        path: std::path::PathBuf,
-    },
-}
-
-/// Why the server did not start, with what to do about it.
+/// Why the server did not do what it was to, with what to do about it.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+enum MainError {
     #[error("the runtime could not be started; are there enough threads and open files?")]
     Runtime(#[source] io::Error),
-    #[error("cannot listen on {address}; is the port taken? (--listen ADDRESS:PORT)")]
+    #[error("cannot listen on {address}; is the port taken? ({flag} ADDRESS:PORT)")]
     Listen {
         address: SocketAddr,
+        flag: &'static str,
         source: io::Error,
     },
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
     #[error("the engine could not be built")]
     Engine(#[from] BuildError),
+    #[error(transparent)]
+    Monitoring(#[from] MonitoringError),
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
+    #[error("told twice to stop; connections were cut")]
+    ToldTwice,
 }
 
 fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        // Whoever read the log may be gone; that must not end the server.
-        .log_internal_errors(false)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    logs::install(settings.log_format);
     let done = match command {
-        None => start(&settings),
-        #[cfg(feature = "sqlite")]
-        Some(Command::Backup { path }) => settings.back_up(&path).map_err(StartError::from),
+        None | Some(Command::Serve) => start(&settings),
+        Some(command) => command
+            .run(&settings, &mut io::stdout().lock())
+            .map_err(MainError::from),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = &error as &dyn Error, "nothing was done");
+            tracing::error!(error = &error as &dyn Error, "it did not work");
             ExitCode::FAILURE
         }
     }
 }
 
-fn start(settings: &Settings) -> Result<(), StartError> {
+fn start(settings: &Settings) -> Result<(), MainError> {
     allow_open_files(settings.connection.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(StartError::Runtime)?;
-    runtime.block_on(serve(settings))
+        .map_err(MainError::Runtime)?;
+    let served = runtime.block_on(serve(settings));
+    // What is still under way after the second signal is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
-async fn serve(settings: &Settings) -> Result<(), StartError> {
+async fn serve(settings: &Settings) -> Result<(), MainError> {
+    let monitoring = Monitoring::install()?;
+    let Listeners { tcp, tls, metrics } = Listeners::bind(settings).await?;
     let engine = settings.engine()?.build()?;
-    let address = settings.listen;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen { address, source })?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    // The port may have been the system's choice.
-    let address = listener.local_addr().unwrap_or(address);
-    tracing::info!(%address, "listening");
-    let told_to_stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let told = told_to_stop()?;
+    let server = Server::new(engine.clone(), settings.transport());
+    log_address(&tcp, "listening");
+    if let Some(metrics) = metrics {
+        log_address(&metrics, "metrics are told");
+        tokio::spawn(monitoring.serve(metrics, engine, told.once.clone()));
+    }
+    let over_tls = async {
+        match tls {
+            Some((listener, tls)) => {
+                log_address(&listener, "listening for TLS");
+                server.serve_tls(listener, tls, told.once.cancelled()).await
+            }
+            None => Drained { cut: 0 },
         }
     };
-    let server = Server::new(engine, settings.transport());
-    let Drained { cut } = server.serve(listener, told_to_stop).await;
+    let over_tcp = server.serve(tcp, told.once.cancelled());
+    let (tcp, tls) = tokio::select! {
+        drained = async { tokio::join!(over_tcp, over_tls) } => drained,
+        () = told.twice.cancelled() => return Err(MainError::ToldTwice),
+    };
+    let cut = tcp.cut + tls.cut;
     if cut > 0 {
         tracing::warn!(cut, "stopped; some connections did not finish in time");
     } else {
         tracing::info!("stopped");
     }
     Ok(())
+}
+
+/// Where the server listens.
+struct Listeners {
+    tcp: TcpListener,
+    tls: Option<(TcpListener, Tls)>,
+    metrics: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings) -> Result<Self, MainError> {
+        // Caught also without a certificate to read again, or it would end the server.
+        let hang_up = signal(SignalKind::hangup()).map_err(MainError::Signals)?;
+        let tls = match settings.tls()? {
+            Some((address, tls)) => {
+                tokio::spawn(reload_certificate(tls.clone(), hang_up));
+                Some((listen(address, "--tls-listen").await?, tls))
+            }
+            None => None,
+        };
+        Ok(Self {
+            tcp: listen(settings.listen, "--listen").await?,
+            tls,
+            metrics: listen_for_metrics(settings.metrics_listen).await?,
+        })
+    }
+}
+
+async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, MainError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|source| MainError::Listen {
+        address,
+        flag,
+        source,
+    })
+}
+
+/// The listener for metrics. That its usual port is taken keeps no server from serving.
+async fn listen_for_metrics(
+    setting: Option<MetricsListen>,
+) -> Result<Option<TcpListener>, MainError> {
+    const FLAG: &str = "--metrics-listen";
+    match setting {
+        Some(MetricsListen::Off) => Ok(None),
+        Some(MetricsListen::At(address)) => listen(address, FLAG).await.map(Some),
+        None => Ok(match listen(METRICS, FLAG).await {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn Error, "metrics are not told");
+                None
+            }
+        }),
+    }
+}
+
+/// The port may have been the system's choice.
+fn log_address(listener: &TcpListener, what: &str) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "{what}");
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Told {
+    /// To stop in good order.
+    once: CancellationToken,
+    /// To stop at once.
+    twice: CancellationToken,
+}
+
+fn told_to_stop() -> Result<Told, MainError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(MainError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(MainError::Signals)?;
+    let told = Told {
+        once: CancellationToken::new(),
+        twice: CancellationToken::new(),
+    };
+    let tokens = [told.once.clone(), told.twice.clone()];
+    tokio::spawn(async move {
+        for token in tokens {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            token.cancel();
+        }
+    });
+    Ok(told)
+}
+
+/// Reads the certificate again when it has changed. One that cannot be used is told once, and the one
+/// in use stays.
+async fn reload_certificate(tls: Tls, mut hang_up: Signal) {
+    let mut looks = interval(CERTIFICATE_LOOKED_AT_EVERY);
+    let mut complaint = None;
+    loop {
+        let told = tokio::select! {
+            _ = looks.tick() => false,
+            _ = hang_up.recv() => true,
+        };
+        match tls.reload() {
+            Ok(true) => {
+                complaint = None;
+                tracing::info!("the certificate was read again");
+            }
+            Ok(false) => complaint = None,
+            Err(error) => {
+                let sentence = error.to_string();
+                if told || complaint.as_ref() != Some(&sentence) {
+                    tracing::error!(
+                        error = &error as &dyn Error,
+                        "the certificate could not be read again; the one in use stays"
+                    );
+                }
+                complaint = Some(sentence);
+            }
+        }
+    }
 }
 
 /// Raises the soft limit of open files as far as the system allows and the connections need.

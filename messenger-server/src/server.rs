@@ -1,10 +1,13 @@
 //! The listener: it takes connections, and stops in good order.
 
-use crate::Transport;
 use crate::connection::Connection;
-use messenger_core::Engine;
+use crate::half_read::HalfRead;
+use crate::meters::Meters;
+use crate::{Tls, Transport, proxy};
+use messenger_core::{Engine, Session};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error_span};
 
 /// How long to wait after the system could not accept a connection, such as for want of files.
 const AFTER_ACCEPT_FAILURE: Duration = Duration::from_millis(100);
@@ -22,7 +26,10 @@ const AFTER_ACCEPT_FAILURE: Duration = Duration::from_millis(100);
 pub struct Server {
     engine: Engine,
     transport: Arc<Transport>,
-    permits: Arc<Semaphore>,
+    meters: Arc<Meters>,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    half_read: Arc<HalfRead>,
     stop: CancellationToken,
 }
 
@@ -36,12 +43,25 @@ pub struct Drained {
 impl Server {
     /// A server of this engine.
     pub fn new(engine: Engine, transport: Transport) -> Self {
+        let meters = Arc::new(Meters::new());
         Self {
             engine,
-            permits: Arc::new(Semaphore::new(transport.connections)),
+            connections: Arc::new(Semaphore::new(transport.connections)),
+            handshakes: Arc::new(Semaphore::new(transport.handshakes)),
+            half_read: Arc::new(HalfRead::new(
+                transport.half_read,
+                transport.frame,
+                Arc::clone(&meters),
+            )),
             transport: Arc::new(transport),
+            meters,
             stop: CancellationToken::new(),
         }
+    }
+
+    /// The engine it serves.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Tells every connection to stop: what was received is finished, flushed, and the connection
@@ -50,21 +70,73 @@ impl Server {
         self.stop.cancel();
     }
 
-    /// Serves one stream until it ends. Connections served this way are not counted.
+    /// Serves one stream until it ends. Connections served this way are not counted, and not held to
+    /// what one address may do in a time; see [`connection_from`](Self::connection_from).
     pub fn connection<S>(&self, stream: S) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let session = self.engine.connect();
-        let welcome = self.engine.welcome();
-        let transport = Arc::clone(&self.transport);
-        let stop = self.stop.child_token();
-        Connection::new(stream, session, welcome, transport, stop)
+        self.session(stream, self.engine.connect(), None)
+    }
+
+    /// As [`connection`](Self::connection), for a stream that comes from this address.
+    pub fn connection_from<S>(
+        &self,
+        stream: S,
+        peer: IpAddr,
+    ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.session(stream, self.engine.connect_from(peer), Some(peer))
+    }
+
+    fn session<S>(
+        &self,
+        stream: S,
+        session: Session,
+        peer: Option<IpAddr>,
+    ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let peer = peer.map(tracing::field::display);
+        // Whatever is logged meanwhile tells which connection it was.
+        let span = error_span!("connection", id = %session.id(), peer);
+        let connection = Connection::new(
+            stream,
+            session,
+            self.engine.welcome(),
+            Arc::clone(&self.transport),
+            Arc::clone(&self.meters),
+            self.half_read.share(),
+            self.stop.child_token(),
+        );
+        connection.instrument(span)
     }
 
     /// Takes connections until `until` completes or [`stop`](Self::stop) is called; then lets them
     /// finish, for as long as [`Transport::drain`] allows.
     pub async fn serve(&self, listener: TcpListener, until: impl Future<Output = ()>) -> Drained {
+        self.accept(listener, None, until).await
+    }
+
+    /// As [`serve`](Self::serve), over TLS. A server may do both at once, with two listeners.
+    pub async fn serve_tls(
+        &self,
+        listener: TcpListener,
+        tls: Tls,
+        until: impl Future<Output = ()>,
+    ) -> Drained {
+        self.accept(listener, Some(tls), until).await
+    }
+
+    async fn accept(
+        &self,
+        listener: TcpListener,
+        tls: Option<Tls>,
+        until: impl Future<Output = ()>,
+    ) -> Drained {
         let mut connections = JoinSet::new();
         let mut until = std::pin::pin!(until);
         loop {
@@ -72,7 +144,7 @@ impl Server {
                 () = &mut until => break,
                 () = self.stop.cancelled() => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.take(&mut connections, stream),
+                    Ok((stream, peer)) => self.take(&mut connections, stream, peer, tls.clone()),
                     Err(error) => after_accept_failure(&error).await,
                 },
                 Some(_) = connections.join_next() => {}
@@ -83,12 +155,19 @@ impl Server {
     }
 
     /// Starts a connection's task, or turns it away when there are too many.
-    fn take(&self, connections: &mut JoinSet<()>, stream: TcpStream) {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+    fn take(
+        &self,
+        connections: &mut JoinSet<()>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<Tls>,
+    ) {
+        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+            self.meters.max_connections.increment(1);
             let limit = self.transport.connections;
             tracing::warn!(
                 limit,
-                "turned a connection away: there are as many as may be"
+                "turned a connection away: there are as many as may be (--max-connections)"
             );
             return;
         };
@@ -96,13 +175,90 @@ impl Server {
             tracing::debug!(%error, "a connection ended before it began");
             return;
         }
-        connections.spawn(hold(permit, self.connection(stream)));
+        let peer = peer.ip().to_canonical();
+        let is_proxy = self.is_proxy(peer);
+        match tls {
+            Some(tls) => {
+                self.meters.tls_accepted.increment(1);
+                connections.spawn(hold(permit, self.clone().over_tls(stream, peer, tls)));
+            }
+            None if is_proxy => {
+                self.meters.tcp_accepted.increment(1);
+                connections.spawn(hold(permit, self.clone().behind_proxy(stream, peer)));
+            }
+            None => {
+                self.meters.tcp_accepted.increment(1);
+                connections.spawn(hold(permit, self.connection_from(stream, peer)));
+            }
+        }
     }
 
     fn prepare(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let keepalive = TcpKeepalive::new().with_time(self.transport.keepalive);
         SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    }
+
+    fn is_proxy(&self, peer: IpAddr) -> bool {
+        let mut networks = self.transport.proxies.iter();
+        networks.any(|network| network.contains(&peer))
+    }
+
+    async fn over_tls(self, stream: TcpStream, peer: IpAddr, tls: Tls) {
+        let opening = async |mut stream| {
+            let client = self.client(&mut stream, peer).await?;
+            Ok((tls.accept(stream).await?, client))
+        };
+        if let Some((stream, client)) = self.open(opening(stream)).await {
+            self.connection_from(stream, client).await;
+        }
+    }
+
+    async fn behind_proxy(self, stream: TcpStream, peer: IpAddr) {
+        let opening = async |mut stream| {
+            let client = self.client(&mut stream, peer).await?;
+            Ok((stream, client))
+        };
+        if let Some((stream, client)) = self.open(opening(stream)).await {
+            self.connection_from(stream, client).await;
+        }
+    }
+
+    /// Where the client is: whatever a proxy says, and otherwise whoever is connected.
+    async fn client(&self, stream: &mut TcpStream, peer: IpAddr) -> io::Result<IpAddr> {
+        if !self.is_proxy(peer) {
+            return Ok(peer);
+        }
+        Ok(proxy::read_header(stream).await?.unwrap_or(peer))
+    }
+
+    /// What comes before the first frame, within bounds of number and time.
+    async fn open<T>(&self, opening: impl Future<Output = io::Result<T>>) -> Option<T> {
+        let Ok(_permit) = self.handshakes.try_acquire() else {
+            self.meters.max_handshakes.increment(1);
+            let limit = self.transport.handshakes;
+            tracing::warn!(
+                limit,
+                "turned a connection away: as many as may be are in their handshakes (--max-handshakes)"
+            );
+            return None;
+        };
+        let opened = tokio::select! {
+            opened = timeout(self.transport.handshake_time, opening) => opened,
+            () = self.stop.cancelled() => return None,
+        };
+        match opened {
+            Ok(Ok(opened)) => Some(opened),
+            Ok(Err(error)) => {
+                self.meters.handshake_failed.increment(1);
+                tracing::debug!(%error, "a handshake failed");
+                None
+            }
+            Err(_) => {
+                self.meters.handshake_timeout.increment(1);
+                None
+            }
+        }
     }
 
     async fn drain(&self, mut connections: JoinSet<()>) -> Drained {

@@ -1,12 +1,14 @@
 //! Settings: flags, each with an environment variable.
 
-use crate::Transport;
+use crate::{Tls, TlsError, Transport};
 use clap::Parser;
-use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Policy};
+use ipnet::IpNet;
+use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Policy, Rate, Rates};
 use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
-use std::net::SocketAddr;
+use std::net::{AddrParseError, IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,8 +20,63 @@ use std::time::Duration;
 #[command(name = "messenger-server", version, max_term_width = 100)]
 pub struct Settings {
     /// The address and port to listen on.
-    #[arg(long, env = "MESSENGER_LISTEN", default_value = "127.0.0.1:7788")]
+    #[arg(
+        long,
+        env = "MESSENGER_LISTEN",
+        default_value = "127.0.0.1:7788",
+        global = true
+    )]
     pub listen: SocketAddr,
+
+    /// The address and port to listen on for TLS; needs --tls-cert and --tls-key.
+    #[arg(
+        long,
+        env = "MESSENGER_TLS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        global = true
+    )]
+    pub tls_listen: Option<SocketAddr>,
+
+    /// The certificate chain of TLS, the server's own first, as PEM. It is read again when it changes,
+    /// and on SIGHUP.
+    #[arg(long, env = "MESSENGER_TLS_CERT", value_name = "FILE", global = true)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The key of that certificate, as PEM.
+    #[arg(long, env = "MESSENGER_TLS_KEY", value_name = "FILE", global = true)]
+    pub tls_key: Option<PathBuf>,
+
+    /// Networks of proxies, such as 10.0.0.0/8,192.0.2.1: connections from there begin with a header
+    /// of the PROXY protocol (version 1 or 2) that tells where the client is.
+    #[arg(
+        long,
+        env = "MESSENGER_PROXY_FROM",
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = network,
+        global = true
+    )]
+    pub proxy_from: Vec<IpNet>,
+
+    /// The address and port of metrics for Prometheus (/metrics), /healthz and /readyz, or `off`.
+    /// [default: 127.0.0.1:7789, if that is free]
+    #[arg(
+        long,
+        env = "MESSENGER_METRICS_LISTEN",
+        value_name = "ADDRESS:PORT|off",
+        global = true
+    )]
+    pub metrics_listen: Option<MetricsListen>,
+
+    /// How the log is written, on standard error. RUST_LOG tells what is logged (default: info).
+    #[arg(
+        long,
+        env = "MESSENGER_LOG_FORMAT",
+        value_name = "text|json",
+        default_value = "text",
+        global = true
+    )]
+    pub log_format: LogFormat,
 
     /// Where everything is kept: `sqlite:PATH`, in a file; `memory:`, until the process ends.
     #[arg(
@@ -36,7 +93,8 @@ pub struct Settings {
         long,
         env = "MESSENGER_NOTIFIER",
         default_value = "local:",
-        value_name = "URL"
+        value_name = "URL",
+        global = true
     )]
     pub notifier: Notifier,
 
@@ -45,7 +103,8 @@ pub struct Settings {
         long,
         env = "MESSENGER_ECHO",
         value_name = "on|off",
-        default_value = "on"
+        default_value = "on",
+        global = true
     )]
     pub echo: Switch,
 
@@ -55,7 +114,8 @@ pub struct Settings {
         long,
         env = "MESSENGER_AUTH_ON_REGISTER",
         value_name = "on|off",
-        default_value = "off"
+        default_value = "off",
+        global = true
     )]
     pub auth_on_register: Switch,
 
@@ -65,21 +125,36 @@ pub struct Settings {
         long,
         env = "MESSENGER_ESCAPE_BRACES",
         value_name = "on|off",
-        default_value = "on"
+        default_value = "on",
+        global = true
     )]
     pub escape_braces: Switch,
 
     /// Where phone numbers without a country code are from, as a two-letter code.
-    #[arg(long, env = "MESSENGER_DEFAULT_REGION", default_value_t = Region::default(), value_name = "COUNTRY")]
+    #[arg(long, env = "MESSENGER_DEFAULT_REGION", default_value_t = Region::default(), value_name = "COUNTRY", global = true)]
     pub default_region: Region,
 
     /// The greeting of every connection.
-    #[arg(long, env = "MESSENGER_WELCOME", default_value_t = Policy::default().welcome, value_name = "TEXT")]
+    #[arg(long, env = "MESSENGER_WELCOME", default_value_t = Policy::default().welcome, value_name = "TEXT", global = true)]
     pub welcome: String,
 
-    /// Lift the rate limits, for load tests. (This version has none to lift.)
-    #[arg(long, env = "MESSENGER_NO_RATE_LIMITS")]
+    /// Lift the rate limits, for load tests.
+    #[arg(long, env = "MESSENGER_NO_RATE_LIMITS", global = true)]
     pub no_rate_limits: bool,
+
+    /// Whether loopback addresses are exempt from what one address may do in a time.
+    #[arg(
+        long,
+        env = "MESSENGER_EXEMPT_LOOPBACK",
+        value_name = "on|off",
+        default_value = "on",
+        global = true
+    )]
+    pub exempt_loopback: Switch,
+
+    /// What clients may do in a time.
+    #[command(flatten)]
+    pub rates: RateSettings,
 
     /// Bounds of connections.
     #[command(flatten)]
@@ -103,6 +178,7 @@ const DEFAULT_STORE: &str = "memory:";
 const BYTES: RangeInclusive<u64> = 1..=1 << 40;
 const FRAME: RangeInclusive<u64> = 256..=1 << 30;
 const COUNT: RangeInclusive<u64> = 1..=1_000_000_000;
+const RATE: RangeInclusive<u64> = 1..=1_000_000_000;
 const SECONDS: RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
 const DAYS: RangeInclusive<u64> = 1..=100 * 366;
 
@@ -112,7 +188,7 @@ macro_rules! numbers {
         #[derive(Clone, Copy, Debug, clap::Args)]
         #[command(next_help_heading = $heading)]
         pub struct $name {
-            $($(#[$doc])* #[arg(long, env = $env, value_name = $unit, default_value_t = $default as u64, value_parser = clap::value_parser!(u64).range($range))] pub $field: u64,)*
+            $($(#[$doc])* #[arg(long, env = $env, global = true, value_name = $unit, default_value_t = $default as u64, value_parser = clap::value_parser!(u64).range($range))] pub $field: u64,)*
         }
     };
 }
@@ -124,10 +200,16 @@ numbers! {
         max_frame = "MESSENGER_MAX_FRAME" "BYTES" FRAME, Transport::default().frame;
         /// The longest frame before that.
         max_frame_before_auth = "MESSENGER_MAX_FRAME_BEFORE_AUTH" "BYTES" FRAME, Transport::default().frame_before_auth;
+        /// The most bytes that all connections together hold of frames that have not come whole.
+        max_half_read = "MESSENGER_MAX_HALF_READ" "BYTES" BYTES, Transport::default().half_read;
         /// The most connections.
         max_connections = "MESSENGER_MAX_CONNECTIONS" "COUNT" COUNT, Transport::default().connections;
         /// How long a client may take to authenticate.
         auth_timeout = "MESSENGER_AUTH_TIMEOUT" "SECONDS" SECONDS, Transport::default().time_to_auth.as_secs();
+        /// How long a TLS handshake, or a proxy's header, may take.
+        handshake_timeout = "MESSENGER_HANDSHAKE_TIMEOUT" "SECONDS" SECONDS, Transport::default().handshake_time.as_secs();
+        /// How many of these may be under way at once; more connections are turned away.
+        max_handshakes = "MESSENGER_MAX_HANDSHAKES" "COUNT" COUNT, Transport::default().handshakes;
         /// Unsent bytes from which on a client's requests are not read.
         max_outgoing = "MESSENGER_MAX_OUTGOING" "BYTES" BYTES, Transport::default().outgoing;
         /// A client that takes nothing for so long, though something waits for it, is disconnected.
@@ -172,8 +254,31 @@ numbers! {
         max_inbox_bytes = "MESSENGER_MAX_INBOX_BYTES" "BYTES" BYTES, InboxLimits::default().bytes;
         /// Passwords that are hashed at once.
         max_hashing = "MESSENGER_MAX_HASHING" "COUNT" COUNT, PasswordPolicy::default().at_once;
+        /// Passwords that may wait for that; over it clients are told to try later.
+        max_hashing_queue = "MESSENGER_MAX_HASHING_QUEUE" "COUNT" COUNT, PasswordPolicy::default().waiting;
     }
 }
+
+numbers! {
+    /// What clients may do in a time; over it they are told to try later (20).
+    "Rates" RateSettings {
+        /// Failed attempts to authenticate with one login, a minute.
+        max_failed_auth = "MESSENGER_MAX_FAILED_AUTH" "COUNT" RATE, Rates::default().failed_auth_login.burst;
+        /// Failed attempts to authenticate from one address, a minute.
+        max_failed_auth_address = "MESSENGER_MAX_FAILED_AUTH_ADDRESS" "COUNT" RATE, Rates::default().failed_auth_address.burst;
+        /// Registrations from one address, an hour.
+        max_registrations = "MESSENGER_MAX_REGISTRATIONS" "COUNT" RATE, Rates::default().registrations.burst;
+        /// Messages of one session, a second.
+        max_message_rate = "MESSENGER_MAX_MESSAGE_RATE" "COUNT" RATE, MESSAGES_A_SECOND;
+        /// Messages of one session at once.
+        max_message_burst = "MESSENGER_MAX_MESSAGE_BURST" "COUNT" RATE, Rates::default().messages.burst;
+        /// Address-book entries that one user imports, a day.
+        max_import_day = "MESSENGER_MAX_IMPORT_DAY" "COUNT" RATE, Rates::default().import.burst;
+    }
+}
+
+/// See [`Rates::messages`].
+const MESSAGES_A_SECOND: u64 = 100;
 
 numbers! {
     /// Lifetimes.
@@ -194,6 +299,24 @@ pub enum Switch {
     Off,
 }
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Where metrics are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsListen {
+    /// Nowhere.
+    Off,
+    /// At this address and port.
+    At(SocketAddr),
+}
+
 /// A store, named by a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -202,7 +325,7 @@ pub enum Store {
     Memory,
     /// `sqlite:PATH` (feature `sqlite`)
     #[cfg(feature = "sqlite")]
-    Sqlite(std::path::PathBuf),
+    Sqlite(PathBuf),
 }
 
 /// A notifier, named by a URL.
@@ -222,8 +345,17 @@ pub enum SettingsError {
     Store,
     /// What was asked for is of a store in a file, and this one is none.
     #[cfg(feature = "sqlite")]
-    #[error("only a store in a file can be backed up; say which: --store sqlite:PATH")]
+    #[error("this needs a store in a file; say which: --store sqlite:PATH")]
     NoFile,
+    /// An address for TLS without a certificate, or the other way round.
+    #[error("--tls-listen, --tls-cert and --tls-key belong together; give all three or none")]
+    HalfTls,
+    /// One frame would not fit into the budget of all.
+    #[error("--max-half-read must be at least --max-frame, or no large frame could be received")]
+    HalfRead,
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No notifier has this name.
     #[error("there is no such notifier; use local:")]
     Notifier,
@@ -231,6 +363,10 @@ pub enum SettingsError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Open(#[from] messenger_sqlite::OpenError),
+    /// The store is not sound.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Check(#[from] messenger_sqlite::CheckError),
     /// The store cannot be backed up.
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
@@ -249,6 +385,25 @@ impl FromStr for Store {
             }
             _ => Err(SettingsError::Store),
         }
+    }
+}
+
+impl FromStr for MetricsListen {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        match text {
+            "off" => Ok(Self::Off),
+            address => address.parse().map(Self::At),
+        }
+    }
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Ok(address.into()),
+        Err(_) => text.parse(),
     }
 }
 
@@ -295,9 +450,31 @@ impl Settings {
             },
             passwords: PasswordPolicy {
                 at_once: size(limits.max_hashing),
+                waiting: size(limits.max_hashing_queue),
                 ..PasswordPolicy::default()
             },
+            rates: (!self.no_rate_limits).then(|| self.rates()),
             ..Policy::default()
+        }
+    }
+
+    fn rates(&self) -> Rates {
+        let rates = &self.rates;
+        let rate = |burst, seconds| Rate {
+            burst: count(burst),
+            refilled_in: Duration::from_secs(seconds),
+        };
+        Rates {
+            failed_auth_login: rate(rates.max_failed_auth, 60),
+            failed_auth_address: rate(rates.max_failed_auth_address, 60),
+            registrations: rate(rates.max_registrations, 60 * 60),
+            messages: Rate {
+                burst: count(rates.max_message_burst),
+                refilled_in: Duration::from_secs(rates.max_message_burst)
+                    / count(rates.max_message_rate),
+            },
+            import: rate(rates.max_import_day, DAY),
+            exempt_loopback: self.exempt_loopback == Switch::On,
         }
     }
 
@@ -307,7 +484,11 @@ impl Settings {
         Transport {
             frame: size(connection.max_frame),
             frame_before_auth: size(connection.max_frame_before_auth),
+            half_read: size(connection.max_half_read),
             connections: size(connection.max_connections),
+            handshake_time: Duration::from_secs(connection.handshake_timeout),
+            handshakes: size(connection.max_handshakes),
+            proxies: self.proxy_from.clone(),
             time_to_auth: Duration::from_secs(connection.auth_timeout),
             outgoing: size(connection.max_outgoing),
             write_stall: Duration::from_secs(connection.write_timeout),
@@ -318,6 +499,62 @@ impl Settings {
                 Switch::Off => Braces::Plain,
             },
             ..Transport::default()
+        }
+    }
+
+    /// Where to listen for TLS, and with which certificate; `None` when it was not asked for.
+    ///
+    /// # Errors
+    /// Something of it is missing, or the certificate cannot be used.
+    pub fn tls(&self) -> Result<Option<(SocketAddr, Tls)>, SettingsError> {
+        match (self.tls_listen, &self.tls_cert, &self.tls_key) {
+            (None, None, None) => Ok(None),
+            (Some(address), Some(certificates), Some(key)) => {
+                Ok(Some((address, Tls::load(certificates, key)?)))
+            }
+            _ => Err(SettingsError::HalfTls),
+        }
+    }
+
+    /// Whether a server could be started with these settings: the store is sound, if there is one
+    /// already, and so is the certificate.
+    ///
+    /// # Errors
+    /// It could not.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        self.check_numbers()?;
+        self.tls()?;
+        match &self.store {
+            Store::Memory => {}
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) if !path.exists() => {}
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => messenger_sqlite::check(path)?,
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), SettingsError> {
+        if self.connection.max_half_read < self.connection.max_frame {
+            return Err(SettingsError::HalfRead);
+        }
+        Ok(())
+    }
+
+    /// An engine for an operator's calls, on a store that a server may be using meanwhile.
+    ///
+    /// # Errors
+    /// The store is not a file, or cannot be opened.
+    #[cfg(feature = "sqlite")]
+    pub fn engine_beside(&self) -> Result<Builder, SettingsError> {
+        match &self.store {
+            Store::Sqlite(path) => {
+                let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
+                let builder = Engine::builder().policy(self.policy());
+                let builder = builder.storage(std::sync::Arc::new(storage));
+                Ok(builder.without_housekeeping())
+            }
+            Store::Memory => Err(SettingsError::NoFile),
         }
     }
 
@@ -338,6 +575,7 @@ impl Settings {
     /// # Errors
     /// The store cannot be opened.
     pub fn engine(&self) -> Result<Builder, SettingsError> {
+        self.check_numbers()?;
         let builder = Engine::builder().policy(self.policy());
         let builder = match &self.store {
             // The builder's own.
@@ -358,6 +596,10 @@ impl Settings {
 /// A number that is within what memory can hold.
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn count(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 const DAY: u64 = 24 * 60 * 60;

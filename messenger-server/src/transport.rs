@@ -1,19 +1,30 @@
 //! The bounds of a connection.
 
+use ipnet::IpNet;
 use messenger_proto::Braces;
 use std::time::Duration;
 
 /// The bounds of connections. The defaults are the protocol's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Transport {
     /// The longest frame of an authenticated client, in bytes. 16 MiB.
     pub frame: usize,
     /// The longest frame before that, in bytes. 16 KiB.
     pub frame_before_auth: usize,
+    /// The most bytes that all connections together hold of frames that have not come whole; over it
+    /// those that stand still are disconnected. 256 MiB.
+    pub half_read: usize,
     /// The most connections. 60,000.
     pub connections: usize,
     /// How long a client may take to authenticate. 5 minutes.
     pub time_to_auth: Duration,
+    /// How long a TLS handshake, or a proxy's header, may take. 10 s.
+    pub handshake_time: Duration,
+    /// How many of these may be under way at once; more connections are turned away. 1,024.
+    pub handshakes: usize,
+    /// Connections from these networks begin with a header of the PROXY protocol, version 1 or 2, which
+    /// tells where the client is. None.
+    pub proxies: Vec<IpNet>,
     /// Unsent bytes from which on a client's requests are not read. 4 MiB.
     pub outgoing: usize,
     /// A client that takes nothing for so long, though something waits for it, is disconnected. 30 s.
@@ -35,8 +46,12 @@ impl Default for Transport {
         Self {
             frame: 16 * 1024 * 1024,
             frame_before_auth: 16 * 1024,
+            half_read: 256 * 1024 * 1024,
             connections: 60_000,
             time_to_auth: Duration::from_secs(5 * 60),
+            handshake_time: Duration::from_secs(10),
+            handshakes: 1024,
+            proxies: Vec::new(),
             outgoing: 4 * 1024 * 1024,
             write_stall: Duration::from_secs(30),
             overlapping: 256,

@@ -25,6 +25,7 @@ fn server(flags: &[&str]) -> Command {
         .stderr(Stdio::piped())
         .env_remove("RUST_LOG")
         .env("MESSENGER_STORE", "memory:")
+        .env("MESSENGER_METRICS_LISTEN", "off")
         .kill_on_drop(true);
     command
 }

@@ -38,6 +38,12 @@ pub enum OpenError {
         /// The newest format this program knows.
         known: i64,
     },
+    /// An older version of this program has written it, and only a server brings it up to date.
+    #[error("{} is not a store yet, or of an older version; start a server on it first", path.display())]
+    Older {
+        /// The store's file.
+        path: PathBuf,
+    },
     /// It is a SQLite file of something else.
     #[error("{} is not a messenger store; give another path", path.display())]
     NotOurs {
@@ -55,6 +61,23 @@ pub enum OpenError {
     /// A thread could not be started.
     #[error("a thread could not be started")]
     Thread(#[from] io::Error),
+}
+
+/// What is wrong with a store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It is damaged.
+    #[error("{} is damaged ({fault}); restore a backup, or let sqlite3 recover what it can", path.display())]
+    Damaged {
+        /// The store's file.
+        path: PathBuf,
+        /// What SQLite found first.
+        fault: String,
+    },
 }
 
 /// Why a store could not be backed up, with what to do about it.

@@ -47,14 +47,38 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, OpenError> {
 
 /// The connection that writes. Makes or upgrades the store.
 pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+    let mut connection = open_writable(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+    upgrade(&mut connection).map_err(|source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(connection)
+}
+
+/// A connection that writes beside a server.
+pub(crate) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
+    let connection = open_writable(path, OpenFlags::empty())?;
+    let version: Result<i64, _> =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    match version {
+        Ok(version) if usize::try_from(version) == Ok(MIGRATIONS.len()) => Ok(connection),
+        Ok(_) => Err(OpenError::Older {
+            path: path.to_owned(),
+        }),
+        Err(source) => Err(OpenError::Sqlite {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn open_writable(path: &Path, more: OpenFlags) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::Sqlite {
         path: path.to_owned(),
         source,
     };
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     check_format(&connection, path)?;
     // SQLite falls back to reading, and would say so only at the first write.
     if connection.is_readonly("main").map_err(failed)? {
@@ -63,7 +87,6 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
         });
     }
     prepare(&connection).map_err(failed)?;
-    upgrade(&mut connection).map_err(failed)?;
     Ok(connection)
 }
 

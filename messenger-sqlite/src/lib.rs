@@ -20,6 +20,7 @@
 //! ```
 
 mod backup;
+mod check;
 mod error;
 mod file;
 mod readers;
@@ -27,5 +28,6 @@ mod store;
 mod writer;
 
 pub use backup::back_up;
-pub use error::{BackupError, OpenError};
+pub use check::check;
+pub use error::{BackupError, CheckError, OpenError};
 pub use store::SqliteStorage;

@@ -21,6 +21,7 @@ use messenger_core::storage::{
     NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
     SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
+use rusqlite::Connection;
 use std::path::Path;
 
 /// How many threads read.
@@ -34,7 +35,7 @@ pub struct SqliteStorage {
     // Dropped in this order: the writer closes the file when nobody reads it any more.
     readers: Readers,
     writer: Writer,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 impl SqliteStorage {
@@ -45,7 +46,22 @@ impl SqliteStorage {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let lock = file::lock(path)?;
-        let writing = file::open_for_writing(path)?;
+        Self::start(path, file::open_for_writing(path)?, Some(lock))
+    }
+
+    /// Opens a store that a server may be using meanwhile, for an operator's calls. There must be one.
+    ///
+    /// A server notices what is written here: at once where its own memory would be wrong, and within
+    /// a minute that a session has ended.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_beside(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        Self::start(path, file::open_beside(path)?, None)
+    }
+
+    fn start(path: &Path, writing: Connection, lock: Option<Lock>) -> Result<Self, OpenError> {
         let reading = (0..READERS).map(|_| file::open_for_reading(path));
         Ok(Self {
             readers: Readers::start(reading.collect::<Result<_, _>>()?)?,

@@ -149,6 +149,7 @@ fn write(connection: Connection, calls: &Receiver<Box<dyn Job>>, waiting: &Atomi
     let mut file = File {
         connection,
         inboxes: Inboxes::default(),
+        version: 0,
     };
     while let Ok(first) = calls.recv() {
         let mut batch = vec![first];
@@ -161,6 +162,8 @@ fn write(connection: Connection, calls: &Receiver<Box<dyn Job>>, waiting: &Atomi
 struct File {
     connection: Connection,
     inboxes: Inboxes,
+    /// SQLite's number of what other connections have committed.
+    version: i64,
 }
 
 impl File {
@@ -188,6 +191,12 @@ impl File {
     fn try_commit(&mut self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
         let behavior = TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behavior)?;
+        let version = data_version(&transaction)?;
+        if version != self.version {
+            // An operator's command has written beside this server.
+            self.inboxes.forget();
+            self.version = version;
+        }
         let mut writing = Writing {
             connection: &transaction,
             inboxes: &mut self.inboxes,
@@ -197,4 +206,9 @@ impl File {
         }
         transaction.commit()
     }
+}
+
+fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    let mut select = connection.prepare_cached("PRAGMA data_version")?;
+    select.query_row([], |row| row.get(0))
 }

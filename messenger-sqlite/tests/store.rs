@@ -154,3 +154,55 @@ async fn the_file_does_not_grow_under_steady_traffic() {
         "{after_ten_days} bytes after ten days, {after_weeks} after four weeks"
     );
 }
+
+#[tokio::test]
+async fn what_an_operator_writes_beside_a_server_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let missing = SqliteStorage::open_beside(&path).unwrap_err();
+    assert!(matches!(missing, OpenError::Sqlite { .. }), "{missing}");
+    let server = SqliteStorage::open(&path).unwrap();
+    let ann = UserId::from("ann");
+    let append = async || {
+        let message = Message {
+            to: ann.clone(),
+            ..Message::default()
+        };
+        let new = NewMessage {
+            message: message.into(),
+            mid: None,
+            mid_forgotten_before: Timestamp::default(),
+            now: Timestamp::default(),
+            limits: InboxLimits::default(),
+        };
+        server.append(new).await
+    };
+    server.adopt_user(&ann, "Ann").await.unwrap();
+    append().await.unwrap();
+    let beside = SqliteStorage::open_beside(&path).unwrap();
+    assert!(beside.delete_user(&ann).await.unwrap().is_some());
+    append().await.unwrap_err();
+    beside.adopt_user(&ann, "Another Ann").await.unwrap();
+    append().await.unwrap();
+    assert_eq!(server.newest(&ann).await.unwrap(), 1, "she begins anew");
+    drop(beside);
+    messenger_sqlite::check(&path).unwrap();
+}
+
+#[test]
+fn a_damaged_store_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    drop(SqliteStorage::open(&path).unwrap());
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+                  INSERT INTO users (login, nick) SELECT 'user' || i, 'nick' FROM n";
+    connection.execute_batch(insert).unwrap();
+    drop(connection);
+    messenger_sqlite::check(&path).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0x5a);
+    std::fs::write(&path, bytes).unwrap();
+    messenger_sqlite::check(&path).unwrap_err();
+}

@@ -192,7 +192,7 @@ mod tests {
             let _ = limiter.take(&key, 1).unwrap();
         }
         assert!(limiter.take(&KEYS, 1).is_err(), "nothing is known of it");
-        assert!(limiter.take(&7, 1).is_ok());
+        assert!(limiter.take(&7_usize, 1).is_ok());
         *clock.0.lock() = Timestamp::from_micros(121_000_000);
         limiter.forget_idle();
         assert_eq!(limiter.cells.len(), 0);

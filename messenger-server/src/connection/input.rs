@@ -1,12 +1,14 @@
 //! What a connection receives.
 
+use crate::half_read::{Evicted, PROGRESS, STALE, Share};
 use bytes::{BufMut, BytesMut};
 use messenger_proto::{BadRequest, Braces, CodecError, Inbound, ServerCodec};
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
 
@@ -27,6 +29,28 @@ pub(super) struct Input {
     limit: usize,
     /// Received and not yet decoded; never longer than a frame may be, and one byte.
     buffer: BytesMut,
+    /// What the unfinished frame takes of the budget that all connections have together.
+    share: Share,
+    /// How much of it was there when it had got on last.
+    seen: usize,
+    /// When to look again whether there is room for more of it.
+    retry: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why nothing can be read any more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The unfinished frame had to give way to others.
+    #[error("too many frames are half sent; this one stood still, try later")]
+    Evicted,
+}
+
+impl From<Evicted> for ReadError {
+    fn from(_: Evicted) -> Self {
+        Self::Evicted
+    }
 }
 
 /// A frame that was received.
@@ -38,11 +62,14 @@ pub(super) struct Frame {
 }
 
 impl Input {
-    pub(super) fn new(limit: usize, braces: Braces) -> Self {
+    pub(super) fn new(limit: usize, braces: Braces, share: Share) -> Self {
         Self {
             codec: ServerCodec::new(limit, braces),
             limit,
             buffer: BytesMut::new(),
+            share,
+            seen: 0,
+            retry: None,
         }
     }
 
@@ -60,7 +87,9 @@ impl Input {
         let request = self.codec.decode(&mut self.buffer)?;
         let length = before - self.buffer.len();
         if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
+            self.clear();
+        } else if request.is_some() {
+            self.seen = 0;
         }
         Ok(request.map(|request| Frame { request, length }))
     }
@@ -70,24 +99,67 @@ impl Input {
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<Result<usize, ReadError>> {
         // One byte over the limit tells that a frame is too long.
         let most = self.limit.saturating_add(1);
         let room = most.saturating_sub(self.buffer.len()).max(1);
-        if self.buffer.len() >= LARGE {
-            self.grow(most);
+        let is_large = self.buffer.len() >= LARGE;
+        if !self.buffer.is_empty() {
+            let capacity = if is_large {
+                self.next_capacity(most)
+            } else {
+                self.buffer.capacity()
+            };
+            ready!(self.poll_hold(capacity, cx))?;
+            self.grow(capacity);
+        }
+        if is_large {
             let mut buffer = (&mut self.buffer).limit(room);
-            return poll_read_buf(Pin::new(stream), cx, &mut buffer);
+            return poll_read_buf(Pin::new(stream), cx, &mut buffer).map_err(ReadError::from);
         }
         let buffer = &mut self.buffer;
         read_chunk(stream, room, cx, |chunk| buffer.extend_from_slice(chunk))
+            .map_err(ReadError::from)
     }
 
-    /// Makes room for more of a large frame: twice as much, and never more than a frame may need.
-    fn grow(&mut self, most: usize) {
-        let length = self.buffer.len();
-        if length == self.buffer.capacity() {
-            let capacity = (2 * length).clamp(length + 1, most.max(length + 1));
+    /// True when the unfinished frame had to give way to others.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.share.is_evicted()
+    }
+
+    /// Takes room for so many bytes out of the common budget, or waits for it.
+    fn poll_hold(&mut self, capacity: usize, cx: &mut Context<'_>) -> Poll<Result<(), Evicted>> {
+        let has_got_on = self.buffer.len() >= self.seen + PROGRESS;
+        loop {
+            match self.share.poll_hold(capacity, has_got_on, cx) {
+                Poll::Ready(held) => {
+                    self.retry = None;
+                    if has_got_on {
+                        self.seen = self.buffer.len();
+                    }
+                    return Poll::Ready(held);
+                }
+                Poll::Pending => {
+                    let retry = self.retry.get_or_insert_with(|| Box::pin(sleep(STALE)));
+                    ready!(retry.as_mut().poll(cx));
+                    self.retry = None;
+                }
+            }
+        }
+    }
+
+    /// How much room more of a large frame needs: twice as much when it is full, and never more than a
+    /// frame may need.
+    fn next_capacity(&self, most: usize) -> usize {
+        let (length, capacity) = (self.buffer.len(), self.buffer.capacity());
+        if length < capacity {
+            return capacity;
+        }
+        (2 * length).clamp(length + 1, most.max(length + 1))
+    }
+
+    fn grow(&mut self, capacity: usize) {
+        if capacity > self.buffer.capacity() {
             let mut grown = BytesMut::with_capacity(capacity);
             grown.extend_from_slice(&self.buffer);
             self.buffer = grown;
@@ -106,6 +178,9 @@ impl Input {
     /// Drops what was received.
     pub(super) fn clear(&mut self) {
         self.buffer = BytesMut::new();
+        self.share.release();
+        self.seen = 0;
+        self.retry = None;
     }
 }
 

@@ -88,23 +88,18 @@ impl Output {
         }
     }
 
-    /// Everything up to `place` will have been given once all that waits now is flushed.
-    pub(super) fn mark(&mut self, place: Option<Place>) {
-        if let Some(place) = place {
-            self.places.push_back((self.queued, place));
-        }
+    /// The message at `place` will have been given once all that waits now is flushed.
+    pub(super) fn mark(&mut self, place: Place) {
+        self.places.push_back((self.queued, place));
     }
 
-    /// The last place given with what was flushed; `None` when there is no new one.
+    /// The next place that was given with what was flushed.
     pub(super) fn take_given(&mut self) -> Option<Place> {
-        let mut given = None;
-        while let Some((queued, place)) = self.places.front()
-            && *queued <= self.flushed
-        {
-            given = Some(*place);
-            self.places.pop_front();
+        let (queued, _) = self.places.front()?;
+        if *queued > self.flushed {
+            return None;
         }
-        given
+        self.places.pop_front().map(|(_, place)| place)
     }
 
     /// Writes and flushes everything that waits, or as much as the peer takes.

@@ -45,6 +45,24 @@ impl TestServer {
         policy: Policy,
         transport: Transport,
     ) -> Self {
+        // Tests flood on purpose.
+        Self::limited(
+            storage,
+            Policy {
+                rates: None,
+                ..policy
+            },
+            transport,
+        )
+        .await
+    }
+
+    /// A server with the policy's rate limits.
+    pub(crate) async fn limited(
+        storage: Arc<dyn Storage>,
+        policy: Policy,
+        transport: Transport,
+    ) -> Self {
         let passwords = CHEAP;
         let policy = Policy {
             passwords,

@@ -33,6 +33,8 @@ impl Process {
     pub(crate) async fn spawn(mut command: Command) -> Self {
         let mut child = command
             .env_remove("RUST_LOG")
+            .env("MESSENGER_METRICS_LISTEN", "off")
+            .env("MESSENGER_NO_RATE_LIMITS", "true")
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -89,6 +91,28 @@ impl Process {
             }
         };
         timeout(SOON, logged).await.expect("a line in the log");
+    }
+
+    /// Waits for a line of the log with this in it, and gives the address at its end.
+    pub(crate) async fn address_behind(&self, sentence: &str) -> String {
+        self.logs(sentence).await;
+        let lines = self.log.lines.lock().unwrap();
+        let line = lines.iter().find(|line| line.contains(sentence)).unwrap();
+        let (_, address) = line.split_once("address=").unwrap();
+        address.trim().to_owned()
+    }
+
+    /// Sends a signal, such as TERM.
+    pub(crate) async fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        let kill = kill.args([&format!("-{name}"), &self.id().to_string()]);
+        assert!(kill.status().await.unwrap().success());
+    }
+
+    /// Waits until it has ended; its exit code.
+    pub(crate) async fn ended(mut self) -> Option<i32> {
+        let ended = timeout(SOON, self.child.wait()).await;
+        ended.expect("the server ends").unwrap().code()
     }
 
     /// Kills it as a power cut would.

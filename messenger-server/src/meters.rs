@@ -1,0 +1,59 @@
+//! What the server counts, through the `metrics` facade; see the engine's.
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+/// What the server counts.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    pub(crate) connections: Gauge,
+    pub(crate) tcp_accepted: Counter,
+    pub(crate) tls_accepted: Counter,
+    /// Bytes that wait to be written.
+    pub(crate) outgoing: Gauge,
+    half_read: Gauge,
+    pub(crate) max_connections: Counter,
+    pub(crate) max_handshakes: Counter,
+    pub(crate) handshake_timeout: Counter,
+    pub(crate) handshake_failed: Counter,
+    pub(crate) auth_timeout: Counter,
+    pub(crate) max_frame: Counter,
+    pub(crate) max_outgoing: Counter,
+    pub(crate) write_timeout: Counter,
+    pub(crate) half_read_evicted: Counter,
+}
+
+impl Meters {
+    pub(crate) fn new() -> Self {
+        let limit = |name: &'static str| counter!("messenger_limits_total", "limit" => name);
+        let accepted = |over: &'static str| counter!("messenger_connections_total", "over" => over);
+        Self {
+            connections: gauge!("messenger_connections"),
+            tcp_accepted: accepted("tcp"),
+            tls_accepted: accepted("tls"),
+            outgoing: gauge!("messenger_outgoing_bytes"),
+            half_read: gauge!("messenger_half_read_bytes"),
+            max_connections: limit("max_connections"),
+            max_handshakes: limit("max_handshakes"),
+            handshake_timeout: limit("handshake_timeout"),
+            handshake_failed: counter!("messenger_handshakes_failed_total"),
+            auth_timeout: limit("auth_timeout"),
+            max_frame: limit("max_frame"),
+            max_outgoing: limit("max_outgoing"),
+            write_timeout: limit("write_timeout"),
+            half_read_evicted: limit("max_half_read"),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss)] // a budget is far from 2^53
+    pub(crate) fn set_half_read(&self, bytes: usize) {
+        self.half_read.set(bytes as f64);
+    }
+
+    /// The bytes that wait on a connection have become more or fewer.
+    #[expect(clippy::cast_precision_loss)] // as above
+    pub(crate) fn note_outgoing(&self, before: usize, after: usize) {
+        if after != before {
+            self.outgoing.increment(after as f64 - before as f64);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What an operator's tools ask: metrics, and whether the server is alive and ready.
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use messenger_core::Engine;
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How many questions are answered at once; others are turned away.
+const AT_ONCE: usize = 16;
+
+/// How long a question and its answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the store may take to answer before the server counts as not ready.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the latencies that were recorded are put into their buckets.
+const GATHERED_EVERY: Duration = Duration::from_secs(1);
+
+/// The upper ends of the buckets of latencies, in seconds.
+const BUCKETS: [f64; 17] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0,
+];
+
+/// Answers `GET /metrics` for Prometheus, `/healthz` (the process answers) and `/readyz` (it takes
+/// connections, and its store answers; 503 otherwise, as while it stops).
+#[derive(Clone)]
+pub struct Monitoring {
+    metrics: PrometheusHandle,
+}
+
+impl fmt::Debug for Monitoring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitoring").finish_non_exhaustive()
+    }
+}
+
+/// The process has a recorder of metrics already.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics cannot be recorded")]
+pub struct MonitoringError(#[from] BuildError);
+
+impl Monitoring {
+    /// Makes itself the process's recorder of metrics. To be called before the engine is built, by a
+    /// program that has no recorder of its own.
+    ///
+    /// # Errors
+    /// It has one.
+    pub fn install() -> Result<Self, MonitoringError> {
+        let metrics = PrometheusBuilder::new()
+            .set_buckets(&BUCKETS)?
+            .install_recorder()?;
+        describe();
+        Ok(Self { metrics })
+    }
+
+    /// Answers until dropped. `stopping` tells that the server takes no more connections.
+    pub async fn serve(self, listener: TcpListener, engine: Engine, stopping: CancellationToken) {
+        let asked = Arc::new(Asked {
+            metrics: self.metrics,
+            engine,
+            stopping,
+        });
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        let mut gather = interval(GATHERED_EVERY);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = gather.tick() => {
+                    asked.metrics.run_upkeep();
+                    continue;
+                }
+            };
+            let Ok((stream, _)) = accepted else {
+                sleep(GATHERED_EVERY).await;
+                continue;
+            };
+            if let Ok(permit) = Arc::clone(&at_once).try_acquire_owned() {
+                let asked = Arc::clone(&asked);
+                tokio::spawn(async move {
+                    let _ = timeout(PATIENCE, asked.answer(stream)).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+}
+
+/// What questions are about.
+struct Asked {
+    metrics: PrometheusHandle,
+    engine: Engine,
+    stopping: CancellationToken,
+}
+
+impl Asked {
+    async fn answer(&self, stream: TcpStream) {
+        let service = service_fn(async |request| Ok::<_, Infallible>(self.respond(&request).await));
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "a question about the server broke off");
+        }
+    }
+
+    async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        }
+        match request.uri().path() {
+            "/healthz" => text(StatusCode::OK, "alive\n"),
+            "/readyz" => self.readiness().await,
+            "/metrics" => text(StatusCode::OK, self.metrics.render()),
+            _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz, /readyz\n"),
+        }
+    }
+
+    async fn readiness(&self) -> Response<Full<Bytes>> {
+        if self.stopping.is_cancelled() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        }
+        match timeout(STORE_PATIENCE, self.engine.check()).await {
+            Ok(Ok(())) => text(StatusCode::OK, "ready\n"),
+            Ok(Err(_)) => text(StatusCode::SERVICE_UNAVAILABLE, "the store fails\n"),
+            Err(_) => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the store does not answer\n",
+            ),
+        }
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// What Prometheus shows beside the names.
+fn describe() {
+    describe_gauge!("messenger_connections", "Connections that are served");
+    describe_counter!(
+        "messenger_connections_total",
+        "Connections that were taken, over TCP and over TLS"
+    );
+    describe_gauge!("messenger_sessions", "Connections that are authenticated");
+    describe_counter!(
+        "messenger_requests_total",
+        "Requests by action and by the status they were answered with"
+    );
+    describe_counter!(
+        "messenger_messages_accepted_total",
+        "Messages that were stored and answered with 0"
+    );
+    describe_counter!(
+        "messenger_messages_given_total",
+        "Messages handed to connections, copies included"
+    );
+    describe_histogram!(
+        "messenger_delivery_seconds",
+        Unit::Seconds,
+        "From accepting a message to having written it to a recipient who is connected"
+    );
+    describe_histogram!(
+        "messenger_store_seconds",
+        Unit::Seconds,
+        "How long calls of the store take"
+    );
+    describe_gauge!(
+        "messenger_outgoing_bytes",
+        Unit::Bytes,
+        "What waits to be taken by peers"
+    );
+    describe_gauge!(
+        "messenger_half_read_bytes",
+        Unit::Bytes,
+        "What is held of frames that have not come whole"
+    );
+    describe_counter!(
+        "messenger_limits_total",
+        "How often a limit was reached, by its name"
+    );
+    describe_counter!(
+        "messenger_handshakes_failed_total",
+        "TLS handshakes and proxies' headers that failed"
+    );
+    describe_counter!(
+        "messenger_log_lines_dropped_total",
+        "Log lines that were held back because the same was said too often"
+    );
+}

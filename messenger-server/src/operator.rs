@@ -1,0 +1,300 @@
+//! The operator's commands, beside serving.
+
+mod export;
+
+use crate::settings::{Settings, SettingsError};
+use clap::Subcommand;
+use messenger_core::proto::{Password, UserId};
+use messenger_core::storage::{SessionKey, StorageError, UserData};
+use messenger_core::{BuildError, Engine, ResetPasswordError};
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+
+/// Users are listed so many at a time.
+const PAGE: usize = 1000;
+
+/// What an operator can have done. All of it also while a server uses the store; that notices at
+/// once, but for sessions that have ended: within a minute.
+#[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// Serve; what is done without a command.
+    Serve,
+    /// Say whether the settings and the store are sound.
+    Check,
+    /// Copy the store to a new file.
+    Backup {
+        /// The file to make; a server can be started on it (--store sqlite:PATH).
+        path: PathBuf,
+    },
+    /// Users.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Sessions.
+    #[command(subcommand)]
+    Session(SessionCommand),
+}
+
+/// What can be done with users.
+#[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
+pub enum UserCommand {
+    /// List all logins, one a line.
+    List,
+    /// Show what is kept of a user.
+    Show {
+        /// The user.
+        login: String,
+    },
+    /// Write all that is kept of a user as JSON.
+    Export {
+        /// The user.
+        login: String,
+    },
+    /// Delete all that is kept of a user. What the user has sent stays with those it was sent to.
+    Delete {
+        /// The user.
+        login: String,
+    },
+    /// Give a user another password, read from standard input, and end the user's sessions.
+    ResetPassword {
+        /// The user.
+        login: String,
+        /// The user's client sends the MD5 of the password that is typed into it.
+        #[arg(long)]
+        md5: bool,
+    },
+}
+
+/// What can be done with sessions.
+#[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
+pub enum SessionCommand {
+    /// List a user's sessions, the most recently used first.
+    List {
+        /// The user.
+        login: String,
+    },
+    /// End a session of a user, or all.
+    End {
+        /// The user.
+        login: String,
+        /// The session as `session list` shows it, or the beginning of that; or `all`.
+        session: String,
+    },
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// See [`SettingsError`].
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// See [`BuildError`].
+    #[error("the engine could not be built")]
+    Engine(#[from] BuildError),
+    /// The runtime could not be started.
+    #[error("the runtime could not be started")]
+    Runtime(#[source] io::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The password could not be reset.
+    #[error(transparent)]
+    ResetPassword(#[from] ResetPasswordError),
+    /// Nobody has this login.
+    #[error("there is no user {0}")]
+    NoSuchUser(String),
+    /// None, or several, of the user's sessions begin like this.
+    #[error("{found} sessions of {user} begin with {session}; see: session list {user}")]
+    NoSuchSession {
+        /// The user.
+        user: String,
+        /// What was given.
+        session: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// There was no password to read.
+    #[error("give the new password on standard input, as one line")]
+    NoPassword,
+    /// What was asked for could not be written.
+    #[error("the answer could not be written")]
+    Output(#[source] io::Error),
+}
+
+impl From<io::Error> for CommandError {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Command {
+    /// Carries it out and writes what there is to say. ([`Serve`](Self::Serve) is not done here.)
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub fn run(&self, settings: &Settings, out: &mut impl Write) -> Result<(), CommandError> {
+        match self {
+            Self::Serve => Ok(()),
+            Self::Check => {
+                settings.check()?;
+                Ok(writeln!(out, "the settings and the store are sound")?)
+            }
+            Self::Backup { path } => Ok(settings.back_up(path)?),
+            Self::User(command) => on_engine(settings, async |engine| {
+                command.run(engine, &mut *out).await
+            }),
+            Self::Session(command) => on_engine(settings, async |engine| {
+                command.run(engine, &mut *out).await
+            }),
+        }
+    }
+}
+
+fn on_engine(
+    settings: &Settings,
+    act: impl AsyncFnOnce(&Engine) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::Runtime)?;
+    let engine = settings.engine_beside()?.build()?;
+    runtime.block_on(act(&engine))
+}
+
+impl UserCommand {
+    async fn run(&self, engine: &Engine, out: &mut impl Write) -> Result<(), CommandError> {
+        match self {
+            Self::List => list(engine, out).await,
+            Self::Show { login } => {
+                let user = UserId::from(login.as_str());
+                let data = engine.user(&user).await?.ok_or_else(|| no_such(login))?;
+                show(&user, &data, out)
+            }
+            Self::Export { login } => {
+                let user = UserId::from(login.as_str());
+                let all = engine.export_user(&user).await?;
+                export::write(&all.ok_or_else(|| no_such(login))?, out)
+            }
+            Self::Delete { login } => {
+                let user = UserId::from(login.as_str());
+                if !engine.delete_user(&user).await? {
+                    return Err(no_such(login));
+                }
+                Ok(writeln!(out, "deleted {login}")?)
+            }
+            Self::ResetPassword { login, md5 } => {
+                let user = UserId::from(login.as_str());
+                if !engine.reset_password(&user, &read_password(*md5)?).await? {
+                    return Err(no_such(login));
+                }
+                Ok(writeln!(out, "{login} has the new password")?)
+            }
+        }
+    }
+}
+
+impl SessionCommand {
+    async fn run(&self, engine: &Engine, out: &mut impl Write) -> Result<(), CommandError> {
+        let (Self::List { login } | Self::End { login, .. }) = self;
+        let user = UserId::from(login.as_str());
+        let sessions = engine.sessions(&user).await?;
+        let sessions = sessions.ok_or_else(|| no_such(login))?;
+        match self {
+            Self::List { .. } => {
+                for (key, record) in sessions {
+                    let (used, given) = (record.used.as_secs(), record.given);
+                    let ack = if record.ack { ", acknowledges" } else { "" };
+                    writeln!(out, "{key}  used {used}, was given {given}{ack}")?;
+                }
+                Ok(())
+            }
+            Self::End { session, .. } => {
+                let keys: Vec<_> = sessions.into_iter().map(|(key, _)| key).collect();
+                for key in chosen(&keys, login, session)? {
+                    engine.end_session(&user, &key).await?;
+                    writeln!(out, "ended {key}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn list(engine: &Engine, out: &mut impl Write) -> Result<(), CommandError> {
+    let mut last = None;
+    loop {
+        let page = engine.users(last.as_ref(), PAGE).await?;
+        for user in &page {
+            writeln!(out, "{user}")?;
+        }
+        match page.into_iter().next_back() {
+            Some(user) => last = Some(user),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn show(user: &UserId, data: &UserData, out: &mut impl Write) -> Result<(), CommandError> {
+    let UserData { profile, .. } = data;
+    let account = if data.has_account {
+        "here"
+    } else {
+        "elsewhere"
+    };
+    for (name, value) in [
+        ("login", user.to_string()),
+        ("nick", profile.nick.to_string()),
+        ("email", profile.email.to_string()),
+        ("phone", profile.phone.to_string()),
+        ("user_status", profile.user_status.to_string()),
+        ("picture", format!("{} bytes", profile.picture.len())),
+        ("account", account.to_owned()),
+        ("contacts", data.contacts.len().to_string()),
+        ("sessions", data.sessions.len().to_string()),
+        ("messages received", data.newest.to_string()),
+    ] {
+        writeln!(out, "{name}: {value}")?;
+    }
+    Ok(())
+}
+
+/// The sessions that are meant.
+fn chosen(keys: &[SessionKey], user: &str, session: &str) -> Result<Vec<SessionKey>, CommandError> {
+    if session == "all" {
+        return Ok(keys.to_vec());
+    }
+    let like = keys
+        .iter()
+        .filter(|key| key.to_string().starts_with(session));
+    let like: Vec<_> = like.copied().collect();
+    if like.len() == 1 {
+        return Ok(like);
+    }
+    Err(CommandError::NoSuchSession {
+        user: user.to_owned(),
+        session: session.to_owned(),
+        found: like.len(),
+    })
+}
+
+fn read_password(md5: bool) -> Result<Password, CommandError> {
+    let mut line = String::new();
+    let read = io::stdin().lock().read_line(&mut line);
+    let typed = line.trim_end_matches(['\r', '\n']);
+    if read.is_err() || typed.is_empty() {
+        return Err(CommandError::NoPassword);
+    }
+    Ok(if md5 {
+        Password::md5_of(typed)
+    } else {
+        typed.into()
+    })
+}
+
+fn no_such(login: &str) -> CommandError {
+    CommandError::NoSuchUser(login.to_owned())
+}

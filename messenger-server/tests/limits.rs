@@ -1,0 +1,180 @@
+//! Limits over real sockets: who a client is, and what all of them together may hold.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
+mod support;
+
+use messenger_core::Policy;
+use messenger_core::storage::MemoryStorage;
+use messenger_server::Transport;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Raw, SOON, TestServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const MIB: usize = 1024 * 1024;
+
+async fn start(transport: Transport) -> TestServer {
+    let storage = Arc::new(MemoryStorage::new());
+    TestServer::limited(storage, Policy::default(), transport).await
+}
+
+fn behind_proxy() -> Transport {
+    Transport {
+        proxies: vec!["127.0.0.1/32".parse().unwrap()],
+        handshake_time: Duration::from_millis(500),
+        ..Transport::default()
+    }
+}
+
+/// A connection that begins with these bytes.
+async fn begin(server: &TestServer, bytes: &[u8]) -> Raw {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    Raw::new(stream)
+}
+
+async fn register(raw: &mut Raw, login: &str) -> u64 {
+    raw.send(&format!(
+        r#"{{"action":"register","data":{{"login":"{login}","pass":"p","nick":"{login}"}}}}"#
+    ))
+    .await;
+    raw.frame().await["data"]["status"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn limits_see_the_client_behind_a_proxy() {
+    let server = start(behind_proxy()).await;
+    let first = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 7788\r\n";
+    let mut statuses = Vec::new();
+    for number in 0..31 {
+        let mut raw = begin(&server, first).await;
+        assert_eq!(raw.frame().await["action"], "welcome");
+        statuses.push(register(&mut raw, &format!("user{number}")).await);
+    }
+    assert_eq!(statuses.pop(), Some(20), "of one address");
+    assert!(statuses.iter().all(|status| *status == 0));
+    // Version 2, from another address, in pieces.
+    let second = [
+        b"\r\n\r\n\0\r\nQUIT\n".as_slice(),
+        &[
+            0x21, 0x11, 0, 12, 192, 0, 2, 8, 192, 0, 2, 1, 0x13, 0x88, 0x1e, 0x6c,
+        ],
+    ]
+    .concat();
+    let mut raw = begin(&server, &second[..9]).await;
+    raw.stream.write_all(&second[9..]).await.unwrap();
+    assert_eq!(raw.frame().await["action"], "welcome");
+    assert_eq!(register(&mut raw, "another").await, 0);
+}
+
+#[tokio::test]
+async fn nobody_but_a_listed_proxy_is_believed() {
+    let server = start(Transport::default()).await;
+    let mut raw = begin(&server, b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 7788\r\n").await;
+    assert_eq!(raw.frame().await["action"], "welcome");
+    assert_eq!(raw.frame().await["data"]["status"], 3);
+    assert!(raw.try_frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_proxy_that_tells_nothing_is_not_waited_for() {
+    let server = start(behind_proxy()).await;
+    for bytes in [
+        b"".as_slice(),
+        b"PROXY",
+        b"{\"action\":\"auth\",\"data\":{}}",
+    ] {
+        let mut raw = begin(&server, bytes).await;
+        let mut nothing = Vec::new();
+        let ended = timeout(SOON, raw.stream.read_to_end(&mut nothing)).await;
+        // Either way of closing is one.
+        let _ = ended.expect("the server closes");
+        assert_eq!(nothing, b"");
+    }
+    let mut raw = begin(&server, b"PROXY UNKNOWN\r\n").await;
+    assert_eq!(raw.frame().await["action"], "welcome");
+}
+
+/// The beginning of a message with a large attachment.
+fn half_a_frame(to: &str, length: usize) -> String {
+    let mut frame =
+        format!(r#"{{"action":"message","data":{{"uid":"{to}","attach":{{"mime":"x","data":""#);
+    frame.push_str(&"A".repeat(length));
+    frame
+}
+
+#[tokio::test]
+async fn half_sent_frames_of_all_clients_share_one_budget() {
+    let transport = Transport {
+        half_read: 48 * MIB,
+        ..Transport::default()
+    };
+    let server = start(transport).await;
+    let mut holders = Vec::new();
+    for number in 0..5 {
+        let (mut raw, _) = server.log_in(&format!("holder{number}")).await;
+        // As much as is taken: the later ones have to wait until the first stand still.
+        let frame = half_a_frame("ann", 15 * MIB);
+        holders.push(tokio::spawn(async move {
+            raw.stream.write_all(frame.as_bytes()).await.ok();
+            raw
+        }));
+    }
+    let (mut ann, _) = server.log_in("ann").await;
+    for _ in 0..3 {
+        ann.send(&half_a_frame("ann", 10 * MIB)).await;
+        ann.send(r#""}}}"#).await;
+        assert_eq!(ann.frame().await["data"]["status"], 0);
+        assert_eq!(ann.frame().await["action"], "ev_message");
+    }
+    // Those that had to give way were told so.
+    let mut told = 0;
+    for holder in holders {
+        let mut raw = holder.await.unwrap();
+        let first = timeout(Duration::from_millis(100), raw.frame()).await;
+        if let Ok(frame) = first {
+            assert_eq!(frame["data"]["status"], 20);
+            assert!(raw.try_frame().await.is_none());
+            told += 1;
+        }
+    }
+    assert!(told >= 2, "only {told}");
+}
+
+#[tokio::test]
+async fn small_half_sent_frames_share_it_too() {
+    let transport = Transport {
+        half_read: 100 * 1024,
+        frame: 64 * 1024,
+        ..Transport::default()
+    };
+    let server = start(transport).await;
+    let (mut ann, _) = server.log_in("ann").await;
+    let mut first = server.connect().await;
+    first.send(&half_a_frame("ann", 15_000)).await;
+    let mut others = Vec::new();
+    for _ in 0..20 {
+        let mut raw = server.connect().await;
+        raw.send(&half_a_frame("ann", 15_000)).await;
+        others.push(raw);
+    }
+    assert_eq!(first.frame().await["data"]["status"], 20);
+    assert!(first.try_frame().await.is_none());
+    ann.probe().await;
+    // Given back: as many as fit at once can send theirs to the end.
+    drop(others);
+    for _ in 0..50 {
+        ann.send(&half_a_frame("ann", 15_000)).await;
+        ann.send(r#""}}}"#).await;
+        assert_eq!(ann.frame().await["data"]["status"], 0);
+        assert_eq!(ann.frame().await["action"], "ev_message");
+    }
+}

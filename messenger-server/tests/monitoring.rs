@@ -1,0 +1,139 @@
+//! What an operator's tools see. One test: a process has one recorder of metrics.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
+mod support;
+
+use messenger_core::Policy;
+use messenger_core::storage::MemoryStorage;
+use messenger_core::testing::FaultyStorage;
+use messenger_server::{Monitoring, Transport};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use support::{SOON, TestServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Asks for a page; its status and text.
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    let read = stream.read_to_string(&mut response);
+    timeout(SOON, read).await.unwrap().unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+/// Waits until the metrics have this line.
+async fn shows(address: SocketAddr, line: &str) {
+    let shown = async {
+        while !get(address, "/metrics")
+            .await
+            .1
+            .lines()
+            .any(|own| own == line)
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    if timeout(SOON, shown).await.is_err() {
+        panic!("no {line} in {}", get(address, "/metrics").await.1);
+    }
+}
+
+#[tokio::test]
+async fn metrics_and_health_are_told() {
+    let monitoring = Monitoring::install().unwrap();
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let transport = Transport {
+        connections: 3,
+        ..Transport::default()
+    };
+    let policy = Policy::default();
+    let server = TestServer::limited(Arc::new(storage.clone()), policy, transport).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stopping = CancellationToken::new();
+    let engine = server.server.engine().clone();
+    tokio::spawn(monitoring.serve(listener, engine, stopping.clone()));
+
+    let (mut ann, _) = server.log_in("ann").await;
+    let (mut bob, _) = server.log_in("bob").await;
+    for _ in 0..3 {
+        ann.send(r#"{"action":"message","data":{"uid":"bob","body":"a secret"}}"#)
+            .await;
+        ann.frame().await;
+        ann.frame().await;
+        assert_eq!(bob.frame().await["action"], "ev_message");
+    }
+    ann.send(r#"{"action":"message","data":{"uid":"nobody","body":"x"}}"#)
+        .await;
+    ann.frame().await;
+    ann.send(r#"{"action":"dance","data":{}}"#).await;
+    ann.frame().await;
+    let mut eve = server.connect().await;
+    eve.send(&format!(r#"{{"action":"{}"}}"#, "x".repeat(20_000)))
+        .await;
+    eve.frame().await;
+    for line in [
+        "messenger_connections 3",
+        "messenger_sessions 2",
+        r#"messenger_connections_total{over="tcp"} 3"#,
+        r#"messenger_requests_total{action="message",status="0"} 3"#,
+        r#"messenger_requests_total{action="message",status="8"} 1"#,
+        r#"messenger_requests_total{action="other",status="3"} 1"#,
+        r#"messenger_requests_total{action="auth",status="0"} 2"#,
+        "messenger_messages_accepted_total 3",
+        "messenger_messages_given_total 3",
+        "messenger_delivery_seconds_count 3",
+        "messenger_outgoing_bytes 0",
+        "messenger_half_read_bytes 0",
+        r#"messenger_store_seconds_count{call="append"} 4"#,
+        r#"messenger_limits_total{limit="max_frame"} 1"#,
+    ] {
+        shows(address, line).await;
+    }
+    let mut turned_away = TcpStream::connect(server.address).await.unwrap();
+    let mut nothing = Vec::new();
+    turned_away.read_to_end(&mut nothing).await.unwrap();
+    shows(
+        address,
+        r#"messenger_limits_total{limit="max_connections"} 1"#,
+    )
+    .await;
+    for _ in 0..6 {
+        bob.send(r#"{"action":"auth","data":{"login":"ann","pass":"wrong"}}"#)
+            .await;
+        bob.frame().await;
+    }
+    shows(
+        address,
+        r#"messenger_limits_total{limit="failed_auth_login"} 1"#,
+    )
+    .await;
+    drop((ann, bob, eve));
+    shows(address, "messenger_connections 0").await;
+    shows(address, "messenger_sessions 0").await;
+    let (_, page) = get(address, "/metrics").await;
+    assert!(!page.contains("secret") && !page.contains("ann"), "{page}");
+
+    assert_eq!(get(address, "/healthz").await, (200, "alive\n".to_owned()));
+    assert_eq!(get(address, "/readyz").await, (200, "ready\n".to_owned()));
+    storage.set_failing(true);
+    assert_eq!(get(address, "/readyz").await.0, 503);
+    storage.set_failing(false);
+    assert_eq!(get(address, "/readyz").await.0, 200);
+    stopping.cancel();
+    assert_eq!(get(address, "/readyz").await.0, 503);
+    assert_eq!(get(address, "/healthz").await.0, 200);
+    assert_eq!(get(address, "/nothing").await.0, 404);
+}

@@ -1,0 +1,239 @@
+//! The operator's commands, beside a server that runs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
+mod support;
+
+use messenger_client::proto::{ErrorCode, Password};
+use messenger_client::{Client, ClientError, Events, connect};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Stdio;
+use support::SOON;
+use support::process::{Process, flags};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+struct World {
+    folder: TempDir,
+    server: Process,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Process::start(&folder.path().join("m.db")).await;
+        Self { folder, server }
+    }
+
+    async fn join(&self, login: &str) -> (Client, Events) {
+        let (client, events) = connect(&self.server.address).await.unwrap();
+        let pass = Password::md5_of("secret");
+        client.register(login, &pass, login).await.unwrap();
+        client.auth(login, &pass).await.unwrap();
+        (client, events)
+    }
+
+    async fn auth(&self, login: &str, pass: &Password) -> Option<ErrorCode> {
+        let (client, _events) = connect(&self.server.address).await.unwrap();
+        match client.auth(login, pass).await {
+            Ok(_) => None,
+            Err(ClientError::Refused(failure)) => Some(failure.code),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn run(&self, command: &[&str], input: &str) -> (Option<i32>, String) {
+        run(&self.folder.path().join("m.db"), command, input).await
+    }
+}
+
+/// Runs a command; its exit code and what it printed.
+async fn run(store: &Path, command: &[&str], input: &str) -> (Option<i32>, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_messenger-server"))
+        .args(command)
+        .args(&flags(store)[2..])
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A command that reads nothing may have ended.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = timeout(SOON, child.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test]
+async fn users_are_listed_shown_and_exported() {
+    let world = World::new().await;
+    let (ann, _ann_events) = world.join("ann").await;
+    let (bob, _bob_events) = world.join("bob").await;
+    ann.send("bob", "hello").await.unwrap();
+    bob.add_contact("ann").await.unwrap();
+    assert_eq!(
+        world.run(&["user", "list"], "").await,
+        (Some(0), "ann\nbob\n".into())
+    );
+    let (code, shown) = world.run(&["user", "show", "bob"], "").await;
+    assert_eq!(code, Some(0));
+    assert!(
+        shown.contains("nick: bob\n") && shown.contains("contacts: 1\n"),
+        "{shown}"
+    );
+    let (code, export) = world.run(&["user", "export", "ann"], "").await;
+    assert_eq!(code, Some(0));
+    let export: Value = serde_json::from_str(&export).unwrap();
+    assert_eq!(export["login"], "ann");
+    assert!(!export.to_string().contains("argon2"), "no hash");
+    let (code, text) = world.run(&["user", "show", "eve"], "").await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("there is no user eve"), "{text}");
+}
+
+#[tokio::test]
+async fn an_export_has_everything() {
+    let world = World::new().await;
+    world.join("ann").await;
+    let (bob, _bob_events) = world.join("bob").await;
+    // Nobody listens for ann, so it waits.
+    let (ann, ann_events) = connect(&world.server.address).await.unwrap();
+    drop((ann, ann_events));
+    let (code, _) = world.run(&["session", "end", "ann", "all"], "").await;
+    assert_eq!(code, Some(0));
+    bob.send("ann", "while you were away").await.unwrap();
+    let (_, export) = world.run(&["user", "export", "ann"], "").await;
+    let export: Value = serde_json::from_str(&export).unwrap();
+    assert_eq!(export["inbox"][0]["body"], "while you were away");
+    assert_eq!(export["inbox"][0]["seq"], 1);
+    assert_eq!(export["sessions"], Value::Array(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_user_is_deleted_beside_the_server() {
+    let world = World::new().await;
+    let (ann, ann_events) = world.join("ann").await;
+    drop((ann, ann_events));
+    let (bob, _events) = world.join("bob").await;
+    bob.send("ann", "hello").await.unwrap();
+    let deleted = world.run(&["user", "delete", "ann"], "").await;
+    assert_eq!(deleted, (Some(0), "deleted ann\n".into()));
+    let refused = bob.send("ann", "too late").await.unwrap_err();
+    let ClientError::Refused(failure) = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(failure.code, ErrorCode::UserNotFound);
+    let pass = Password::md5_of("secret");
+    assert_eq!(
+        world.auth("ann", &pass).await,
+        Some(ErrorCode::NeedRegister)
+    );
+    assert_eq!(world.run(&["user", "list"], "").await.1, "bob\n");
+    assert_eq!(world.run(&["user", "delete", "ann"], "").await.0, Some(1));
+    world.join("ann").await;
+    bob.send("ann", "hello again").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_is_reset() {
+    let world = World::new().await;
+    world.join("ann").await;
+    let reset = world
+        .run(&["user", "reset-password", "ann"], "typed anew\n")
+        .await;
+    assert_eq!(reset.0, Some(0), "{}", reset.1);
+    let old = Password::md5_of("secret");
+    assert_eq!(world.auth("ann", &old).await, Some(ErrorCode::InvalidPass));
+    assert_eq!(world.auth("ann", &"typed anew".into()).await, None);
+    let reset = world
+        .run(&["user", "reset-password", "ann", "--md5"], "again")
+        .await;
+    assert_eq!(reset.0, Some(0), "{}", reset.1);
+    assert_eq!(world.auth("ann", &Password::md5_of("again")).await, None);
+    let nothing = world.run(&["user", "reset-password", "ann"], "").await;
+    assert_eq!(nothing.0, Some(1));
+    assert!(nothing.1.contains("standard input"), "{}", nothing.1);
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended() {
+    let world = World::new().await;
+    world.join("ann").await;
+    let pass = Password::md5_of("secret");
+    let (client, _events) = connect(&world.server.address).await.unwrap();
+    let accepted = client.auth("ann", &pass).await.unwrap();
+    let (code, listed) = world.run(&["session", "list", "ann"], "").await;
+    assert_eq!(code, Some(0));
+    let ids: Vec<_> = listed.lines().map(|line| &line[..64]).collect();
+    assert_eq!(ids.len(), 2);
+    assert!(!listed.contains(accepted.sid.as_str()), "no secret");
+    // The most recently used is first.
+    let (code, _) = world
+        .run(&["session", "end", "ann", &ids[0][..12]], "")
+        .await;
+    assert_eq!(code, Some(0));
+    let (again, _events) = connect(&world.server.address).await.unwrap();
+    let refused = again
+        .resume(&accepted.uid, &accepted.sid)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
+    let (code, text) = world.run(&["session", "end", "ann", "zz"], "").await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("0 sessions"), "{text}");
+    let (_, listed) = world.run(&["session", "list", "ann"], "").await;
+    assert_eq!(listed.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_check_tells_by_its_exit_code() {
+    let world = World::new().await;
+    world.join("ann").await;
+    let (code, text) = world.run(&["check"], "").await;
+    assert_eq!(code, Some(0), "{text}");
+    for (flags, sentence) in [
+        (["--tls-listen", "127.0.0.1:0"], "all three or none"),
+        (["--max-half-read", "1000"], "--max-half-read"),
+    ] {
+        let command = [["check"].as_slice(), &flags].concat();
+        let (code, text) = world.run(&command, "").await;
+        assert_eq!(code, Some(1));
+        assert!(text.contains(sentence), "{text}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.db");
+    std::fs::write(&broken, "no database".repeat(1000)).unwrap();
+    assert_eq!(run(&broken, &["check"], "").await.0, Some(1));
+    let none = folder.path().join("none.db");
+    assert_eq!(run(&none, &["check"], "").await.0, Some(0));
+    assert!(!none.exists(), "a check makes no store");
+    assert_eq!(run(&none, &["user", "list"], "").await.0, Some(1));
+    assert!(!none.exists());
+}
+
+#[tokio::test]
+async fn memory_has_no_operator() {
+    let command = ["user", "list", "--store", "memory:"];
+    let output = Command::new(env!("CARGO_BIN_EXE_messenger-server"))
+        .args(command)
+        .output();
+    let output = timeout(SOON, output).await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("needs a store in a file"), "{text}");
+}

@@ -1,0 +1,291 @@
+//! TLS, and the proxy's header before it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
+mod support;
+
+use messenger_client::proto::Password;
+use messenger_client::{Client, Events};
+use messenger_core::Policy;
+use messenger_server::{Tls, TlsError, Transport};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use support::process::Process;
+use support::{SOON, TestServer};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// Files of a certificate and its key.
+struct Files {
+    folder: TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        files.renew();
+        files
+    }
+
+    /// Another certificate, with another key.
+    fn renew(&self) {
+        let made = generate_simple_self_signed(["localhost".to_owned()]);
+        let CertifiedKey { cert, signing_key } = made.unwrap();
+        std::fs::write(self.key(), signing_key.serialize_pem()).unwrap();
+        std::fs::write(self.certificates(), cert.pem()).unwrap();
+    }
+
+    fn certificates(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("key.pem")
+    }
+
+    fn load(&self) -> Result<Tls, TlsError> {
+        Tls::load(&self.certificates(), &self.key())
+    }
+
+    /// A connector that trusts what is in the file now, and nothing else.
+    fn connector(&self) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        let own = CertificateDer::from_pem_file(self.certificates()).unwrap();
+        roots.add(own).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    }
+
+    async fn connect(&self, address: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(address).await?;
+        let name = ServerName::try_from("localhost").unwrap();
+        self.connector().connect(name, stream).await
+    }
+
+    async fn client(&self, address: &str) -> (Client, Events) {
+        let stream = self.connect(address).await.unwrap();
+        messenger_client::over(stream).await.unwrap()
+    }
+}
+
+/// A server that listens for both.
+async fn start(transport: Transport) -> (TestServer, Files, SocketAddr, Tls) {
+    let files = Files::new();
+    let tls = files.load().unwrap();
+    let server = TestServer::start(Policy::default(), transport).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (serving, shown) = (server.server.clone(), tls.clone());
+    tokio::spawn(async move {
+        let for_ever = std::future::pending();
+        serving.serve_tls(listener, shown, for_ever).await
+    });
+    (server, files, address, tls)
+}
+
+async fn log_in(client: &Client, login: &str) {
+    let pass = Password::md5_of("secret");
+    client.register(login, &pass, login).await.unwrap();
+    client.auth(login, &pass).await.unwrap();
+}
+
+#[tokio::test]
+async fn clients_over_tls_and_over_tcp_talk_to_each_other() {
+    let (server, files, address, _) = start(Transport::default()).await;
+    let (ann, _ann_events) = files.client(&address.to_string()).await;
+    log_in(&ann, "ann").await;
+    let (bob, mut bob_events) = messenger_client::connect(server.address).await.unwrap();
+    log_in(&bob, "bob").await;
+    let long = "x".repeat(60_000);
+    for body in ["hello", &long] {
+        ann.send("bob", body).await.unwrap();
+        let event = timeout(SOON, bob_events.next()).await.unwrap();
+        assert_eq!(event.unwrap().message.body.as_str(), body);
+    }
+}
+
+#[tokio::test]
+async fn openssl_talks_to_it() {
+    let (_server, files, address, _) = start(Transport::default()).await;
+    let certificates = files.certificates();
+    let mut openssl = Command::new("openssl")
+        .args(["s_client", "-quiet", "-verify_return_error", "-connect"])
+        .arg(address.to_string())
+        .args(["-servername", "localhost", "-CAfile"])
+        .arg(&certificates)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("openssl is installed");
+    let mut input = openssl.stdin.take().unwrap();
+    let register = br#"{"action":"register","data":{"login":"ann","pass":"p","nick":"Ann"}}"#;
+    input.write_all(register).await.unwrap();
+    input.flush().await.unwrap();
+    let mut output = openssl.stdout.take().unwrap();
+    let answered = async {
+        let mut received = Vec::new();
+        while !String::from_utf8_lossy(&received).contains(r#""status":0"#) {
+            let read = output.read_buf(&mut received).await.unwrap();
+            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&received));
+        }
+    };
+    timeout(SOON, answered).await.expect("an answer");
+}
+
+#[tokio::test]
+async fn a_certificate_is_changed_without_dropping_anybody() {
+    let (_server, files, address, tls) = start(Transport::default()).await;
+    let address = address.to_string();
+    let (ann, mut events) = files.client(&address).await;
+    log_in(&ann, "ann").await;
+    assert!(!tls.reload().unwrap(), "nothing has changed");
+    files.renew();
+    files
+        .connect(&address)
+        .await
+        .expect_err("still the old one");
+    assert!(tls.reload().unwrap());
+    files.connect(&address).await.expect("the new one");
+
+    std::fs::write(files.key(), "no key").unwrap();
+    assert!(matches!(tls.reload(), Err(TlsError::Pem { .. })));
+    files.connect(&address).await.expect("the one in use stays");
+
+    ann.send("ann", "still here").await.unwrap();
+    let event = timeout(SOON, events.next()).await.unwrap();
+    assert_eq!(event.unwrap().message.body.as_str(), "still here");
+}
+
+#[tokio::test]
+async fn the_binary_reads_its_certificate_again() {
+    let files = Files::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+    command
+        .args(["--listen", "127.0.0.1:0", "--store", "memory:"])
+        .args(["--tls-listen", "127.0.0.1:0", "--tls-cert"])
+        .arg(files.certificates())
+        .arg("--tls-key")
+        .arg(files.key());
+    let server = Process::spawn(command).await;
+    let address = server.address_behind("listening for TLS").await;
+    let stream = files.connect(&address).await.unwrap();
+    let mut before = BufReader::new(stream);
+    files.renew();
+    // It looks by itself, too; being told is only quicker.
+    server.signal("HUP").await;
+    server.logs("the certificate was read again").await;
+    files.connect(&address).await.expect("the new one");
+    let request = br#"{"action":"contactlist","data":{}}nonsense"#;
+    before.write_all(request).await.unwrap();
+    let mut rest = Vec::new();
+    timeout(SOON, before.read_until(b'X', &mut rest))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&rest).contains(r#""status":6"#));
+
+    std::fs::write(files.certificates(), "no certificate").unwrap();
+    server.logs("the one in use stays").await;
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await, Some(0));
+}
+
+#[test]
+fn files_that_are_no_certificate_are_told() {
+    let files = Files::new();
+    let other = Files::new();
+    std::fs::copy(other.key(), files.key()).unwrap();
+    assert!(matches!(files.load(), Err(TlsError::Unusable { .. })));
+    std::fs::write(files.key(), "").unwrap();
+    assert!(matches!(files.load(), Err(TlsError::Pem { .. })));
+    std::fs::remove_file(files.key()).unwrap();
+    assert!(matches!(files.load(), Err(TlsError::Read { .. })));
+}
+
+/// Waits until the server closes the connection.
+async fn closed(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    let read = timeout(SOON, stream.read_to_end(&mut rest)).await;
+    // Either way of closing is one.
+    let _ = read.expect("the server closes");
+}
+
+#[tokio::test]
+async fn handshakes_are_bounded_in_number_and_time() {
+    let transport = Transport {
+        handshakes: 2,
+        handshake_time: Duration::from_millis(500),
+        ..Transport::default()
+    };
+    let (_server, files, address, _) = start(transport).await;
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut turned_away = TcpStream::connect(address).await.unwrap();
+    closed(&mut turned_away).await;
+    for stream in &mut silent {
+        closed(stream).await;
+    }
+    files.client(&address.to_string()).await;
+}
+
+#[tokio::test]
+async fn garbage_instead_of_a_handshake_harms_nobody() {
+    let (_server, files, address, _) = start(Transport::default()).await;
+    for garbage in [
+        b"{\"action\":\"auth\"}".to_vec(),
+        vec![0x16; 100_000],
+        vec![0; 10],
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let _ = stream.write_all(&garbage).await;
+        let _ = stream.shutdown().await;
+        closed(&mut stream).await;
+    }
+    files.client(&address.to_string()).await;
+}
+
+#[tokio::test]
+async fn a_proxy_tells_its_client_before_the_handshake() {
+    let transport = Transport {
+        proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        ..Transport::default()
+    };
+    let (_server, files, address, _) = start(transport).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
+        .await
+        .unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = files.connector().connect(name, stream).await.unwrap();
+    messenger_client::over(stream).await.unwrap();
+}
