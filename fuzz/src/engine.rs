@@ -1,0 +1,437 @@
+//! Whatever is asked of an engine, it keeps its promises: what is accepted is given to every session
+//! of its recipient, in order and without a gap, and nothing else is.
+
+use arbitrary::{Arbitrary, Unstructured};
+use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy};
+use messenger_core::proto::{
+    Ack, AddContact, Attachment, Auth, ContactList, Credentials, DelContact, ErrorCode, Import,
+    ImportEntry, Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
+    UserInfo,
+};
+use messenger_core::testing::{ManualClock, SeededEntropy};
+use messenger_core::{Engine, Policy, Session};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+const CONNECTIONS: usize = 4;
+
+/// The most operations of one input.
+const OPERATIONS: usize = 100;
+
+#[derive(Arbitrary, Debug)]
+enum Operation {
+    Connect {
+        connection: u8,
+        address: Option<[u8; 4]>,
+    },
+    Register {
+        connection: u8,
+        user: u8,
+        pass: u8,
+    },
+    Auth {
+        connection: u8,
+        user: u8,
+        pass: u8,
+        ack: bool,
+    },
+    Resume {
+        connection: u8,
+        session: u8,
+        user: u8,
+    },
+    Send {
+        connection: u8,
+        to: u8,
+        body: String,
+        mid: Option<u8>,
+        attach: bool,
+    },
+    Receive {
+        connection: u8,
+    },
+    Ack {
+        connection: u8,
+        seq: u8,
+    },
+    AddContact {
+        connection: u8,
+        user: u8,
+    },
+    DelContact {
+        connection: u8,
+        user: u8,
+    },
+    ContactList {
+        connection: u8,
+    },
+    Import {
+        connection: u8,
+        emails: Vec<u8>,
+        phone: String,
+    },
+    SetUserInfo {
+        connection: u8,
+        email: Option<u8>,
+        phone: Option<String>,
+    },
+    UserInfo {
+        connection: u8,
+        user: u8,
+    },
+    Wait {
+        minutes: u16,
+    },
+    KeepHouse,
+    Delete {
+        user: u8,
+    },
+    EndSessions {
+        user: u8,
+    },
+    ResetPassword {
+        user: u8,
+        pass: u8,
+    },
+    Export {
+        user: u8,
+    },
+}
+
+/// Carries out the operations that the input tells.
+pub fn engine(data: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut input = Unstructured::new(data);
+        let mut world = World::new();
+        for _ in 0..OPERATIONS {
+            if input.is_empty() {
+                break;
+            }
+            let Ok(operation) = Operation::arbitrary(&mut input) else {
+                break;
+            };
+            world.carry_out(operation).await;
+        }
+    });
+}
+
+struct World {
+    engine: Engine,
+    clock: ManualClock,
+    connections: Vec<Connection>,
+    sessions: Vec<(String, SessionId)>,
+    /// What was accepted, by recipient; the first is at place 1.
+    accepted: BTreeMap<String, Vec<String>>,
+}
+
+struct Connection {
+    session: Session,
+    /// The place of what it was given last, since it became its user's.
+    last: Option<u64>,
+}
+
+fn name(user: u8) -> String {
+    format!("user{}", user % 3)
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = ManualClock::default();
+        let policy = Policy {
+            passwords: PasswordPolicy {
+                memory_kib: 8,
+                passes: 1,
+                at_once: 1,
+                waiting: 9,
+            },
+            limits: Limits {
+                sessions: 2,
+                contacts: 2,
+                inbox: InboxLimits {
+                    messages: 20,
+                    bytes: 10_000,
+                },
+                ..Limits::default()
+            },
+            ..Policy::default()
+        };
+        let engine = Engine::builder()
+            .policy(policy)
+            .clock(Arc::new(clock.clone()))
+            .entropy(Arc::new(SeededEntropy::new(7)))
+            .without_housekeeping()
+            .build()
+            .unwrap();
+        let connections = (0..CONNECTIONS).map(|_| Connection {
+            session: engine.connect(),
+            last: None,
+        });
+        Self {
+            connections: connections.collect(),
+            engine,
+            clock,
+            sessions: Vec::new(),
+            accepted: BTreeMap::new(),
+        }
+    }
+
+    fn connection(&mut self, number: u8) -> &mut Connection {
+        &mut self.connections[usize::from(number) % CONNECTIONS]
+    }
+
+    async fn ask(&mut self, connection: u8, request: impl Into<Request>) -> Response {
+        self.ask_as(connection, Credentials::default(), request)
+            .await
+    }
+
+    async fn ask_as(
+        &mut self,
+        connection: u8,
+        credentials: Credentials,
+        request: impl Into<Request>,
+    ) -> Response {
+        let inbound = Inbound {
+            credentials,
+            request: request.into(),
+        };
+        let connection = self.connection(connection);
+        let before = connection.session.user();
+        let reply = connection.session.handle(inbound).await;
+        if connection.session.user() != before {
+            connection.last = None;
+        }
+        if let Some(failure) = reply.response.failure() {
+            assert!(!matches!(failure.code, ErrorCode::Other(_)));
+            assert_ne!(
+                failure.code,
+                ErrorCode::Unavailable,
+                "the store never fails"
+            );
+        }
+        reply.response
+    }
+
+    async fn carry_out(&mut self, operation: Operation) {
+        match operation {
+            Operation::Connect {
+                connection,
+                address,
+            } => {
+                let session = match address {
+                    Some(address) => self.engine.connect_from(IpAddr::from(address)),
+                    None => self.engine.connect(),
+                };
+                *self.connection(connection) = Connection {
+                    session,
+                    last: None,
+                };
+            }
+            Operation::Register {
+                connection,
+                user,
+                pass,
+            } => {
+                let register = Register {
+                    login: name(user).into(),
+                    pass: format!("pass{pass}").as_str().into(),
+                    nick: name(user).into(),
+                };
+                self.ask(connection, register).await;
+            }
+            Operation::Auth {
+                connection,
+                user,
+                pass,
+                ack,
+            } => {
+                let auth = Auth {
+                    login: name(user).into(),
+                    pass: format!("pass{pass}").as_str().into(),
+                    ack,
+                };
+                if let Response::Auth(Ok(accepted)) = self.ask(connection, auth).await {
+                    self.connection(connection).last = None;
+                    self.sessions.push((name(user), accepted.sid));
+                }
+            }
+            Operation::Resume {
+                connection,
+                session,
+                user,
+            } => {
+                let known = self.sessions.get(usize::from(session));
+                let (uid, sid) = known.cloned().unwrap_or((name(user), "none".into()));
+                let credentials = Credentials {
+                    cid: uid.as_str().into(),
+                    sid,
+                };
+                self.ask_as(connection, credentials, ContactList {}).await;
+            }
+            Operation::Send {
+                connection,
+                to,
+                body,
+                mid,
+                attach,
+            } => {
+                self.send(connection, &name(to), body, mid, attach).await;
+            }
+            Operation::Receive { connection } => self.receive(connection),
+            Operation::Ack { connection, seq } => {
+                let seq = u64::from(seq);
+                let user = self.connection(connection).session.user();
+                let response = self.ask(connection, Ack { seq }).await;
+                if let (Some(user), None) = (user, response.failure()) {
+                    let there = self.accepted.get(user.as_str()).map_or(0, Vec::len);
+                    assert!(seq <= there as u64);
+                }
+            }
+            Operation::AddContact { connection, user } => {
+                let uid = name(user).as_str().into();
+                self.ask(connection, AddContact { uid }).await;
+            }
+            Operation::DelContact { connection, user } => {
+                let uid = name(user).as_str().into();
+                self.ask(connection, DelContact { uid }).await;
+            }
+            Operation::ContactList { connection } => {
+                let list = self.ask(connection, ContactList {}).await;
+                if let Response::ContactList(Ok(contacts)) = list {
+                    assert!(contacts.len() <= 2);
+                }
+            }
+            Operation::Import {
+                connection,
+                emails,
+                phone,
+            } => {
+                let entries = emails.iter().map(|email| ImportEntry {
+                    myid: email.to_string().into(),
+                    email: format!("{email}@example.org").into(),
+                    phone: phone.as_str().into(),
+                    ..ImportEntry::default()
+                });
+                let contacts = entries.collect();
+                self.ask(connection, Import { contacts }).await;
+            }
+            Operation::SetUserInfo {
+                connection,
+                email,
+                phone,
+            } => {
+                let change = SetUserInfo {
+                    email: email.map(|email| format!("{email}@example.org").into()),
+                    phone: phone.map(Into::into),
+                    ..SetUserInfo::default()
+                };
+                self.ask(connection, change).await;
+            }
+            Operation::UserInfo { connection, user } => {
+                let user = name(user).as_str().into();
+                self.ask(connection, UserInfo { user }).await;
+            }
+            Operation::Wait { minutes } => {
+                self.clock.advance(Duration::from_secs(60) * minutes.into());
+            }
+            Operation::KeepHouse => self.engine.keep_house().await.unwrap(),
+            Operation::Delete { user } => {
+                let user = name(user);
+                self.engine
+                    .delete_user(&user.as_str().into())
+                    .await
+                    .unwrap();
+                self.accepted.remove(&user);
+            }
+            Operation::EndSessions { user } => self.end_sessions(&name(user)).await,
+            Operation::ResetPassword { user, pass } => {
+                let user = name(user).as_str().into();
+                let pass = format!("pass{pass}").as_str().into();
+                self.engine.reset_password(&user, &pass).await.unwrap();
+            }
+            Operation::Export { user } => self.export(&name(user)).await,
+        }
+    }
+
+    async fn send(
+        &mut self,
+        connection: u8,
+        to: &str,
+        body: String,
+        mid: Option<u8>,
+        attach: bool,
+    ) {
+        let message = SendMessage {
+            uid: to.into(),
+            body: body.as_str().into(),
+            // Each is used once, so that what is accepted is stored.
+            mid: mid.map(|mid| format!("{mid} {}", self.total()).into()),
+            attach: Attachment {
+                mime: if attach { "x" } else { "" }.into(),
+                data: if attach { "AAAA" } else { "" }.into(),
+            },
+            ..SendMessage::default()
+        };
+        let response = self.ask(connection, message).await;
+        if let Response::SendMessage(Ok(_)) = response {
+            self.accepted.entry(to.to_owned()).or_default().push(body);
+        }
+    }
+
+    fn total(&self) -> usize {
+        self.accepted.values().map(Vec::len).sum()
+    }
+
+    /// Takes all that there is for a connection.
+    fn receive(&mut self, connection: u8) {
+        let accepted = self.accepted.clone();
+        let connection = self.connection(connection);
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(delivery)) = connection.session.poll_event(&mut cx) {
+            let Some(seq) = delivery.event.seq else {
+                continue;
+            };
+            let user = connection.session.user().expect("somebody's");
+            let of_user = accepted.get(user.as_str()).expect("something was accepted");
+            let at = usize::try_from(seq).unwrap() - 1;
+            assert_eq!(delivery.event.message.body.as_str(), of_user[at]);
+            if let Some(last) = connection.last {
+                // What is full or too old is dropped, oldest first.
+                assert!(seq > last, "{seq} behind {last}");
+            }
+            connection.last = Some(seq);
+            if let Some(place) = delivery.place {
+                connection.session.given(place);
+            }
+        }
+    }
+
+    async fn end_sessions(&mut self, user: &str) {
+        let user = user.into();
+        let sessions = self.engine.sessions(&user).await.unwrap();
+        for (key, _) in sessions.unwrap_or_default() {
+            self.engine.end_session(&user, &key).await.unwrap();
+        }
+        let left = self.engine.sessions(&user).await.unwrap();
+        assert!(left.unwrap_or_default().is_empty());
+    }
+
+    async fn export(&mut self, user: &str) {
+        let Some(export) = self.engine.export_user(&user.into()).await.unwrap() else {
+            return;
+        };
+        let accepted = self.accepted.get(user).map_or(&[][..], Vec::as_slice);
+        assert_eq!(export.data.newest, accepted.len() as u64);
+        assert!(export.data.sessions.len() <= 2);
+        for (seq, message) in &export.inbox {
+            let at = usize::try_from(*seq).unwrap() - 1;
+            assert_eq!(message.body.as_str(), accepted[at]);
+        }
+    }
+}
