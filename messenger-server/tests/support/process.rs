@@ -29,12 +29,17 @@ impl Process {
         Self::spawn(command).await
     }
 
-    /// A command that becomes the server.
+    /// A command that becomes the server, without rate limits: tests flood on purpose.
     pub(crate) async fn spawn(mut command: Command) -> Self {
+        command.env("MESSENGER_NO_RATE_LIMITS", "true");
+        Self::spawn_limited(command).await
+    }
+
+    /// A command that becomes the server.
+    pub(crate) async fn spawn_limited(mut command: Command) -> Self {
         let mut child = command
             .env_remove("RUST_LOG")
             .env("MESSENGER_METRICS_LISTEN", "off")
-            .env("MESSENGER_NO_RATE_LIMITS", "true")
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

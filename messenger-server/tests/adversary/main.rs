@@ -1,0 +1,157 @@
+//! Attacks, one after the other, on a server of its own process, while 100 honest clients keep
+//! exchanging messages: none of theirs is lost, they hardly wait longer than without the attack, and
+//! the server's memory stays within what its settings allow.
+//!
+//! `cargo test -p messenger-server --test adversary -- --nocapture` prints a line for each attack;
+//! `ATTACK=silence` runs that one alone.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod attacks;
+mod honest;
+
+use attacks::Attack;
+use honest::Honest;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+use support::process::Process;
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+const MIB: u64 = 1024 * 1024;
+
+/// What the server is told its clients' half-sent frames may take together.
+const HALF_READ: u64 = 64 * MIB;
+
+/// What it is told may wait unsent for one client.
+const OUTGOING: u64 = MIB;
+
+/// What it is told about the longest frame.
+const FRAME: u64 = 16 * MIB;
+
+/// How long honest clients talk with and without an attack.
+const QUIET: Duration = Duration::from_secs(2);
+const ATTACKED: Duration = Duration::from_secs(4);
+
+/// What honest clients wait may grow by so much.
+const TIMES: u32 = 5;
+
+/// A wait that is shorter says nothing: the machine's scheduler takes as long now and then.
+const RESOLUTION: Duration = Duration::from_millis(2);
+
+/// What a connection may hold besides what waits unsent: a reply that passes that mark, requests under
+/// way, its task.
+const A_CONNECTION: u64 = 64 * 1024;
+
+/// What the server takes for itself: code, threads' stacks and buffers, two passwords being hashed,
+/// what the allocator keeps at hand.
+const ITSELF: u64 = 128 * MIB;
+
+type Running = Pin<Box<dyn Future<Output = JoinSet<()>> + Send>>;
+
+/// An attack: its name, how many connections it holds, and how it begins.
+struct Plan {
+    name: &'static str,
+    connections: u64,
+    begin: fn(Attack) -> Running,
+}
+
+macro_rules! plans {
+    ($($name:ident $connections:literal,)*) => {
+        [$(Plan {
+            name: stringify!($name),
+            connections: $connections,
+            begin: |attack| Box::pin(attacks::$name(attack)),
+        }),*]
+    };
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn honest_clients_are_not_harmed() {
+    rlimit::increase_nofile_limit(20_000).unwrap();
+    let plans = plans![
+        byte_by_byte 500,
+        silence 10_000,
+        never_reading 50,
+        frames_at_the_limit 4,
+        deep_nesting 4,
+        endless_strings 4,
+        tiny_frames 4,
+        reconnecting 64,
+        tls_garbage 64,
+        half_open 500,
+        wrong_passwords 20,
+        registrations 20,
+        imports 10,
+        half_sent_frames 60,
+    ];
+    let chosen = std::env::var("ATTACK").ok();
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let tls = server.address_behind("listening for TLS").await;
+    let mut honest = Honest::new(&server.address).await;
+    for plan in plans {
+        if chosen.as_deref().is_some_and(|chosen| chosen != plan.name) {
+            continue;
+        }
+        let quiet = honest.talk(QUIET).await;
+        let attack = Attack {
+            address: server.address.clone(),
+            tls: tls.clone(),
+            name: plan.name,
+        };
+        let attackers = (plan.begin)(attack).await;
+        let attacked = honest.talk(ATTACKED).await;
+        let resident = server.resident();
+        drop(attackers);
+        let bound = ITSELF + HALF_READ + (plan.connections + 100) * (A_CONNECTION + OUTGOING);
+        let resident_mib = resident / MIB;
+        eprintln!(
+            "{:20} p99 {quiet:?} quiet, {attacked:?} attacked; {resident_mib} MiB",
+            plan.name
+        );
+        let allowed = quiet.max(RESOLUTION) * TIMES;
+        assert!(
+            attacked <= allowed,
+            "{}: {attacked:?}, not {quiet:?}",
+            plan.name
+        );
+        assert!(resident <= bound, "{}: {resident_mib} MiB", plan.name);
+    }
+    // Alive and well after all of it.
+    Honest::new(&server.address).await.talk(QUIET).await;
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await, Some(0));
+}
+
+async fn start(folder: &Path) -> Process {
+    let made = generate_simple_self_signed(["localhost".to_owned()]);
+    let CertifiedKey { cert, signing_key } = made.unwrap();
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, cert.pem()).unwrap();
+    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+    command
+        .args(["--listen", "127.0.0.1:0", "--store", "memory:"])
+        .args(["--tls-listen", "127.0.0.1:0"])
+        .arg("--tls-cert")
+        .arg(certificate)
+        .arg("--tls-key")
+        .arg(key)
+        .args(["--max-half-read", &HALF_READ.to_string()])
+        .args(["--max-outgoing", &OUTGOING.to_string()])
+        .args(["--max-frame", &FRAME.to_string()])
+        .args(["--max-failed-auth", "1000000"]);
+    Process::spawn_limited(command).await
+}
