@@ -19,6 +19,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Semaphore;
 
 /// A messenger. Cheap to clone; many may live in a process.
 ///
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) marks: Arc<Marks>,
     pub(crate) online: Arc<Online>,
     pub(crate) limiters: Option<Limiters>,
+    /// Large imports are worked on one at a time.
+    pub(crate) imports: Semaphore,
     pub(crate) meters: Arc<Meters>,
     /// Tells this engine's connections and messages from those of any other.
     id: u64,
@@ -155,6 +158,7 @@ impl Builder {
             storage,
             notifier: self.notifier,
             limiters,
+            imports: Semaphore::new(1),
             meters: Arc::new(Meters::new()),
             authenticator,
             policy: self.policy,

@@ -43,6 +43,7 @@
 
 mod address;
 pub mod authenticator;
+mod background;
 pub mod clock;
 mod engine;
 pub mod entropy;

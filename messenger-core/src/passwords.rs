@@ -1,5 +1,6 @@
 //! Hashing passwords off the async threads, a bounded number at once.
 
+use crate::background::{self, NoThread};
 use crate::entropy::{Entropy, NoEntropy};
 use crate::meters;
 use crate::policy::PasswordPolicy;
@@ -7,10 +8,9 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use messenger_proto::Password;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 /// Argon2id with a bound on how many run and how many wait.
 #[derive(Debug)]
@@ -32,10 +32,8 @@ pub(crate) enum PasswordError {
     Hash(#[source] password_hash::Error),
     #[error("a password's salt could not be drawn")]
     Entropy(#[from] NoEntropy),
-    #[error("there is no thread to hash a password on")]
-    Thread(#[from] io::Error),
-    #[error("the thread that hashed a password is gone")]
-    ThreadGone,
+    #[error(transparent)]
+    Thread(#[from] NoThread),
 }
 
 /// The policy's costs are out of Argon2's range.
@@ -113,32 +111,8 @@ impl Passwords {
             let _running = running;
             work()
         };
-        on_thread(work).await
+        Ok(background::run(work).await?)
     }
-}
-
-/// How much lower the priority of hashing is, as a niceness: a burst of logins must not keep messages
-/// waiting.
-#[cfg(unix)]
-const NICENESS: i32 = 10;
-
-/// Does it on a thread of its own: starting one is nothing beside a hash, and a priority once lowered
-/// cannot be raised again.
-async fn on_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, PasswordError> {
-    let (done, result) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("password".to_owned())
-        .spawn(move || {
-            #[cfg(unix)]
-            if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-                tracing::debug!(%error, "passwords are hashed at the usual priority");
-            }
-            // Whoever asked may have gone.
-            let _ = done.send(work());
-        })?;
-    result.await.map_err(|_| PasswordError::ThreadGone)
 }
 
 /// A place among those who wait, given back when dropped.

@@ -116,7 +116,8 @@ pub struct PasswordPolicy {
     pub memory_kib: u32,
     /// Passes over the memory. 2.
     pub passes: u32,
-    /// How many passwords are hashed at once. The number of processors.
+    /// How many passwords are hashed at once. Half as many as there are processors, or one: the others
+    /// are for messages.
     pub at_once: usize,
     /// How many more may wait for their turn; others are told to try later. 1,024.
     pub waiting: usize,
@@ -195,7 +196,7 @@ impl Default for PasswordPolicy {
         Self {
             memory_kib: 19_456,
             passes: 2,
-            at_once: std::thread::available_parallelism().map_or(1, usize::from),
+            at_once: std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(2)),
             waiting: 1024,
         }
     }

@@ -30,9 +30,12 @@ use window::Window;
 /// Unsent bytes up to which events are taken from the session: beyond it they wait in the inbox.
 const EVENTS_UP_TO: usize = 64 * 1024;
 
-/// How many requests a connection carries out before it lets others run: a flood of one client must
-/// not keep its recipients from reading.
-const REQUESTS_A_TURN: usize = 64;
+/// How many requests a connection carries out, and how many bytes it reads, before it lets others run:
+/// a flood of one client must not keep others waiting.
+const A_TURN: Turn = Turn {
+    requests: 64,
+    bytes: 256 * 1024,
+};
 
 /// How long a closing connection is read on, so that what the peer still sends does not make its
 /// system throw away our last reply.
@@ -51,8 +54,8 @@ pub(crate) struct Connection<S> {
     window: Window,
     output: Output,
     phase: Phase,
-    /// Requests that may still begin in this turn.
-    turn: usize,
+    /// What may still be done in this turn.
+    turn: Turn,
     /// The client was authenticated by an answer that it has. Events come behind that answer.
     authenticated: bool,
     /// The first of what waited in the inbox is given before more requests are taken.
@@ -66,6 +69,18 @@ pub(crate) struct Connection<S> {
     noted_outgoing: usize,
     /// No requests are read because too much is unsent.
     is_held_back: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    requests: usize,
+    bytes: usize,
+}
+
+impl Turn {
+    fn is_over(self) -> bool {
+        self.requests == 0 || self.bytes == 0
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             session,
             input: Input::new(transport.frame_before_auth, transport.braces, share),
             window: Window::new(transport.overlapping, transport.overlapping_bytes),
-            turn: REQUESTS_A_TURN,
+            turn: A_TURN,
             authenticated: false,
             catching_up: false,
             output,
@@ -149,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             // Writing everything made room for more, and so did catching up.
             if !wrote {
-                if self.turn == 0 {
+                if self.turn.is_over() {
                     cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
@@ -166,13 +181,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.phase == Phase::Broken {
                 return Ok(());
             }
-            if !self.window.has_room() || self.is_held_back() || self.catching_up || self.turn == 0
+            if !self.window.has_room()
+                || self.is_held_back()
+                || self.catching_up
+                || self.turn.is_over()
             {
                 return Ok(());
             }
             match self.input.next() {
                 Ok(Some(frame)) => {
-                    self.turn -= 1;
+                    self.turn.requests -= 1;
                     // A request of nobody may make the connection somebody's before it is answered.
                     self.authenticated &= self.session.is_authenticated();
                     if let Some(reply) = self.window.begin(&self.session, frame, cx) {
@@ -182,7 +200,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(None) if self.phase == Phase::Open => {
                     match self.input.read(&mut self.stream, cx) {
                         Poll::Ready(Ok(0)) => self.phase = Phase::Finishing { linger: false },
-                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Ok(read)) => {
+                            self.turn.bytes = self.turn.bytes.saturating_sub(read);
+                        }
                         Poll::Ready(Err(ReadError::Io(error))) => return Err(error),
                         Poll::Ready(Err(evicted @ ReadError::Evicted)) => {
                             self.refuse_stream(ErrorCode::TooManyRequests, &evicted);
@@ -405,7 +425,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let connection = self.get_mut();
-        connection.turn = REQUESTS_A_TURN;
+        connection.turn = A_TURN;
         match connection.drive(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(()),
             Poll::Ready(Err(error)) => {

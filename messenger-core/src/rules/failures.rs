@@ -1,6 +1,7 @@
 //! Errors as the client sees them. The cause goes to the log, a sentence to the client.
 
 use crate::authenticator::{AuthenticatorError, RegisterError};
+use crate::background::NoThread;
 use crate::entropy::NoEntropy;
 use crate::storage::{AddContactError, AppendError, StorageError};
 use messenger_proto::{ErrorCode, Failure};
@@ -40,6 +41,12 @@ fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Failure {
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
+        unavailable(&error)
+    }
+}
+
+impl From<NoThread> for Failure {
+    fn from(error: NoThread) -> Self {
         unavailable(&error)
     }
 }

@@ -1,14 +1,15 @@
 //! `import`: which people of an address book are users.
 
 use super::check;
-use crate::address::{email_key, phone_key};
+use crate::address::{Region, email_key, phone_key};
+use crate::background;
 use crate::engine::Shared;
 use crate::session::Login;
 use crate::storage::{FindLimits, Lookup};
 use messenger_proto::{Contact, ErrorCode, Failure, Import, ImportEntry};
 
-/// After so many phone numbers the task lets others run.
-const PARSED_AT_ONCE: usize = 256;
+/// More phone numbers than these are understood in the background: one takes some microseconds.
+const FEW: usize = 8;
 
 pub(super) async fn import(
     shared: &Shared,
@@ -29,13 +30,7 @@ pub(super) async fn import(
     if let Some(limiters) = &shared.limiters {
         limiters.import(login.user(), request.contacts.len())?;
     }
-    let mut entries = Vec::with_capacity(request.contacts.len());
-    for (index, entry) in request.contacts.into_iter().enumerate() {
-        if index % PARSED_AT_ONCE == PARSED_AT_ONCE - 1 {
-            tokio::task::yield_now().await;
-        }
-        entries.extend(lookup(shared, entry));
-    }
+    let entries = lookups(shared, request.contacts).await?;
     let limits = FindLimits {
         matches: limits.import_matches,
         bytes: limits.list_bytes,
@@ -45,10 +40,28 @@ pub(super) async fn import(
     Ok(storage.find_users(login.user(), entries, limits).await?)
 }
 
+/// How to find the people; those that there is nothing to find by are left out.
+async fn lookups(shared: &Shared, contacts: Vec<ImportEntry>) -> Result<Vec<Lookup>, Failure> {
+    let region = shared.policy.region;
+    let are_few = contacts.len() <= FEW;
+    let work = move || {
+        let lookups = contacts
+            .into_iter()
+            .filter_map(|entry| lookup(entry, region));
+        lookups.collect()
+    };
+    if are_few {
+        return Ok(work());
+    }
+    // The semaphore is never closed.
+    let _turn = shared.imports.acquire().await;
+    Ok(background::run(work).await?)
+}
+
 /// How to find the person; `None` when there is nothing to find them by.
-fn lookup(shared: &Shared, entry: ImportEntry) -> Option<Lookup> {
+fn lookup(entry: ImportEntry, region: Region) -> Option<Lookup> {
     let email = email_key(&entry.email);
-    let phone = phone_key(&entry.phone, shared.policy.region);
+    let phone = phone_key(&entry.phone, region);
     (email.is_some() || phone.is_some()).then_some(Lookup {
         myid: entry.myid,
         email,

@@ -15,6 +15,12 @@ use tokio_util::io::poll_read_buf;
 /// What is read at once, in bytes.
 const CHUNK: usize = 64 * 1024;
 
+/// By how much the buffer of a large frame grows.
+const GROWTH: usize = 16;
+
+/// The most of a large frame that is read at once, in bytes.
+const LARGE_CHUNK: usize = 4 * CHUNK;
+
 /// A frame of which this much is there is read straight to where it belongs.
 const LARGE: usize = CHUNK / 2;
 
@@ -104,16 +110,12 @@ impl Input {
         let most = self.limit.saturating_add(1);
         let room = most.saturating_sub(self.buffer.len()).max(1);
         let is_large = self.buffer.len() >= LARGE;
+        let room = room.min(if is_large { LARGE_CHUNK } else { CHUNK });
         if !self.buffer.is_empty() {
-            let capacity = if is_large {
-                self.next_capacity(most)
-            } else {
-                self.buffer.capacity()
-            };
-            ready!(self.poll_hold(capacity, cx))?;
-            self.grow(capacity);
+            ready!(self.poll_hold(self.buffer.len() + room, cx))?;
         }
         if is_large {
+            self.grow(most);
             let mut buffer = (&mut self.buffer).limit(room);
             return poll_read_buf(Pin::new(stream), cx, &mut buffer).map_err(ReadError::from);
         }
@@ -128,10 +130,10 @@ impl Input {
     }
 
     /// Takes room for so many bytes out of the common budget, or waits for it.
-    fn poll_hold(&mut self, capacity: usize, cx: &mut Context<'_>) -> Poll<Result<(), Evicted>> {
+    fn poll_hold(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Evicted>> {
         let has_got_on = self.buffer.len() >= self.seen + PROGRESS;
         loop {
-            match self.share.poll_hold(capacity, has_got_on, cx) {
+            match self.share.poll_hold(bytes, has_got_on, cx) {
                 Poll::Ready(held) => {
                     self.retry = None;
                     if has_got_on {
@@ -148,18 +150,13 @@ impl Input {
         }
     }
 
-    /// How much room more of a large frame needs: twice as much when it is full, and never more than a
-    /// frame may need.
-    fn next_capacity(&self, most: usize) -> usize {
-        let (length, capacity) = (self.buffer.len(), self.buffer.capacity());
-        if length < capacity {
-            return capacity;
-        }
-        (2 * length).clamp(length + 1, most.max(length + 1))
-    }
-
-    fn grow(&mut self, capacity: usize) {
-        if capacity > self.buffer.capacity() {
+    /// Makes room for more of a large frame, so much that little has to be moved on the way to its end;
+    /// memory that is not written to is none yet.
+    fn grow(&mut self, most: usize) {
+        let length = self.buffer.len();
+        if length == self.buffer.capacity() {
+            let capacity = length.saturating_mul(GROWTH);
+            let capacity = capacity.clamp(length + 1, most.max(length + 1));
             let mut grown = BytesMut::with_capacity(capacity);
             grown.extend_from_slice(&self.buffer);
             self.buffer = grown;

@@ -112,7 +112,7 @@ pub(crate) async fn never_reading(attack: Attack) -> JoinSet<()> {
                 if sent.is_err() {
                     break;
                 }
-                sleep(20 * BREATH).await;
+                sleep(100 * BREATH).await;
             }
             std::future::pending::<()>().await;
         });

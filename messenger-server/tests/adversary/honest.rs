@@ -4,11 +4,15 @@ use super::support::SOON;
 use messenger_client::proto::Password;
 use messenger_client::{Client, Events, connect};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 const CLIENTS: usize = 100;
+
+/// Tells those apart that come one after the other.
+static RUNS: AtomicUsize = AtomicUsize::new(0);
 
 /// How often each sends a message.
 const EVERY: Duration = Duration::from_millis(100);
@@ -30,7 +34,7 @@ struct One {
 impl Honest {
     /// Registers and logs in; each has a partner.
     pub(crate) async fn new(address: &str) -> Self {
-        let run = rand();
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let login = |number: usize| format!("honest {run} {number}");
         let mut clients = Vec::new();
         for number in 0..CLIENTS {
@@ -101,9 +105,4 @@ impl One {
         }
         took
     }
-}
-
-/// Tells runs apart.
-fn rand() -> u32 {
-    Instant::now().elapsed().subsec_nanos() ^ std::process::id()
 }
