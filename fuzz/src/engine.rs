@@ -376,7 +376,6 @@ impl World {
                 mime: if attach { "x" } else { "" }.into(),
                 data: if attach { "AAAA" } else { "" }.into(),
             },
-            ..SendMessage::default()
         };
         let response = self.ask(connection, message).await;
         if let Response::SendMessage(Ok(_)) = response {

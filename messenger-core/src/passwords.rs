@@ -53,7 +53,7 @@ impl Passwords {
             waiting: AtomicUsize::new(0),
             most_waiting: policy.waiting,
             entropy,
-            refused: meters::limit("passwords"),
+            refused: meters::limit("max_hashing"),
         })
     }
 

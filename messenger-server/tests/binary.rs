@@ -10,7 +10,7 @@
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -151,4 +151,55 @@ async fn everything_is_kept_in_a_file_unless_told_otherwise() {
     let mut child = command.spawn().unwrap();
     address(&mut child).await;
     assert!(folder.path().join("messenger.db").exists());
+}
+
+#[tokio::test]
+async fn lines_about_a_connection_tell_which_and_may_be_json() {
+    let mut command = server(&["--listen", "127.0.0.1:0", "--log-format", "json"]);
+    let mut child = command.env("RUST_LOG", "debug").spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut next = async || {
+        let line = timeout(SOON, lines.next_line()).await.unwrap().unwrap();
+        serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap()
+    };
+    let mut line = next().await;
+    while line["fields"]["message"] != "listening" {
+        line = next().await;
+    }
+    let address = line["fields"]["address"].as_str().unwrap().to_owned();
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    stream.write_all(b"nonsense").await.unwrap();
+    while line["fields"]["message"] != "a client's stream cannot be read on" {
+        line = next().await;
+    }
+    assert_eq!(line["span"]["name"], "connection");
+    assert_eq!(line["span"]["peer"], "127.0.0.1");
+    assert!(line["span"]["id"].is_string(), "{line}");
+}
+
+#[tokio::test]
+async fn the_log_does_not_grow_with_every_refusal() {
+    let mut child = server(&["--listen", "127.0.0.1:0", "--max-connections", "1"])
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = loop {
+        let line = timeout(SOON, lines.next_line()).await.unwrap().unwrap();
+        let line = line.unwrap();
+        if let Some((_, address)) = line.split_once("address=") {
+            break address.trim().to_owned();
+        }
+    };
+    let _holder = TcpStream::connect(&address).await.unwrap();
+    for _ in 0..500 {
+        let mut turned_away = TcpStream::connect(&address).await.unwrap();
+        let mut nothing = Vec::new();
+        let _ = turned_away.read_to_end(&mut nothing).await;
+    }
+    child.start_kill().unwrap();
+    let mut count = 0;
+    while let Some(line) = timeout(SOON, lines.next_line()).await.unwrap().unwrap() {
+        count += usize::from(line.contains("turned a connection away"));
+    }
+    assert!((1..100).contains(&count), "{count} lines");
 }

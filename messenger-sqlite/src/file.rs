@@ -47,12 +47,23 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, OpenError> {
 
 /// The connection that writes. Makes or upgrades the store.
 pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+    make_private(path);
     let mut connection = open_writable(path, OpenFlags::SQLITE_OPEN_CREATE)?;
     upgrade(&mut connection).map_err(|source| OpenError::Sqlite {
         path: path.to_owned(),
         source,
     })?;
     Ok(connection)
+}
+
+/// Makes the file readable to its owner only, before anything is in it. (SQLite gives the files beside
+/// it the same rights.) When it cannot be made, opening it tells why.
+fn make_private(path: &Path) {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _ = options.open(path);
 }
 
 /// A connection that writes beside a server.

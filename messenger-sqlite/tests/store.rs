@@ -39,6 +39,19 @@ fn a_second_server_is_refused_until_the_first_is_gone() {
     SqliteStorage::open(&path).unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_store_is_readable_to_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let _store = SqliteStorage::open(&path).unwrap();
+    for name in ["messenger.db", "messenger.db-wal"] {
+        let file = std::fs::metadata(folder.path().join(name)).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+}
+
 #[test]
 fn files_that_cannot_be_a_store_are_refused_with_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
