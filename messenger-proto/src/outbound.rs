@@ -212,6 +212,8 @@ struct EvMessageData<'a> {
     #[serde(borrow)]
     id: Str<'a>,
     seq: Option<Num>,
+    /// There when it is no event, but the answer to a request of that name.
+    status: Option<Num>,
 }
 
 impl EvMessageData<'_> {
@@ -245,13 +247,16 @@ impl Outbound {
         let action = envelope.action.or_empty(&frame);
         let data = envelope.data.map(RawValue::get).unwrap_or("{}");
         match &*action {
-            "welcome" => Ok(Self::Event(Event::Welcome(Welcome {
+            "welcome" if envelope.data.is_none() => Ok(Self::Event(Event::Welcome(Welcome {
                 message: envelope.message.or_empty(&frame),
                 time: envelope.time.unwrap_or_default().0,
             }))),
             "ev_message" => {
-                let Obj(data) = serde_json::from_str::<Obj<EvMessageData<'_>>>(data)?;
-                Ok(Self::Event(Event::Message(data.read(&frame))))
+                let Obj(event) = serde_json::from_str::<Obj<EvMessageData<'_>>>(data)?;
+                if event.status.is_some() {
+                    return read_response(action, data, &frame);
+                }
+                Ok(Self::Event(Event::Message(event.read(&frame))))
             }
             _ => read_response(action, data, &frame),
         }

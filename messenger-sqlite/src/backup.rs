@@ -16,6 +16,7 @@ pub fn back_up(store: &Path, to: &Path) -> Result<(), BackupError> {
         });
     }
     let connection = file::open_for_copying(store)?;
+    file::make_private(to);
     let copied = connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]);
     copied.map_err(|source| BackupError::Copy {
         path: to.to_owned(),

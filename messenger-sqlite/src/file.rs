@@ -58,7 +58,7 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
 
 /// Makes the file readable to its owner only, before anything is in it. (SQLite gives the files beside
 /// it the same rights.) When it cannot be made, opening it tells why.
-fn make_private(path: &Path) {
+pub(crate) fn make_private(path: &Path) {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
