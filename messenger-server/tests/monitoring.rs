@@ -33,6 +33,14 @@ async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
+/// The metrics that a document names. Log lines are counted where there is a log, which is not here.
+fn names(document: &str) -> impl Iterator<Item = &str> {
+    let words = document.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+    words.filter(|word| {
+        word.starts_with("messenger_") && *word != "messenger_log_lines_dropped_total"
+    })
+}
+
 /// Waits until the metrics have this line.
 async fn shows(address: SocketAddr, line: &str) {
     let shown = async {
@@ -125,6 +133,15 @@ async fn metrics_and_health_are_told() {
     shows(address, "messenger_sessions 0").await;
     let (_, page) = get(address, "/metrics").await;
     assert!(!page.contains("secret") && !page.contains("ann"), "{page}");
+
+    for document in [
+        include_str!("../../docs/monitoring.md"),
+        include_str!("../../docs/grafana-dashboard.json"),
+    ] {
+        for name in names(document) {
+            assert!(page.contains(&format!("\n{name}")), "{name} is not told");
+        }
+    }
 
     assert_eq!(get(address, "/healthz").await, (200, "alive\n".to_owned()));
     assert_eq!(get(address, "/readyz").await, (200, "ready\n".to_owned()));

@@ -115,6 +115,8 @@ async fn honest_clients_are_not_harmed() {
         let attacked = honest.talk(ATTACKED).await;
         let resident = server.resident();
         drop(attackers);
+        // Until the server has got over their end.
+        honest.talk(QUIET / 4).await;
         let bound = ITSELF + HALF_READ + (plan.connections + 100) * (A_CONNECTION + OUTGOING);
         let resident_mib = resident / MIB;
         eprintln!(
