@@ -247,13 +247,13 @@ impl Outbound {
         let action = envelope.action.or_empty(&frame);
         let data = envelope.data.map(RawValue::get).unwrap_or("{}");
         match &*action {
-            "welcome" if envelope.data.is_none() => Ok(Self::Event(Event::Welcome(Welcome {
+            "welcome" if !is_refusal(data) => Ok(Self::Event(Event::Welcome(Welcome {
                 message: envelope.message.or_empty(&frame),
                 time: envelope.time.unwrap_or_default().0,
             }))),
             "ev_message" => {
                 let Obj(event) = serde_json::from_str::<Obj<EvMessageData<'_>>>(data)?;
-                if event.status.is_some() {
+                if event.status.is_some_and(|status| status.0 != 0) {
                     return read_response(action, data, &frame);
                 }
                 Ok(Self::Event(Event::Message(event.read(&frame))))
@@ -270,6 +270,12 @@ impl Outbound {
             Self::Other { action } => object(out, braces, |frame| frame.text("action", action)),
         }
     }
+}
+
+/// True for the answer to a request that was refused.
+fn is_refusal(data: &str) -> bool {
+    let outcome = serde_json::from_str::<Obj<Outcome<'_>>>(data);
+    outcome.is_ok_and(|Obj(outcome)| outcome.status.0 != 0)
 }
 
 fn read_response(
