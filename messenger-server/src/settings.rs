@@ -1,14 +1,16 @@
 //! Settings: flags, each with an environment variable.
 
+mod numbers;
+
 use crate::{Tls, TlsError, Transport};
 use clap::Parser;
 use ipnet::IpNet;
 use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Policy, Rate, Rates};
 use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
+use numbers::{ConnectionSettings, DAY, LifetimeSettings, LimitSettings, RateSettings};
 use std::net::{AddrParseError, IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -174,122 +176,6 @@ const DEFAULT_STORE: &str = "sqlite:messenger.db";
 #[cfg(not(feature = "sqlite"))]
 const DEFAULT_STORE: &str = "memory:";
 
-/// What numbers are sensible, by their unit.
-const BYTES: RangeInclusive<u64> = 1..=1 << 40;
-const FRAME: RangeInclusive<u64> = 256..=1 << 30;
-const COUNT: RangeInclusive<u64> = 1..=1_000_000_000;
-const RATE: RangeInclusive<u64> = 1..=1_000_000_000;
-const SECONDS: RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
-const DAYS: RangeInclusive<u64> = 1..=100 * 366;
-
-macro_rules! numbers {
-    ($(#[doc = $about:literal])* $heading:literal $name:ident { $($(#[$doc:meta])* $field:ident = $env:literal $unit:literal $range:expr, $default:expr;)* }) => {
-        $(#[doc = $about])*
-        #[derive(Clone, Copy, Debug, clap::Args)]
-        #[command(next_help_heading = $heading)]
-        pub struct $name {
-            $($(#[$doc])* #[arg(long, env = $env, global = true, value_name = $unit, default_value_t = $default as u64, value_parser = clap::value_parser!(u64).range($range))] pub $field: u64,)*
-        }
-    };
-}
-
-numbers! {
-    /// Bounds of connections.
-    "Connections" ConnectionSettings {
-        /// The longest frame of an authenticated client.
-        max_frame = "MESSENGER_MAX_FRAME" "BYTES" FRAME, Transport::default().frame;
-        /// The longest frame before that.
-        max_frame_before_auth = "MESSENGER_MAX_FRAME_BEFORE_AUTH" "BYTES" FRAME, Transport::default().frame_before_auth;
-        /// The most bytes that all connections together hold of frames that have not come whole.
-        max_half_read = "MESSENGER_MAX_HALF_READ" "BYTES" BYTES, Transport::default().half_read;
-        /// The most connections.
-        max_connections = "MESSENGER_MAX_CONNECTIONS" "COUNT" COUNT, Transport::default().connections;
-        /// How long a client may take to authenticate.
-        auth_timeout = "MESSENGER_AUTH_TIMEOUT" "SECONDS" SECONDS, Transport::default().time_to_auth.as_secs();
-        /// How long a TLS handshake, or a proxy's header, may take.
-        handshake_timeout = "MESSENGER_HANDSHAKE_TIMEOUT" "SECONDS" SECONDS, Transport::default().handshake_time.as_secs();
-        /// How many of these may be under way at once; more connections are turned away.
-        max_handshakes = "MESSENGER_MAX_HANDSHAKES" "COUNT" COUNT, Transport::default().handshakes;
-        /// Unsent bytes from which on a client's requests are not read.
-        max_outgoing = "MESSENGER_MAX_OUTGOING" "BYTES" BYTES, Transport::default().outgoing;
-        /// A client that takes nothing for so long, though something waits for it, is disconnected.
-        write_timeout = "MESSENGER_WRITE_TIMEOUT" "SECONDS" SECONDS, Transport::default().write_stall.as_secs();
-        /// TCP keepalive.
-        keepalive = "MESSENGER_KEEPALIVE" "SECONDS" SECONDS, Transport::default().keepalive.as_secs();
-        /// How long connections may take to finish when the server stops.
-        drain_timeout = "MESSENGER_DRAIN_TIMEOUT" "SECONDS" SECONDS, Transport::default().drain.as_secs();
-    }
-}
-
-numbers! {
-    /// Limits of what clients send and of what is kept for them.
-    "Limits" LimitSettings {
-        /// The longest login and nick.
-        max_name = "MESSENGER_MAX_NAME" "CHARACTERS" COUNT, Limits::default().name;
-        /// The longest password.
-        max_pass = "MESSENGER_MAX_PASS" "BYTES" BYTES, Limits::default().pass;
-        /// The longest email address.
-        max_email = "MESSENGER_MAX_EMAIL" "CHARACTERS" COUNT, Limits::default().email;
-        /// The longest phone number.
-        max_phone = "MESSENGER_MAX_PHONE" "CHARACTERS" COUNT, Limits::default().phone;
-        /// The longest user_status.
-        max_user_status = "MESSENGER_MAX_USER_STATUS" "CHARACTERS" COUNT, Limits::default().user_status;
-        /// The largest picture.
-        max_picture = "MESSENGER_MAX_PICTURE" "BYTES" BYTES, Limits::default().picture;
-        /// The longest message body.
-        max_body = "MESSENGER_MAX_BODY" "BYTES" BYTES, Limits::default().body;
-        /// The longest MIME type of an attachment.
-        max_mime = "MESSENGER_MAX_MIME" "CHARACTERS" COUNT, Limits::default().mime;
-        /// The longest myid of an address-book entry.
-        max_myid = "MESSENGER_MAX_MYID" "CHARACTERS" COUNT, Limits::default().myid;
-        /// The most contacts of a user.
-        max_contacts = "MESSENGER_MAX_CONTACTS" "COUNT" COUNT, Limits::default().contacts;
-        /// The most entries of an import.
-        max_import = "MESSENGER_MAX_IMPORT" "COUNT" COUNT, Limits::default().import_entries;
-        /// The most sessions of a user; one more ends the least recently used.
-        max_sessions = "MESSENGER_MAX_SESSIONS" "COUNT" COUNT, Limits::default().sessions;
-        /// The most messages an inbox holds.
-        max_inbox_messages = "MESSENGER_MAX_INBOX_MESSAGES" "COUNT" COUNT, InboxLimits::default().messages;
-        /// The most bytes of bodies and attachments an inbox holds.
-        max_inbox_bytes = "MESSENGER_MAX_INBOX_BYTES" "BYTES" BYTES, InboxLimits::default().bytes;
-        /// Passwords that are hashed at once.
-        max_hashing = "MESSENGER_MAX_HASHING" "COUNT" COUNT, PasswordPolicy::default().at_once;
-        /// Passwords that may wait for that; over it clients are told to try later.
-        max_hashing_queue = "MESSENGER_MAX_HASHING_QUEUE" "COUNT" COUNT, PasswordPolicy::default().waiting;
-    }
-}
-
-numbers! {
-    /// What clients may do in a time; over it they are told to try later (20).
-    "Rates" RateSettings {
-        /// Failed attempts to authenticate with one login, a minute.
-        max_failed_auth = "MESSENGER_MAX_FAILED_AUTH" "COUNT" RATE, Rates::default().failed_auth_login.burst;
-        /// Failed attempts to authenticate from one address, a minute.
-        max_failed_auth_address = "MESSENGER_MAX_FAILED_AUTH_ADDRESS" "COUNT" RATE, Rates::default().failed_auth_address.burst;
-        /// Registrations from one address, an hour.
-        max_registrations = "MESSENGER_MAX_REGISTRATIONS" "COUNT" RATE, Rates::default().registrations.burst;
-        /// Messages of one session, a second.
-        max_message_rate = "MESSENGER_MAX_MESSAGE_RATE" "COUNT" RATE, MESSAGES_A_SECOND;
-        /// Messages of one session at once.
-        max_message_burst = "MESSENGER_MAX_MESSAGE_BURST" "COUNT" RATE, Rates::default().messages.burst;
-        /// Address-book entries that one user imports, a day.
-        max_import_day = "MESSENGER_MAX_IMPORT_DAY" "COUNT" RATE, Rates::default().import.burst;
-    }
-}
-
-/// See [`Rates::messages`].
-const MESSAGES_A_SECOND: u64 = 100;
-
-numbers! {
-    /// Lifetimes.
-    "Lifetimes" LifetimeSettings {
-        /// How long a session lives after its last use.
-        session_days = "MESSENGER_SESSION_DAYS" "DAYS" DAYS, days_of(Policy::default().session_lifetime);
-        /// How long a message is kept at the most.
-        message_days = "MESSENGER_MESSAGE_DAYS" "DAYS" DAYS, days_of(Policy::default().message_lifetime);
-    }
-}
-
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Switch {
@@ -344,7 +230,6 @@ pub enum SettingsError {
     #[error("there is no such store in this program; use sqlite:PATH or memory:")]
     Store,
     /// What was asked for is of a store in a file, and this one is none.
-    #[cfg(feature = "sqlite")]
     #[error("this needs a store in a file; say which: --store sqlite:PATH")]
     NoFile,
     /// An address for TLS without a certificate, or the other way round.
@@ -545,9 +430,9 @@ impl Settings {
     ///
     /// # Errors
     /// The store is not a file, or cannot be opened.
-    #[cfg(feature = "sqlite")]
     pub fn engine_beside(&self) -> Result<Builder, SettingsError> {
         match &self.store {
+            #[cfg(feature = "sqlite")]
             Store::Sqlite(path) => {
                 let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
                 let builder = Engine::builder().policy(self.policy());
@@ -562,9 +447,10 @@ impl Settings {
     ///
     /// # Errors
     /// The store is not a file, or cannot be read, or the copy cannot be written.
-    #[cfg(feature = "sqlite")]
-    pub fn back_up(&self, to: &std::path::Path) -> Result<(), SettingsError> {
+    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] // no store to copy
+    pub fn back_up(&self, to: &Path) -> Result<(), SettingsError> {
         match &self.store {
+            #[cfg(feature = "sqlite")]
             Store::Sqlite(path) => Ok(messenger_sqlite::back_up(path, to)?),
             Store::Memory => Err(SettingsError::NoFile),
         }
@@ -602,12 +488,6 @@ fn count(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-const DAY: u64 = 24 * 60 * 60;
-
 fn days(days: u64) -> Duration {
     Duration::from_secs(days.saturating_mul(DAY))
-}
-
-fn days_of(duration: Duration) -> u64 {
-    duration.as_secs() / DAY
 }
