@@ -108,10 +108,18 @@ impl Authenticator for StoredAccounts {
             self.passwords.hash(pass).await?;
             return Ok(Verdict::NoSuchLogin);
         };
-        if self.passwords.matches(pass, account.pass_hash).await? {
-            Ok(Verdict::Accepted(Identity { nick: account.nick }))
-        } else {
-            Ok(Verdict::WrongPass)
+        let pass_hash = account.pass_hash.clone();
+        if !self.passwords.matches(pass, pass_hash).await? {
+            return Ok(Verdict::WrongPass);
+        }
+        // That took its time: the password may have been reset meanwhile, or the user deleted.
+        let still = self.storage.account(login.as_str()).await;
+        match still.map_err(unavailable)? {
+            Some(still) if still == account => {
+                Ok(Verdict::Accepted(Identity { nick: account.nick }))
+            }
+            Some(_) => Ok(Verdict::WrongPass),
+            None => Ok(Verdict::NoSuchLogin),
         }
     }
 

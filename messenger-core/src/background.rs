@@ -66,7 +66,11 @@ mod linux {
 
     fn try_give_way() -> io::Result<Interrupted> {
         let mut here = CpuSet::new();
-        here.set(sched_getcpu());
+        let processor = sched_getcpu();
+        if processor >= CpuSet::MAX_CPU {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        here.set(processor);
         sched_setaffinity(None, &here)?;
         let (until_dropped, dropped) = channel::<()>();
         // Inherits the processor, and is given its priority before it is lowered here.

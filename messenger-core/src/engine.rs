@@ -226,8 +226,11 @@ impl Engine {
     pub async fn keep_house(&self) -> Result<(), StorageError> {
         self.shared.flush_marks().await?;
         while self.shared.sweep().await? {}
-        self.shared.online.look_all(self.shared.now());
-        Ok(())
+        if let Some(limiters) = &self.shared.limiters {
+            limiters.forget_idle();
+        }
+        let blind = self.shared.online.look_all(self.shared.now());
+        self.shared.look_for(&blind).await
     }
 
     /// Asks the store something, to see that it answers.
@@ -235,7 +238,7 @@ impl Engine {
     /// # Errors
     /// It does not.
     pub async fn check(&self) -> Result<(), StorageError> {
-        self.shared.storage.users(None, 1).await.map(drop)
+        self.shared.storage.newest(&"".into()).await.map(drop)
     }
 
     /// Stores what the engine remembers of sessions' places. Call it before the process ends; a

@@ -2,6 +2,8 @@
 
 use crate::engine::Shared;
 use crate::marks::Marks;
+use crate::notifier::Notice;
+use crate::session::Login;
 use crate::storage::{OutOfDate, StorageError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -57,9 +59,12 @@ async fn look(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        shared
+        let blind = shared
             .online
             .look_part(shared.now(), second % LOOK_EVERY, LOOK_EVERY);
+        if let Err(error) = shared.look_for(&blind).await {
+            log_failure(&error);
+        }
     }
 }
 
@@ -99,6 +104,18 @@ fn log_failure(error: &StorageError) {
 }
 
 impl Shared {
+    /// Looks whether sessions are still there for those that do not look themselves, because their
+    /// peers take nothing: they, too, must learn that they have ended.
+    pub(crate) async fn look_for(&self, blind: &[Arc<Login>]) -> Result<(), StorageError> {
+        for login in blind {
+            let key = login.device.key;
+            if self.storage.session(login.user(), &key).await?.is_none() {
+                login.mailbox.deliver(Notice::SessionEnded(key));
+            }
+        }
+        Ok(())
+    }
+
     /// One step of dropping what is out of date. True when there may be more to do.
     pub(crate) async fn sweep(&self) -> Result<bool, StorageError> {
         let policy = &self.policy;

@@ -26,29 +26,34 @@ impl Online {
         self.logins.lock().remove(&number);
     }
 
-    /// Has every session look into the store.
-    pub(crate) fn look_all(&self, now: Timestamp) {
-        self.look(now, |_| true);
+    /// Has every session look into the store. Those that have not done so since they were told last.
+    pub(crate) fn look_all(&self, now: Timestamp) -> Vec<Arc<Login>> {
+        self.look(now, |_| true)
     }
 
     /// Has one part in `parts` of the sessions look into the store, and those whose last look failed.
-    pub(crate) fn look_part(&self, now: Timestamp, part: u64, parts: u64) {
+    /// Those that have not looked since they were told last.
+    pub(crate) fn look_part(&self, now: Timestamp, part: u64, parts: u64) -> Vec<Arc<Login>> {
         self.look(now, |login| {
             login.number % parts == part || login.looks_again()
-        });
+        })
     }
 
-    fn look(&self, now: Timestamp, chosen: impl Fn(&Login) -> bool) {
+    fn look(&self, now: Timestamp, chosen: impl Fn(&Login) -> bool) -> Vec<Arc<Login>> {
         // Held until the lock is open again: dropping the last one would take it.
         let logins: Vec<_> = {
             let logins = self.logins.lock();
             logins.values().filter_map(Weak::upgrade).collect()
         };
-        for login in logins.iter().filter(|login| chosen(login)) {
-            login.mailbox.look();
+        let mut blind = Vec::new();
+        for login in logins.into_iter().filter(|login| chosen(login)) {
             if login.device.used().after(NOTED_EVERY) < now {
                 login.touch(now);
             }
+            if login.mailbox.look() {
+                blind.push(login);
+            }
         }
+        blind
     }
 }

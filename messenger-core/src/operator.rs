@@ -116,7 +116,9 @@ impl Engine {
         if !shared.storage.set_password(user, pass_hash).await? {
             return Ok(false);
         }
-        for (key, _) in self.sessions(user).await?.into_iter().flatten() {
+        // Also those that this engine's policy takes for expired: another's may not.
+        let data = shared.storage.user_data(user).await?;
+        for (key, _) in data.into_iter().flat_map(|data| data.sessions) {
             self.end_session(user, &key).await?;
         }
         Ok(true)

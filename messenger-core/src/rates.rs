@@ -59,13 +59,16 @@ impl Limiters {
         login: &str,
         peer: Option<IpAddr>,
     ) -> Result<Attempt<'_>, Failure> {
-        let login = self.failed_auth_login.take(&login, 1)?;
+        // Whoever is over the limit of its address must not fill the table of logins.
         let address = self.network(peer);
         let address = address.map(|network| self.failed_auth_address.take(&network, 1));
-        match address.transpose() {
-            Ok(address) => Ok(Attempt { login, address }),
+        let address = address.transpose()?;
+        match self.failed_auth_login.take(&login, 1) {
+            Ok(login) => Ok(Attempt { login, address }),
             Err(failure) => {
-                login.give_back();
+                if let Some(address) = address {
+                    address.give_back();
+                }
                 Err(failure)
             }
         }

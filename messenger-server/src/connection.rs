@@ -37,6 +37,9 @@ const A_TURN: Turn = Turn {
     bytes: 256 * 1024,
 };
 
+/// How much of what a client goes on sending is read when the server stops, in bytes.
+const AFTER_STOP: usize = 1024 * 1024;
+
 /// How long a closing connection is read on, so that what the peer still sends does not make its
 /// system throw away our last reply.
 const LINGER: Duration = Duration::from_secs(2);
@@ -65,6 +68,8 @@ pub(crate) struct Connection<S> {
     /// When the peer must have taken something of what waits for it.
     stall: Option<Pin<Box<Sleep>>>,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// How much may still be read when the server stops.
+    after_stop: usize,
     /// How many unsent bytes were counted.
     noted_outgoing: usize,
     /// No requests are read because too much is unsent.
@@ -141,6 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             deadline: None,
             stall: None,
             stop: Some(Box::pin(stop.cancelled_owned())),
+            after_stop: AFTER_STOP,
             noted_outgoing: 0,
             is_held_back: false,
             transport,
@@ -200,9 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(None) if self.phase == Phase::Open => {
                     match self.input.read(&mut self.stream, cx) {
                         Poll::Ready(Ok(0)) => self.phase = Phase::Finishing { linger: false },
-                        Poll::Ready(Ok(read)) => {
-                            self.turn.bytes = self.turn.bytes.saturating_sub(read);
-                        }
+                        Poll::Ready(Ok(read)) => self.note_read(read),
                         Poll::Ready(Err(ReadError::Io(error))) => return Err(error),
                         Poll::Ready(Err(evicted @ ReadError::Evicted)) => {
                             self.refuse_stream(ErrorCode::TooManyRequests, &evicted);
@@ -215,13 +219,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         }
                     }
                 }
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    // A frame that has not come whole will not.
+                    self.input.clear();
+                    return Ok(());
+                }
                 Err(error) => {
                     if let CodecError::Split(SplitError::TooLong { .. }) = error {
                         self.meters.max_frame.increment(1);
                     }
                     self.refuse_stream(ErrorCode::InvalidData, &error);
                 }
+            }
+        }
+    }
+
+    /// A server that stops does not read on for as long as a client goes on sending.
+    fn note_read(&mut self, read: usize) {
+        self.turn.bytes = self.turn.bytes.saturating_sub(read);
+        if self.stop.is_none() {
+            self.after_stop = self.after_stop.saturating_sub(read);
+            if self.after_stop == 0 {
+                self.phase = Phase::Finishing { linger: true };
             }
         }
     }
@@ -293,6 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(None) => {
                     tracing::info!("a client was too slow for the copies of its user's messages");
                     self.phase = Phase::Broken;
+                    self.input.clear();
                     return;
                 }
                 Poll::Pending => return,
@@ -348,7 +368,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn is_finished(&self) -> bool {
         match self.phase {
             Phase::Open => false,
-            Phase::Finishing { .. } => self.window.is_empty() && self.output.is_flushed(),
+            Phase::Finishing { .. } => {
+                self.input.is_empty() && self.window.is_empty() && self.output.is_flushed()
+            }
             Phase::Closing { .. } | Phase::Lingering { .. } => true,
             Phase::Broken => self.window.is_empty(),
         }
@@ -432,6 +454,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
                 tracing::debug!(%error, "a connection broke");
                 connection.phase = Phase::Broken;
                 connection.stall = None;
+                connection.input.clear();
                 // Requests under way are carried out all the same.
                 return connection.drive(cx).map(drop);
             }

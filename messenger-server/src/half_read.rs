@@ -7,7 +7,7 @@
 
 use crate::meters::Meters;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -19,6 +19,9 @@ const SMALL: usize = 64 * 1024;
 
 /// A frame of which next to nothing has come for so long gives way to others.
 pub(crate) const STALE: Duration = Duration::from_secs(1);
+
+/// How many that wait are woken when room is given back; the others look again by themselves.
+const WOKEN: usize = 64;
 
 /// So much of a large frame, in bytes, is more than next to nothing.
 pub(crate) const PROGRESS: usize = 16 * 1024;
@@ -44,7 +47,7 @@ struct State {
     /// Large frames by numbers: which began later has the higher one.
     began: BTreeSet<u64>,
     /// Those that wait for room, by their shares' numbers.
-    waiting: HashMap<u64, Waker>,
+    waiting: BTreeMap<u64, Waker>,
 }
 
 #[derive(Debug)]
@@ -86,10 +89,11 @@ struct Place {
 impl HalfRead {
     /// A budget of `most` bytes; no frame is longer than `longest`.
     pub(crate) fn new(most: usize, longest: usize, meters: Arc<Meters>) -> Self {
+        // One byte more tells that a frame is too long.
+        let kept = longest.saturating_add(1);
         Self {
-            most,
-            // One byte more tells that a frame is too long.
-            kept: longest.saturating_add(1).min(most),
+            most: most.max(kept),
+            kept,
             meters,
             state: Mutex::default(),
         }
@@ -174,9 +178,11 @@ impl Share {
         }
         self.stop_waiting(&mut state);
         budget.meters.set_half_read(state.used);
-        let waiting = std::mem::take(&mut state.waiting);
+        let rest = state.waiting.keys().nth(WOKEN).copied();
+        let rest = rest.map(|first| state.waiting.split_off(&first));
+        let woken = std::mem::replace(&mut state.waiting, rest.unwrap_or_default());
         drop(state);
-        waiting.into_values().for_each(Waker::wake);
+        woken.into_values().for_each(Waker::wake);
     }
 
     fn stop_waiting(&mut self, state: &mut State) {
@@ -378,7 +384,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn small_parts_take_each_others_places() {
-        let budget = budget(10 * SMALL);
+        let meters = Arc::new(Meters::new());
+        let budget = Arc::new(HalfRead::new(10 * SMALL, SMALL, meters));
         let mut shares: Vec<_> = (0..100).map(|_| budget.share()).collect();
         for share in &mut shares {
             assert_eq!(hold(share, SMALL), Poll::Ready(Ok(())));

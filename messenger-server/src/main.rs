@@ -87,21 +87,29 @@ fn start(settings: &Settings) -> Result<(), MainError> {
         .build()
         .map_err(MainError::Runtime)?;
     let served = runtime.block_on(serve(settings));
-    // What is still under way after the second signal is not waited for.
-    runtime.shutdown_background();
+    match served {
+        // Nothing that is still under way is waited for.
+        Err(MainError::ToldTwice) => runtime.shutdown_background(),
+        // The store is closed with the last that uses it.
+        _ => drop(runtime),
+    }
     served
 }
 
 async fn serve(settings: &Settings) -> Result<(), MainError> {
-    let monitoring = Monitoring::install()?;
     let Listeners { tcp, tls, metrics } = Listeners::bind(settings).await?;
+    // Before the engine is built; and only if somebody reads what is recorded.
+    let monitoring = match metrics {
+        Some(listener) => Some((listener, Monitoring::install()?)),
+        None => None,
+    };
     let engine = settings.engine()?.build()?;
     let told = told_to_stop()?;
     let server = Server::new(engine.clone(), settings.transport());
     log_address(&tcp, "listening");
-    if let Some(metrics) = metrics {
-        log_address(&metrics, "metrics are told");
-        tokio::spawn(monitoring.serve(metrics, engine, told.once.clone()));
+    if let Some((listener, monitoring)) = monitoring {
+        log_address(&listener, "metrics are told");
+        tokio::spawn(monitoring.serve(listener, engine, told.once.clone()));
     }
     let over_tls = async {
         match tls {

@@ -257,7 +257,8 @@ fn show(user: &UserId, data: &UserData, out: &mut impl Write) -> Result<(), Comm
         ("sessions", data.sessions.len().to_string()),
         ("messages received", data.newest.to_string()),
     ] {
-        writeln!(out, "{name}: {value}")?;
+        // A user's text must not steer the operator's terminal.
+        writeln!(out, "{name}: {}", value.escape_debug())?;
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ impl Server {
             handshakes: Arc::new(Semaphore::new(transport.handshakes)),
             half_read: Arc::new(HalfRead::new(
                 transport.half_read,
-                transport.frame,
+                transport.frame.max(transport.frame_before_auth),
                 Arc::clone(&meters),
             )),
             transport: Arc::new(transport),

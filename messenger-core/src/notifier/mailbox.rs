@@ -117,9 +117,11 @@ impl Mailbox {
         });
     }
 
-    /// Makes the session look into the store.
-    pub fn look(&self) {
-        self.wake(|waiting| waiting.look = true);
+    /// Makes the session look into the store. True when it was to do so already and has not yet.
+    pub fn look(&self) -> bool {
+        let mut was_to = false;
+        self.wake(|waiting| was_to = std::mem::replace(&mut waiting.look, true));
+        was_to
     }
 
     /// True once the session has ended.

@@ -27,6 +27,7 @@ pub(crate) struct Limiter {
     reason: &'static str,
     limiter: RateLimiter<u64, Cells, Ticks, NoOpMiddleware<Duration>>,
     cells: Cells,
+    ticks: Ticks,
     /// The time in which one more is allowed.
     period: Duration,
     /// Keys are hashed, so that they are all of one size; nobody can choose two that are the same.
@@ -44,7 +45,13 @@ pub(crate) struct Held<'a> {
 impl Held<'_> {
     /// As if one had not been taken.
     pub(crate) fn give_back(self) {
-        self.limiter.cells.give_back(self.key, self.limiter.period);
+        let Limiter {
+            cells,
+            period,
+            ticks,
+            ..
+        } = self.limiter;
+        cells.give_back(self.key, *period, ticks.now());
     }
 }
 
@@ -61,11 +68,11 @@ impl Limiter {
         let period = (rate.refilled_in / burst.get()).max(shortest);
         let quota = Quota::with_period(period).unwrap_or(Quota::per_second(burst));
         let cells = Cells::default();
-        let start = clock.now();
-        let ticks = Ticks { clock, start };
+        let ticks = Ticks::new(clock);
         Self {
             reason,
-            limiter: RateLimiter::new(quota.allow_burst(burst), cells.clone(), ticks),
+            limiter: RateLimiter::new(quota.allow_burst(burst), cells.clone(), ticks.clone()),
+            ticks,
             cells,
             period,
             hasher: RandomState::new(),
@@ -113,10 +120,15 @@ impl Cells {
         self.0.lock().contains_key(&key)
     }
 
-    fn give_back(&self, key: u64, period: Duration) {
-        if let Some(cell) = self.0.lock().get_mut(&key) {
+    /// A cell whose budget is whole by then is none.
+    fn give_back(&self, key: u64, period: Duration, now: Duration) {
+        let mut cells = self.0.lock();
+        if let Some(cell) = cells.get_mut(&key) {
             let period = Nanos::from(period).as_u64();
             *cell = cell.as_u64().saturating_sub(period).into();
+            if *cell <= Nanos::from(now) {
+                cells.remove(&key);
+            }
         }
     }
 }
@@ -151,19 +163,42 @@ impl ShrinkableKeyedStateStore<u64> for Cells {
     }
 }
 
-/// The engine's clock as the limiter reads it.
+/// The engine's clock as the limiter reads it: when that is set back, time goes on from there.
 #[derive(Clone, Debug)]
 struct Ticks {
     clock: Arc<dyn Clock>,
-    start: Timestamp,
+    passed: Arc<Mutex<Passed>>,
+}
+
+#[derive(Debug)]
+struct Passed {
+    last: Timestamp,
+    time: Duration,
+}
+
+impl Ticks {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        let passed = Passed {
+            last: clock.now(),
+            time: Duration::ZERO,
+        };
+        Self {
+            clock,
+            passed: Arc::new(Mutex::new(passed)),
+        }
+    }
 }
 
 impl Ticking for Ticks {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        let now = self.clock.now().as_micros();
-        Duration::from_micros(now.saturating_sub(self.start.as_micros()))
+        let mut passed = self.passed.lock();
+        let now = self.clock.now();
+        let since = now.since(passed.last);
+        passed.time += since;
+        passed.last = now;
+        passed.time
     }
 }
 
@@ -197,5 +232,38 @@ mod tests {
         limiter.forget_idle();
         assert_eq!(limiter.cells.len(), 0);
         assert!(limiter.take(&KEYS, 1).is_ok());
+    }
+
+    #[test]
+    fn what_is_given_back_leaves_nothing_behind() {
+        let rate = Rate {
+            burst: 2,
+            refilled_in: Duration::from_secs(60),
+        };
+        let limiter = Limiter::new("test", "too many", rate, Arc::new(Hand::default()));
+        for key in 0..1000 {
+            limiter.take(&key, 1).unwrap().give_back();
+        }
+        assert_eq!(limiter.cells.len(), 0);
+        let _ = limiter.take(&7, 1).unwrap();
+        limiter.take(&7, 1).unwrap().give_back();
+        let _ = limiter.take(&7, 1).unwrap();
+        assert!(limiter.take(&7, 1).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_blocks_nobody() {
+        let clock = Arc::new(Hand(Mutex::new(Timestamp::from_micros(3_600_000_000))));
+        let rate = Rate {
+            burst: 1,
+            refilled_in: Duration::from_secs(60),
+        };
+        let limiter = Limiter::new("test", "too many", rate, clock.clone());
+        let _ = limiter.take(&1, 1).unwrap();
+        *clock.0.lock() = Timestamp::from_micros(0);
+        assert!(limiter.take(&1, 1).is_err());
+        assert!(limiter.take(&2, 1).is_ok());
+        *clock.0.lock() = Timestamp::from_micros(61_000_000);
+        assert!(limiter.take(&1, 1).is_ok());
     }
 }

@@ -176,7 +176,9 @@ impl Storage for MemoryStorage {
     }
 
     async fn change_profile(&self, id: &UserId, change: ProfileChange) -> Result<(), StorageError> {
-        let Some(user) = self.user(id) else {
+        // Held until the end: whoever is deleted meanwhile must not be found by a new address.
+        let users = self.users.read();
+        let Some(user) = users.get(id) else {
             return Ok(());
         };
         let mut user = user.lock();

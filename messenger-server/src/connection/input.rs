@@ -95,7 +95,12 @@ impl Input {
         if self.buffer.is_empty() {
             self.clear();
         } else if request.is_some() {
+            // What follows is another frame, and may be a small one.
+            self.share.release();
             self.seen = 0;
+            if self.buffer.capacity() > LARGE_CHUNK {
+                self.buffer = BytesMut::from(&*self.buffer);
+            }
         }
         Ok(request.map(|request| Frame { request, length }))
     }
@@ -112,7 +117,8 @@ impl Input {
         let is_large = self.buffer.len() >= LARGE;
         let room = room.min(if is_large { LARGE_CHUNK } else { CHUNK });
         if !self.buffer.is_empty() {
-            ready!(self.poll_hold(self.buffer.len() + room, cx))?;
+            let more = if is_large { room } else { 0 };
+            ready!(self.poll_hold(self.buffer.len() + more, cx))?;
         }
         if is_large {
             self.grow(most);
@@ -122,6 +128,11 @@ impl Input {
         let buffer = &mut self.buffer;
         read_chunk(stream, room, cx, |chunk| buffer.extend_from_slice(chunk))
             .map_err(ReadError::from)
+    }
+
+    /// True when nothing received is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
     }
 
     /// True when the unfinished frame had to give way to others.

@@ -12,6 +12,8 @@ const FRAME: RangeInclusive<u64> = 256..=1 << 30;
 const COUNT: RangeInclusive<u64> = 1..=1_000_000_000;
 const RATE: RangeInclusive<u64> = 1..=1_000_000_000;
 const SECONDS: RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
+/// As much as Linux takes.
+const KEEPALIVE: RangeInclusive<u64> = 1..=32_767;
 const DAYS: RangeInclusive<u64> = 1..=100 * 366;
 
 macro_rules! numbers {
@@ -47,7 +49,7 @@ numbers! {
         /// A client that takes nothing for so long, though something waits for it, is disconnected.
         write_timeout = "MESSENGER_WRITE_TIMEOUT" "SECONDS" SECONDS, Transport::default().write_stall.as_secs();
         /// TCP keepalive.
-        keepalive = "MESSENGER_KEEPALIVE" "SECONDS" SECONDS, Transport::default().keepalive.as_secs();
+        keepalive = "MESSENGER_KEEPALIVE" "SECONDS" KEEPALIVE, Transport::default().keepalive.as_secs();
         /// How long connections may take to finish when the server stops.
         drain_timeout = "MESSENGER_DRAIN_TIMEOUT" "SECONDS" SECONDS, Transport::default().drain.as_secs();
     }

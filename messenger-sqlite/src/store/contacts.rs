@@ -1,6 +1,6 @@
 //! Contacts and finding users.
 
-use super::{integer, refused};
+use super::{accounts, integer, refused};
 use crate::writer::Fault;
 use messenger_core::proto::{ByteString, Card, Contact, UserId};
 use messenger_core::storage::{AddContactError, FindLimits, Lookup};
@@ -45,6 +45,10 @@ pub(super) fn add(
     let Some(card) = select.query_row([uid.as_str()], card).optional()? else {
         return refused(AddContactError::NoSuchUser);
     };
+    // An operator may have deleted the owner meanwhile; nothing must be left for the next of that name.
+    if !accounts::exists(connection, owner)? {
+        return refused(AddContactError::NoSuchUser);
+    }
     let pair = [owner.as_str(), uid.as_str()];
     let mut there =
         connection.prepare_cached("SELECT 1 FROM contacts WHERE owner = ?1 AND contact = ?2")?;
@@ -105,6 +109,9 @@ pub(super) fn remember(
     known_as: &[(UserId, ByteString)],
     limit: usize,
 ) -> rusqlite::Result<()> {
+    if !accounts::exists(connection, owner)? {
+        return Ok(());
+    }
     let mut count = connection.prepare_cached("SELECT count(*) FROM myids WHERE owner = ?1")?;
     let mut update =
         connection.prepare_cached("UPDATE myids SET myid = ?3 WHERE owner = ?1 AND user = ?2")?;
