@@ -253,7 +253,7 @@ impl Outbound {
             }))),
             "ev_message" => {
                 let Obj(event) = serde_json::from_str::<Obj<EvMessageData<'_>>>(data)?;
-                if event.status.is_some_and(|status| status.0 != 0) {
+                if event.status.is_some() && is_refusal(data) {
                     return read_response(action, data, &frame);
                 }
                 Ok(Self::Event(Event::Message(event.read(&frame))))
