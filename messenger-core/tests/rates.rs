@@ -344,10 +344,9 @@ async fn an_unknown_login_takes_as_long_as_a_wrong_password() {
             took.push(began.elapsed());
         }
     }
-    let [known, unknown] = took.map(|mut took| {
-        took.sort();
-        took[took.len() / 2]
-    });
+    // The quickest of each: hashing gives way to whatever else the machine does.
+    let [known, unknown] = took.map(|took| took.into_iter().min().unwrap());
     let ratio = unknown.as_secs_f64() / known.as_secs_f64();
-    assert!((0.5..2.0).contains(&ratio), "{unknown:?} and {known:?}");
+    // Without a hash it would be a thousandth.
+    assert!((0.25..4.0).contains(&ratio), "{unknown:?} and {known:?}");
 }
