@@ -169,6 +169,8 @@ struct World {
     sessions: Vec<(String, SessionId)>,
     /// What was accepted, by recipient; the first is at place 1.
     accepted: BTreeMap<String, Vec<String>>,
+    /// How many messages were sent.
+    sent: usize,
 }
 
 struct Connection {
@@ -214,6 +216,7 @@ impl World {
             clock,
             sessions: Vec::new(),
             accepted: BTreeMap::new(),
+            sent: 0,
         }
     }
 
@@ -398,11 +401,12 @@ impl World {
         mid: Option<u8>,
         attach: bool,
     ) {
+        self.sent += 1;
         let message = SendMessage {
             uid: to.into(),
             body: body.as_str().into(),
             // Each is used once, so that what is accepted is stored.
-            mid: mid.map(|mid| format!("{mid} {}", self.total()).into()),
+            mid: mid.map(|mid| format!("{mid} {}", self.sent).into()),
             attach: Attachment {
                 mime: if attach { "x" } else { "" }.into(),
                 data: if attach { "AAAA" } else { "" }.into(),
@@ -412,10 +416,6 @@ impl World {
         if let Response::SendMessage(Ok(_)) = response {
             self.accepted.entry(to.to_owned()).or_default().push(body);
         }
-    }
-
-    fn total(&self) -> usize {
-        self.accepted.values().map(Vec::len).sum()
     }
 
     /// Takes all that there is for a connection.

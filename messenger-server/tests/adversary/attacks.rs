@@ -112,7 +112,7 @@ pub(crate) async fn never_reading(attack: Attack) -> JoinSet<()> {
                 if sent.is_err() {
                     break;
                 }
-                sleep(100 * BREATH).await;
+                sleep(200 * BREATH).await;
             }
             std::future::pending::<()>().await;
         });

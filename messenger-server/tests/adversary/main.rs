@@ -47,8 +47,9 @@ const ATTACKED: Duration = Duration::from_secs(4);
 /// What honest clients wait may grow by so much.
 const TIMES: u32 = 5;
 
-/// A wait that is shorter says nothing: the machine's scheduler takes as long now and then.
-const RESOLUTION: Duration = Duration::from_millis(2);
+/// A wait that is shorter says nothing: kernels that do not preempt look only so often whether a thread
+/// that woke up may run on a busy processor, and here attackers, clients and server share all of them.
+const RESOLUTION: Duration = Duration::from_millis(4);
 
 /// What a connection may hold besides what waits unsent: a reply that passes that mark, requests under
 /// way, its task.
