@@ -54,6 +54,8 @@ pub enum Notice {
     },
     /// A session of the user has ended.
     SessionEnded(SessionKey),
+    /// The user was deleted: all sessions have ended, also those that the store had forgotten.
+    UserDeleted,
 }
 
 /// Which connection, of all the nodes that share a store.

@@ -93,8 +93,8 @@ impl Engine {
     /// The store failed.
     pub async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
         let ended = self.shared.storage.delete_user(user).await?;
-        for key in ended.iter().flatten() {
-            self.tell_ended(user, *key);
+        if ended.is_some() {
+            self.shared.notifier.notify(user, Notice::UserDeleted);
         }
         Ok(ended.is_some())
     }

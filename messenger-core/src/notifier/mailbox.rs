@@ -95,11 +95,10 @@ impl Mailbox {
             },
             Notice::Copy { origin, .. } if origin == self.0.connection => return,
             Notice::Copy { message, .. } => Mail::Copy(message),
-            Notice::SessionEnded(session) => {
-                if session == self.0.session {
-                    self.0.ended.store(true, Ordering::Release);
-                    self.wake(|_| {});
-                }
+            Notice::SessionEnded(session) if session != self.0.session => return,
+            Notice::SessionEnded(_) | Notice::UserDeleted => {
+                self.0.ended.store(true, Ordering::Release);
+                self.wake(|_| {});
                 return;
             }
         };
