@@ -16,7 +16,7 @@ use tokio_util::io::poll_read_buf;
 const CHUNK: usize = 64 * 1024;
 
 /// By how much the buffer of a large frame grows.
-const GROWTH: usize = 16;
+const GROWTH: usize = 32;
 
 /// The most of a large frame that is read at once, in bytes.
 const LARGE_CHUNK: usize = 4 * CHUNK;
