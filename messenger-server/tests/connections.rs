@@ -15,7 +15,7 @@ use messenger_core::testing::FaultyStorage;
 use messenger_server::{Drained, Transport};
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Raw, SOON, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
@@ -388,8 +388,9 @@ async fn large_attachments_arrive_as_they_were_sent() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected_and_misses_nothing() {
+    let patience = Duration::from_millis(200);
     let transport = Transport {
-        write_stall: Duration::from_millis(200),
+        write_stall: patience,
         ..Transport::default()
     };
     let server = TestServer::start(Policy::default(), transport).await;
@@ -404,8 +405,12 @@ async fn a_client_that_does_not_read_is_disconnected_and_misses_nothing() {
         assert_eq!(ann.frame().await["data"]["status"], 0);
         ann.frame().await;
     }
-    // Somebody else is served all the while.
-    server.log_in("eve").await.0.probe().await;
+    // Somebody else is served all the while, for longer than the server waits.
+    let (mut eve, _) = server.log_in("eve").await;
+    let full = Instant::now();
+    while full.elapsed() < 2 * patience {
+        eve.probe().await;
+    }
     let mut chunk = vec![0; 1 << 20];
     let end = async { while matches!(deaf.stream.read(&mut chunk).await, Ok(read) if read > 0) {} };
     timeout(SOON, end)

@@ -30,10 +30,13 @@ fn pass() -> Password {
     Password::md5_of("secret")
 }
 
+/// How long the server waits for a client that takes nothing.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 async fn start(folder: &std::path::Path, policy: Policy) -> (Arc<SqliteStorage>, TestServer) {
     let storage = Arc::new(SqliteStorage::open(folder.join("messenger.db")).unwrap());
     let transport = Transport {
-        write_stall: Duration::from_secs(1),
+        write_stall: PATIENCE,
         ..Transport::default()
     };
     let server = TestServer::start_on(storage.clone(), policy, transport).await;
@@ -125,7 +128,7 @@ async fn a_client_that_acknowledges_has_everything_once_over_a_network_that_fail
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recipient_that_takes_nothing_is_given_up_and_loses_what_its_systems_had_taken() {
-    const MESSAGES: usize = 600;
+    const LONG: usize = 600;
     let folder = tempfile::tempdir().unwrap();
     let (_storage, server) = start(folder.path(), Policy::default()).await;
     // Bob's first connection stops taking after some messages of 60 KB, and is silent.
@@ -143,9 +146,17 @@ async fn a_recipient_that_takes_nothing_is_given_up_and_loses_what_its_systems_h
     bob.register("bob", &pass(), "bob").await.unwrap();
     let session = bob.auth("bob", &pass()).await.unwrap();
     let (ann, _events) = log_in(&server, "ann").await;
-    for number in 0..MESSAGES {
-        let body = format!("{number} {}", "x".repeat(60_000));
-        send(&ann, "bob", body).await.unwrap();
+    // Far more than the systems' buffers hold, and then for longer than the server waits.
+    let long = "x".repeat(60_000);
+    let mut sent = 0;
+    let mut full = None;
+    while full.is_none_or(|full: Instant| full.elapsed() < 2 * PATIENCE) {
+        let body = if sent < LONG { &*long } else { "" };
+        send(&ann, "bob", format!("{sent} {body}")).await.unwrap();
+        sent += 1;
+        if sent == LONG {
+            full = Some(Instant::now());
+        }
     }
     let mut received = 0;
     while let Some(event) = timeout(SOON, events.next()).await.unwrap() {
@@ -164,7 +175,7 @@ async fn a_recipient_that_takes_nothing_is_given_up_and_loses_what_its_systems_h
     // What lies between was in the buffers of the systems at both ends of the connection.
     let lost = (next - received) * 60_000;
     assert!(next >= received && lost < 12 << 20, "{lost} bytes lost");
-    while next + 1 < MESSAGES {
+    while next + 1 < sent {
         let event = timeout(SOON, events.next()).await.unwrap().unwrap();
         assert_eq!(number(&event), next + 1, "a gap");
         next += 1;
