@@ -49,7 +49,8 @@ impl Compared {
 
 impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: [(&str, fn(&Figures) -> f64); 4] = [
+        type Of = fn(&Figures) -> f64;
+        let rows: [(&str, Of); 4] = [
             ("messages a second", |figures| figures.messages_a_second),
             ("p50, µs", |figures| figures.p50 as f64),
             ("p99, µs", |figures| figures.p99 as f64),

@@ -179,8 +179,7 @@ impl Session {
     ///
     /// Dropping the future leaves open whether the request was carried out.
     pub fn handle(&self, inbound: Inbound) -> impl Future<Output = Reply> + Send + 'static {
-        let connection = Arc::clone(&self.connection);
-        async move { rules::carry_out(&connection, inbound).await }
+        rules::carry_out(Arc::clone(&self.connection), inbound)
     }
 
     /// True for a `message` of a client that is authenticated: it is stored without looking anything

@@ -9,8 +9,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-/// From this many bytes of body and attachment on, a message is encoded once for all its receivers.
-/// Below it, encoding again is cheaper than keeping.
+/// From this many bytes of body and attachment on, receivers share the encoded bytes of a message.
+/// Below it, copying them is cheaper than a piece of its own.
 const SHARED_FROM: usize = 4 * 1024;
 
 /// What the server sends unasked.
@@ -76,6 +76,19 @@ impl From<Message> for SharedMessage {
     }
 }
 
+impl SharedMessage {
+    /// The frame without its last bytes, encoded once; `None` when that was done with other braces.
+    fn head(&self, braces: Braces) -> Option<&Bytes> {
+        let encode = || {
+            let mut head = BytesMut::new();
+            self.write_head(&mut head, braces);
+            (braces, head.freeze())
+        };
+        let (kept, head) = self.0.head.get_or_init(encode);
+        (*kept == braces).then_some(head)
+    }
+}
+
 impl Deref for SharedMessage {
     type Target = Message;
 
@@ -123,27 +136,21 @@ impl Message {
 impl EvMessage {
     /// Appends the frame to `out`.
     pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
-        match self.shared_head(braces) {
-            Some(head) => out.extend_from_slice(&head),
+        match self.message.head(braces) {
+            Some(head) => out.extend_from_slice(head),
             None => self.message.write_head(out, braces),
         }
         self.encode_tail(out);
     }
 
-    /// The frame without its last bytes, encoded once for all who are given the message; `None`
-    /// when the message is so small that [`encode`](Self::encode) is cheaper. Behind it belongs
+    /// The frame without its last bytes, shared by all who are given the message; `None` when the
+    /// message is so small that the copy [`encode`](Self::encode) makes is cheaper. Behind it belongs
     /// what [`encode_tail`](Self::encode_tail) writes.
     pub fn shared_head(&self, braces: Braces) -> Option<Bytes> {
         if self.message.size() < SHARED_FROM {
             return None;
         }
-        let encode = || {
-            let mut head = BytesMut::new();
-            self.message.write_head(&mut head, braces);
-            (braces, head.freeze())
-        };
-        let (kept, head) = self.message.0.head.get_or_init(encode);
-        (*kept == braces).then(|| head.clone())
+        self.message.head(braces).cloned()
     }
 
     /// Appends what follows the [shared head](Self::shared_head).

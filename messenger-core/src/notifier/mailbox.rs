@@ -65,7 +65,8 @@ impl Mail {
             Self::Copy(message) => Some(message),
             Self::Look | Self::Overrun => None,
         };
-        OVERHEAD + message.map_or(0, |message| message.size())
+        // The text, and its encoding.
+        OVERHEAD + message.map_or(0, |message| 2 * message.size())
     }
 }
 

@@ -22,6 +22,12 @@ pub(super) async fn authorize(
     }
 }
 
+/// The connection's login, when the request is its own as it stands.
+pub(super) fn own(connection: &Connection, credentials: &Credentials) -> Option<Arc<Login>> {
+    let login = connection.login()?;
+    is_own(&login, credentials).then_some(login)
+}
+
 /// On an authenticated connection `cid` and `sid` may be absent; if present they must be the user's.
 async fn confirm(shared: &Shared, login: &Login, credentials: &Credentials) -> Result<(), Failure> {
     if is_own(login, credentials) {

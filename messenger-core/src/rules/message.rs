@@ -3,6 +3,7 @@
 use super::check;
 use super::failures::{empty, no_such_user};
 use super::userinfo::adopt;
+use crate::clock::Timestamp;
 use crate::notifier::Notice;
 use crate::session::{Connection, Login, Reply};
 use crate::storage::{AppendError, Appended, NewMessage};
@@ -12,32 +13,46 @@ use messenger_proto::{
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub(super) async fn message(connection: &Connection, login: &Login, request: SendMessage) -> Reply {
-    match send(connection, login, request).await {
-        Ok((accepted, copy)) => Reply {
-            response: Response::SendMessage(Ok(accepted)),
-            follow: copy.map(|message| {
-                let copy = EvMessage { seq: None, message };
-                Outbound::Event(Event::Message(copy))
-            }),
-        },
-        Err(failure) => Response::SendMessage(Err(failure)).into(),
+/// Carries out a request that is the login's. What it asks is made a message before the future begins,
+/// which then holds no more than that.
+pub(super) fn message<'a>(
+    connection: &'a Connection,
+    login: &'a Login,
+    request: SendMessage,
+) -> impl Future<Output = Reply> + Send + 'a {
+    let now = connection.shared.now();
+    login.touch(now);
+    let new = prepare(connection, login, request, now);
+    async move {
+        let sent = match new {
+            Ok(new) => send(connection, new).await,
+            Err(failure) => Err(failure),
+        };
+        match sent {
+            Ok((accepted, copy)) => Reply {
+                response: Response::SendMessage(Ok(accepted)),
+                follow: copy.map(|message| {
+                    let copy = EvMessage { seq: None, message };
+                    Outbound::Event(Event::Message(copy))
+                }),
+            },
+            Err(failure) => Response::SendMessage(Err(failure)).into(),
+        }
     }
 }
 
-/// Stores the message and tells everyone concerned; the sender's own copy comes back.
-async fn send(
+fn prepare(
     connection: &Connection,
     login: &Login,
     request: SendMessage,
-) -> Result<(MessageAccepted, Option<SharedMessage>), Failure> {
+    now: Timestamp,
+) -> Result<NewMessage, Failure> {
     check_limits(connection, &request)?;
     let shared = &*connection.shared;
     if let Some(limiters) = &shared.limiters {
         limiters.message(&login.device.key)?;
     }
-    let now = shared.now();
-    let new = NewMessage {
+    Ok(NewMessage {
         message: SharedMessage::from(Message {
             from: login.user().clone(),
             nick: login.nick.clone(),
@@ -51,8 +66,16 @@ async fn send(
         mid_forgotten_before: now.before(shared.policy.mid_lifetime),
         now,
         limits: shared.policy.limits.inbox,
-    };
-    let message = new.message.clone();
+    })
+}
+
+/// Stores the message and tells everyone concerned; the sender's own copy comes back.
+async fn send(
+    connection: &Connection,
+    new: NewMessage,
+) -> Result<(MessageAccepted, Option<SharedMessage>), Failure> {
+    let shared = &*connection.shared;
+    let (message, now) = (new.message.clone(), new.now);
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
     let echo = shared.policy.echo && message.from != message.to;
     match append(connection, new).await? {
@@ -108,7 +131,7 @@ async fn append(connection: &Connection, new: NewMessage) -> Result<Appended, Fa
         Err(AppendError::NoSuchUser) => {
             // Messages behind this one must not pass it.
             let _adopting = Adopting::begin(&connection.adopting);
-            if !adopt(shared, &new.message.to).await? {
+            if !Box::pin(adopt(shared, &new.message.to)).await? {
                 return Err(no_such_user());
             }
             Ok(shared.storage.append(new).await?)
