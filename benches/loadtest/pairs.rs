@@ -33,7 +33,7 @@ pub(crate) struct Figures {
     pub(crate) p999: u64,
     pub(crate) longest: u64,
     pub(crate) lost: u64,
-    /// Arrived a second time, or before one that was sent earlier.
+    /// Arrived other than right behind the one that was sent before.
     pub(crate) out_of_order: u64,
     /// Processor seconds for a million messages.
     pub(crate) tool_cpu: f64,
@@ -141,7 +141,7 @@ pub(crate) async fn run(
         p99: all.latency.value_at_quantile(0.99),
         p999: all.latency.value_at_quantile(0.999),
         longest: all.latency.max(),
-        lost: sent - all.arrived,
+        lost: sent.saturating_sub(all.arrived),
         out_of_order: all.out_of_order,
         tool_cpu: a_million(own),
         server_cpu: server_cpu.map(a_million),

@@ -9,8 +9,8 @@
 
 use bytes::{Bytes, BytesMut};
 use messenger_proto::{
-    Braces, CodecError, Inbound, Outbound, OutboundError, ParseError, ServerCodec, Split,
-    SplitError, Splitter,
+    Braces, CodecError, EvMessage, Inbound, Message, Outbound, OutboundError, ParseError,
+    ServerCodec, Split, SplitError, Splitter,
 };
 use serde::Deserialize;
 use std::path::Path;
@@ -173,4 +173,23 @@ fn nesting_of_128_levels_is_a_frame_and_129_break_the_stream() {
         broken,
         Err(CodecError::Split(SplitError::TooDeep))
     ));
+}
+
+#[test]
+fn a_message_is_written_anew_for_other_braces() {
+    let message = Message {
+        body: "{}".into(),
+        ..Message::default()
+    };
+    let event = EvMessage {
+        seq: Some(1),
+        message: message.into(),
+    };
+    let write = |braces| {
+        let mut out = BytesMut::new();
+        event.encode(&mut out, braces);
+        text(&out)
+    };
+    assert!(write(Braces::Escaped).contains(r#""body":"\u007b\u007d""#));
+    assert!(write(Braces::Plain).contains(r#""body":"{}""#));
 }
