@@ -22,6 +22,14 @@ const EVERY: Duration = Duration::from_millis(100);
 /// something else counts as one.
 const SPAN: Duration = Duration::from_millis(500);
 
+/// How long a message took from its sender to its recipient, but for the slowest of a hundred.
+pub(crate) struct Took {
+    /// In the middle one of all spans.
+    pub(crate) middle: Duration,
+    /// In all of the time: a single bad moment shows.
+    pub(crate) whole: Duration,
+}
+
 /// A message that arrived: when it was sent, since the run began, and how long it took.
 struct Arrived {
     sent: Duration,
@@ -69,9 +77,8 @@ impl Honest {
         }
     }
 
-    /// All talk for so long; how long a message took from its sender to its recipient, but for the
-    /// slowest of a hundred, in the middle one of all spans. Every message must arrive.
-    pub(crate) async fn talk(&mut self, time: Duration) -> Duration {
+    /// All talk for so long. Every message must arrive.
+    pub(crate) async fn talk(&mut self, time: Duration) -> Took {
         let rounds = u32::try_from(time.as_millis() / EVERY.as_millis()).unwrap();
         let began = self.began;
         let talking = self.clients.iter().enumerate().map(|(number, one)| {
@@ -88,8 +95,10 @@ impl Honest {
                 spans.entry(span).or_default().push(took);
             }
         }
+        let whole = percentile(spans.values().flatten().copied().collect(), 99);
         let p99s = spans.into_values().map(|took| percentile(took, 99));
-        percentile(p99s.collect(), 50)
+        let middle = percentile(p99s.collect(), 50);
+        Took { middle, whole }
     }
 }
 
