@@ -51,7 +51,7 @@ fn message(criterion: &mut Criterion) {
                 let reply = handled.as_mut().poll(&mut cx);
                 while let Poll::Ready(Some(delivery)) = bob.poll_event(&mut cx) {
                     if let Some(place) = delivery.place {
-                        bob.given(place);
+                        bob.given([place]);
                     }
                 }
                 reply

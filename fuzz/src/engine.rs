@@ -437,7 +437,7 @@ impl World {
             }
             connection.last = Some(seq);
             if let Some(place) = delivery.place {
-                connection.session.given(place);
+                connection.session.given([place]);
             }
         }
     }

@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) meters: Arc<Meters>,
     /// Tells this engine's connections and messages from those of any other.
     id: u64,
+    /// How its messages' ids begin.
+    message_prefix: String,
     connections: AtomicU64,
     logins: AtomicU64,
     messages: AtomicU64,
@@ -154,6 +156,7 @@ impl Builder {
                 passwords: Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?,
             }),
         };
+        let id = u64::from_le_bytes(id);
         let shared = Arc::new(Shared {
             storage,
             notifier: self.notifier,
@@ -166,7 +169,8 @@ impl Builder {
             entropy: self.entropy,
             marks: Arc::default(),
             online: Arc::default(),
-            id: u64::from_le_bytes(id),
+            id,
+            message_prefix: format!("{id:016x}-"),
             connections: AtomicU64::new(0),
             logins: AtomicU64::new(0),
             messages: AtomicU64::new(0),
@@ -269,7 +273,10 @@ impl Shared {
 
     pub(crate) fn next_message(&self) -> MessageId {
         let number = self.messages.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}-{number:x}", self.id).into()
+        let mut digits = itoa::Buffer::new();
+        [&*self.message_prefix, digits.format(number)]
+            .concat()
+            .into()
     }
 
     pub(crate) async fn flush_marks(&self) -> Result<(), StorageError> {

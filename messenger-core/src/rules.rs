@@ -20,25 +20,39 @@ use std::sync::Arc;
 
 /// Carries out one request.
 ///
-/// The future of a `message` stands on its own, because there are many of them at once: with all the
-/// others within it would be some KiB large.
-pub(crate) async fn carry_out(connection: Arc<Connection>, inbound: Inbound) -> Reply {
+/// A `message` is made of its request before the future begins, which then holds no more than that,
+/// and every other request has a future of its own: there are many messages at once, and a future that
+/// could be of any kind would be some KiB large.
+pub(crate) fn carry_out(
+    connection: Arc<Connection>,
+    inbound: Inbound,
+) -> impl Future<Output = Reply> + Send + 'static {
     let Inbound {
         credentials,
         request,
     } = inbound;
-    let reply = match request {
+    let begun = match request {
         Request::SendMessage(request) => match authorize::own(&connection, &credentials) {
-            Some(login) => message::message(&connection, &login, request).await,
-            None => Box::pin(answer(&connection, credentials, request.into())).await,
+            Some(login) => Ok(message::prepare(&connection, &login, request)),
+            None => Err((credentials, request.into())),
         },
-        request => Box::pin(answer(&connection, credentials, request)).await,
+        request => Err((credentials, request)),
     };
-    connection.shared.meters.answered(&reply.response);
-    reply
+    let begun = begun.map_err(|(credentials, request)| {
+        Box::pin(answer(Arc::clone(&connection), credentials, request))
+    });
+    async move {
+        let reply = match begun {
+            Ok(message) => message::message(&connection, message).await,
+            Err(other) => other.await,
+        };
+        connection.shared.meters.answered(&reply.response);
+        reply
+    }
 }
 
-async fn answer(connection: &Arc<Connection>, credentials: Credentials, request: Request) -> Reply {
+async fn answer(connection: Arc<Connection>, credentials: Credentials, request: Request) -> Reply {
+    let connection = &connection;
     match request {
         Request::Register(request) => register::register(connection, request).await,
         Request::Auth(request) => Response::Auth(auth::auth(connection, request).await).into(),
@@ -55,7 +69,8 @@ async fn answer(connection: &Arc<Connection>, credentials: Credentials, request:
 async fn authorized(connection: &Connection, login: &Login, request: Request) -> Reply {
     let shared = &*connection.shared;
     if let Request::SendMessage(request) = request {
-        return message::message(connection, login, request).await;
+        let message = message::prepare(connection, login, request);
+        return message::message(connection, message).await;
     }
     login.touch(shared.now());
     let response = match request {

@@ -132,7 +132,7 @@ impl Session {
 
     /// True while it is somebody's.
     pub fn is_authenticated(&self) -> bool {
-        self.connection.login().is_some()
+        self.connection.look(|_| ()).is_some()
     }
 
     /// Carries out one request and gives the result that belongs to it.
@@ -158,9 +158,8 @@ impl Session {
     /// # Cancel safety
     /// A message is lost to no one when the future is dropped.
     pub async fn next_event(&mut self) -> Option<EvMessage> {
-        if let Some(place) = self.handed.take() {
-            self.given(place);
-        }
+        let handed = self.handed.take();
+        self.given(handed);
         let next = poll_fn(|cx| match self.poll_event(cx) {
             // Its end wakes the task.
             Poll::Pending if !self.is_authenticated() => Poll::Ready(None),
@@ -191,8 +190,8 @@ impl Session {
         if self.connection.adopting.load(Ordering::Acquire) > 0 {
             return false;
         }
-        let login = self.connection.login();
-        login.is_some_and(|login| rules::is_own(&login, &inbound.credentials))
+        let own = |login: &Arc<Login>| rules::is_own(login, &inbound.credentials);
+        self.connection.look(own).unwrap_or(false)
     }
 
     /// The answer to a frame that was no request.
@@ -236,22 +235,32 @@ impl Session {
     /// given by [`poll_event`](Self::poll_event), or could not be read. A server takes no requests
     /// meanwhile, so that nothing comes between.
     pub fn has_caught_up(&self) -> bool {
-        let login = self.connection.login();
-        login.is_none_or(|login| self.connection.feed.lock().has_caught_up(&login))
+        let has_caught_up = self.connection.look(|login| login.has_caught_up());
+        has_caught_up.unwrap_or(true)
     }
 
-    /// Says that everything up to this place has been given: it was written to the socket. For a
-    /// client that acknowledges, that is not enough, and it is only measured how long it took.
-    pub fn given(&self, place: Place) {
-        if let Some(accepted) = place.accepted {
-            let shared = &self.connection.shared;
-            shared.meters.delivered(shared.now().since(accepted));
+    /// Says that what stands at these places, and everything before, has been given: it was written
+    /// to the socket. For a client that acknowledges, that is not enough, and it is only measured how
+    /// long it took.
+    pub fn given(&self, places: impl IntoIterator<Item = Place>) {
+        let mut places = places.into_iter().peekable();
+        if places.peek().is_none() {
+            return;
         }
-        if let Some(login) = self.connection.login()
-            && login.number == place.login
-            && !login.ack
-        {
-            self.connection.shared.marks.given(&login.device, place.seq);
+        let shared = &self.connection.shared;
+        let now = shared.now();
+        let login = self.connection.login().filter(|login| !login.ack);
+        let mut newest = None;
+        for place in places {
+            if let Some(accepted) = place.accepted {
+                shared.meters.delivered(now.since(accepted));
+            }
+            if login.as_ref().map(|login| login.number) == Some(place.login) {
+                newest = newest.max(Some(place.seq));
+            }
+        }
+        if let Some((login, seq)) = login.zip(newest) {
+            shared.marks.given(&login.device, seq);
         }
     }
 }
@@ -259,14 +268,18 @@ impl Session {
 impl Connection {
     /// Who the connection belongs to.
     pub(crate) fn login(&self) -> Option<Arc<Login>> {
+        self.look(Arc::clone)
+    }
+
+    /// Looks at who the connection belongs to.
+    fn look<T>(&self, look: impl FnOnce(&Arc<Login>) -> T) -> Option<T> {
         let mut login = self.login.lock();
-        if login
-            .as_ref()
-            .is_some_and(|login| login.mailbox.has_ended())
-        {
-            *login = None;
+        if let Some(ended) = login.take_if(|login| login.mailbox.has_ended()) {
+            drop(login);
+            drop(ended);
+            return None;
         }
-        login.clone()
+        login.as_ref().map(look)
     }
 
     /// True when this login was given the message at this place, or one behind it, through here.

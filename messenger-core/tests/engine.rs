@@ -135,7 +135,7 @@ fn take_all(session: &Session) -> Vec<String> {
     let mut bodies = Vec::new();
     while let Poll::Ready(Some(delivery)) = session.poll_event(&mut cx) {
         if let Some(place) = delivery.place {
-            session.given(place);
+            session.given([place]);
         }
         bodies.push(delivery.event.message.body.as_str().to_owned());
     }
@@ -447,7 +447,7 @@ async fn a_place_given_late_counts_for_nobody_else() {
     }
     // The same connection becomes Ann's before what Bob was sent is known to have been given.
     let sid = auth(&bob, "ann", "secret").await.unwrap();
-    bob.given(place.unwrap());
+    bob.given([place.unwrap()]);
     engine.keep_house().await.unwrap();
     drop(bob);
     let ann_again = resume(&engine, "ann", &sid).await.unwrap();

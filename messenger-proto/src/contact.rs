@@ -2,7 +2,7 @@
 
 use crate::UserId;
 use crate::read::Str;
-use crate::write::{Object, escaped_len};
+use crate::write::{Object, escaped_len, key};
 use bytestring::ByteString;
 use serde::Deserialize;
 
@@ -125,18 +125,22 @@ impl Contact {
 
 impl Card {
     pub(crate) fn write(&self, user: &mut Object<'_>) {
-        user.text("uid", self.uid.as_str());
-        user.text("nick", &self.nick);
-        user.text("email", &self.email);
-        user.text("phone", &self.phone);
-        user.text("picture", &self.picture);
+        user.text(key!("uid"), self.uid.as_str());
+        user.text(key!("nick"), &self.nick);
+        user.text(key!("email"), &self.email);
+        user.text(key!("phone"), &self.phone);
+        user.text(key!("picture"), &self.picture);
     }
 }
 
 /// Writes `list`, empty when there is none.
 pub(crate) fn write_contacts(data: &mut Object<'_>, contacts: Option<&Vec<Contact>>) {
-    data.objects("list", contacts.into_iter().flatten(), |object, contact| {
-        object.text("myid", &contact.myid);
-        contact.card.write(object);
-    });
+    data.objects(
+        key!("list"),
+        contacts.into_iter().flatten(),
+        |object, contact| {
+            object.text(key!("myid"), &contact.myid);
+            contact.card.write(object);
+        },
+    );
 }

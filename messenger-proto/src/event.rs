@@ -1,7 +1,7 @@
 //! What the server sends unasked: the welcome and messages.
 
 use crate::action::Attachment;
-use crate::write::{Braces, Object, object};
+use crate::write::{Braces, Object, key, object};
 use crate::{MessageId, PrivateText, UserId};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -123,13 +123,13 @@ impl Message {
         out.reserve(self.size() + 256);
         out.extend_from_slice(br#"{"action":"ev_message","data":{"#);
         let mut data = Object::begin(out, braces);
-        data.text("from", self.from.as_str());
-        data.text("nick", &self.nick);
-        data.text("body", self.body.as_str());
-        data.number("time", self.time);
-        data.object("attach", |attach| self.attach.write(attach));
-        data.text("to", self.to.as_str());
-        data.text("id", self.id.as_str());
+        data.text(key!("from"), self.from.as_str());
+        data.text(key!("nick"), &self.nick);
+        data.text(key!("body"), self.body.as_str());
+        data.number(key!("time"), self.time);
+        data.object(key!("attach"), |attach| self.attach.write(attach));
+        data.text(key!("to"), self.to.as_str());
+        data.text(key!("id"), self.id.as_str());
     }
 }
 
@@ -156,7 +156,7 @@ impl EvMessage {
     /// Appends what follows the [shared head](Self::shared_head).
     pub fn encode_tail(&self, out: &mut BytesMut) {
         if let Some(seq) = self.seq {
-            Object::resume(out, Braces::Plain).number("seq", seq);
+            Object::resume(out, Braces::Plain).number(key!("seq"), seq);
         }
         out.extend_from_slice(b"}}");
     }
@@ -165,9 +165,9 @@ impl EvMessage {
 impl Welcome {
     fn encode(&self, out: &mut BytesMut, braces: Braces) {
         object(out, braces, |frame| {
-            frame.text("action", "welcome");
-            frame.text("message", &self.message);
-            frame.number("time", self.time);
+            frame.text(key!("action"), "welcome");
+            frame.text(key!("message"), &self.message);
+            frame.number(key!("time"), self.time);
         });
     }
 }

@@ -5,7 +5,7 @@ use crate::action::{
     UserInfo, Wire,
 };
 use crate::read::{Obj, RequiredStr, Str};
-use crate::write::{Braces, object};
+use crate::write::{Braces, key, object};
 use crate::{Action, ErrorCode, Failure, Response, SessionId, UserId};
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -218,15 +218,15 @@ impl Inbound {
     /// Appends the frame to `out`.
     pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
         object(out, braces, |frame| {
-            frame.text("action", self.request.action());
-            frame.object("data", |data| {
+            frame.text(key!("action"), self.request.action());
+            frame.object(key!("data"), |data| {
                 self.request.write(data);
                 let Credentials { cid, sid } = &self.credentials;
                 if !cid.is_empty() {
-                    data.text("cid", cid.as_str());
+                    data.text(key!("cid"), cid.as_str());
                 }
                 if !sid.is_empty() {
-                    data.text("sid", sid.as_str());
+                    data.text(key!("sid"), sid.as_str());
                 }
             });
         });

@@ -3,7 +3,7 @@
 use crate::action::{AttachmentData, Wire};
 use crate::event::{EvMessage, Event, Message, Welcome};
 use crate::read::{Num, Obj, Str};
-use crate::write::{Braces, object};
+use crate::write::{Braces, key, object};
 use crate::{
     Ack, Action, AddContact, Auth, AuthAccepted, Card, Contact, ContactList, DelContact, ErrorCode,
     Failure, Import, MessageAccepted, Profile, Register, SendMessage, SetUserInfo, UserId,
@@ -162,14 +162,14 @@ impl Response {
     /// Appends the frame to `out`.
     pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
         object(out, braces, |frame| {
-            frame.text("action", self.action());
-            frame.object("data", |data| {
+            frame.text(key!("action"), self.action());
+            frame.object(key!("data"), |data| {
                 let (status, error) = match self.failure() {
                     None => (0, "OK"),
                     Some(failure) => (failure.code.number(), &*failure.text),
                 };
-                data.number("status", status.into());
-                data.text("error", error);
+                data.number(key!("status"), status.into());
+                data.text(key!("error"), error);
                 self.write_accepted(data);
             });
         });
@@ -267,7 +267,9 @@ impl Outbound {
         match self {
             Self::Response(response) => response.encode(out, braces),
             Self::Event(event) => event.encode(out, braces),
-            Self::Other { action } => object(out, braces, |frame| frame.text("action", action)),
+            Self::Other { action } => {
+                object(out, braces, |frame| frame.text(key!("action"), action))
+            }
         }
     }
 }

@@ -176,7 +176,7 @@ impl Splitter {
 
     /// Scans up to a string's closing quote or a backslash; how many bytes it took.
     fn scan_string(&mut self, rest: &[u8]) -> usize {
-        match memchr2(b'"', b'\\', rest) {
+        match quote_or_backslash(rest) {
             None => rest.len(),
             Some(index) => {
                 self.place = if rest.get(index) == Some(&b'"') {
@@ -206,6 +206,14 @@ impl Splitter {
         self.kinds >>= 1;
         Ok(())
     }
+}
+
+fn quote_or_backslash(text: &[u8]) -> Option<usize> {
+    /// Most strings are shorter, and over before a call that looks at many bytes at once has begun.
+    const SHORT: usize = 16;
+    let (short, long) = text.split_at(text.len().min(SHORT));
+    let in_short = short.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    in_short.or_else(|| memchr2(b'"', b'\\', long).map(|index| SHORT + index))
 }
 
 fn is_whitespace(byte: u8) -> bool {

@@ -22,6 +22,24 @@ pub(crate) struct Object<'a> {
     empty: bool,
 }
 
+/// A key of ours, which needs no escapes, with all that stands around it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// `,"key":`
+    pub(crate) behind_others: &'static str,
+}
+
+/// The [`Key`] with this name.
+macro_rules! key {
+    ($name:literal) => {
+        $crate::write::Key {
+            behind_others: concat!(",\"", $name, "\":"),
+        }
+    };
+}
+
+pub(crate) use key;
+
 /// Writes one object through `fields`.
 pub(crate) fn object(out: &mut BytesMut, braces: Braces, fields: impl FnOnce(&mut Object<'_>)) {
     out.extend_from_slice(b"{");
@@ -48,25 +66,25 @@ impl<'a> Object<'a> {
         }
     }
 
-    pub(crate) fn text(&mut self, key: &str, value: &str) {
+    pub(crate) fn text(&mut self, key: Key, value: &str) {
         self.key(key);
         string(self.out, value, self.braces);
     }
 
-    pub(crate) fn number(&mut self, key: &str, value: u64) {
+    pub(crate) fn number(&mut self, key: Key, value: u64) {
         self.key(key);
         let mut digits = itoa::Buffer::new();
         self.out.extend_from_slice(digits.format(value).as_bytes());
     }
 
-    pub(crate) fn object(&mut self, key: &str, fields: impl FnOnce(&mut Object<'_>)) {
+    pub(crate) fn object(&mut self, key: Key, fields: impl FnOnce(&mut Object<'_>)) {
         self.key(key);
         object(self.out, self.braces, fields);
     }
 
     pub(crate) fn objects<T>(
         &mut self,
-        key: &str,
+        key: Key,
         items: impl IntoIterator<Item = T>,
         mut fields: impl FnMut(&mut Object<'_>, T),
     ) {
@@ -81,7 +99,7 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(b"]");
     }
 
-    pub(crate) fn texts<'t>(&mut self, key: &str, items: impl IntoIterator<Item = &'t str>) {
+    pub(crate) fn texts<'t>(&mut self, key: Key, items: impl IntoIterator<Item = &'t str>) {
         self.key(key);
         self.out.extend_from_slice(b"[");
         for (index, item) in items.into_iter().enumerate() {
@@ -93,46 +111,45 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(b"]");
     }
 
-    /// Writes a key of our own, which needs no escapes.
-    fn key(&mut self, key: &str) {
+    fn key(&mut self, key: Key) {
+        let comma = usize::from(self.empty);
+        let key = key.behind_others.as_bytes();
         self.out
-            .extend_from_slice(if self.empty { b"\"" } else { b",\"" });
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
+            .extend_from_slice(key.get(comma..).unwrap_or_default());
         self.empty = false;
     }
 }
 
 /// Writes a JSON string. What needs no escape is found many bytes at a time and copied whole.
 fn string(out: &mut BytesMut, text: &str, braces: Braces) {
-    const CHUNK: usize = 32;
     out.reserve(text.len() + 2);
     out.extend_from_slice(b"\"");
-    let mut clean = text.as_bytes();
-    let mut run = 0;
-    while let Some(rest) = clean.get(run..).filter(|rest| !rest.is_empty()) {
-        let chunk = rest.get(..CHUNK).unwrap_or(rest);
-        // Without an early exit the compiler makes this a few vector instructions.
-        if !chunk
-            .iter()
-            .fold(false, |any, byte| any | is_special(*byte))
-        {
-            run += chunk.len();
-            continue;
-        }
-        let Some(index) = chunk.iter().position(|byte| is_special(*byte)) else {
-            break;
-        };
-        let (before, after) = clean.split_at(run + index);
+    let mut rest = text.as_bytes();
+    while let Some((before, special, after)) = split_at_special(rest) {
         out.extend_from_slice(before);
-        if let Some((special, after)) = after.split_first() {
-            escape(out, *special, braces);
-            clean = after;
-        }
-        run = 0;
+        escape(out, special, braces);
+        rest = after;
     }
-    out.extend_from_slice(clean);
+    out.extend_from_slice(rest);
     out.extend_from_slice(b"\"");
+}
+
+/// What stands before the first byte that may need an escape, that byte, and what follows it.
+fn split_at_special(text: &[u8]) -> Option<(&[u8], u8, &[u8])> {
+    const CHUNK: usize = 16;
+    let (chunks, _) = text.as_chunks::<CHUNK>();
+    // Without an early exit the compiler makes a chunk a few vector instructions.
+    let has_special = |chunk: &[u8; CHUNK]| {
+        let any = |any, byte: &u8| any | is_special(*byte);
+        chunk.iter().fold(false, any)
+    };
+    let clean = chunks.iter().take_while(|chunk| !has_special(chunk));
+    let clean = CHUNK * clean.count();
+    let mut rest = text.get(clean..)?.iter();
+    let index = clean + rest.position(|byte| is_special(*byte))?;
+    let (before, after) = text.split_at_checked(index)?;
+    let (special, after) = after.split_first()?;
+    Some((before, *special, after))
 }
 
 /// The most bytes the text takes as a JSON string, without its quotes.

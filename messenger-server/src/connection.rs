@@ -327,9 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let before = self.output.written();
         let written = self.output.write(&mut self.stream, cx);
-        while let Some(place) = self.output.take_given() {
-            self.session.given(place);
-        }
+        self.session.given(self.output.take_given());
         if self.output.written() != before {
             self.stall = None;
         }

@@ -3,7 +3,6 @@
 use super::check;
 use super::failures::{empty, no_such_user};
 use super::userinfo::adopt;
-use crate::clock::Timestamp;
 use crate::notifier::Notice;
 use crate::session::{Connection, Login, Reply};
 use crate::storage::{AppendError, Appended, NewMessage};
@@ -13,42 +12,37 @@ use messenger_proto::{
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Carries out a request that is the login's. What it asks is made a message before the future begins,
-/// which then holds no more than that.
-pub(super) fn message<'a>(
-    connection: &'a Connection,
-    login: &'a Login,
-    request: SendMessage,
-) -> impl Future<Output = Reply> + Send + 'a {
-    let now = connection.shared.now();
-    login.touch(now);
-    let new = prepare(connection, login, request, now);
-    async move {
-        let sent = match new {
-            Ok(new) => send(connection, new).await,
-            Err(failure) => Err(failure),
-        };
-        match sent {
-            Ok((accepted, copy)) => Reply {
-                response: Response::SendMessage(Ok(accepted)),
-                follow: copy.map(|message| {
-                    let copy = EvMessage { seq: None, message };
-                    Outbound::Event(Event::Message(copy))
-                }),
-            },
-            Err(failure) => Response::SendMessage(Err(failure)).into(),
-        }
+/// Stores what was [prepared](prepare), and tells everyone concerned.
+pub(super) async fn message(
+    connection: &Connection,
+    prepared: Result<NewMessage, Failure>,
+) -> Reply {
+    let sent = match prepared {
+        Ok(new) => send(connection, new).await,
+        Err(failure) => Err(failure),
+    };
+    match sent {
+        Ok((accepted, copy)) => Reply {
+            response: Response::SendMessage(Ok(accepted)),
+            follow: copy.map(|message| {
+                let copy = EvMessage { seq: None, message };
+                Outbound::Event(Event::Message(copy))
+            }),
+        },
+        Err(failure) => Response::SendMessage(Err(failure)).into(),
     }
 }
 
-fn prepare(
+/// Makes a message of a request that is the login's.
+pub(super) fn prepare(
     connection: &Connection,
     login: &Login,
     request: SendMessage,
-    now: Timestamp,
 ) -> Result<NewMessage, Failure> {
-    check_limits(connection, &request)?;
     let shared = &*connection.shared;
+    let now = shared.now();
+    login.touch(now);
+    check_limits(connection, &request)?;
     if let Some(limiters) = &shared.limiters {
         limiters.message(&login.device.key)?;
     }

@@ -34,8 +34,6 @@ pub(super) struct Feed {
     behind: bool,
     page: VecDeque<(u64, Message)>,
     reading: Option<Reading>,
-    /// The first page of what waited when the login began has been given.
-    caught_up: bool,
 }
 
 impl fmt::Debug for Feed {
@@ -48,11 +46,6 @@ impl fmt::Debug for Feed {
 }
 
 impl Feed {
-    /// True when the first page of what waited when this login began has been given.
-    pub(super) fn has_caught_up(&self, login: &Arc<Login>) -> bool {
-        self.is_of(login) && self.caught_up
-    }
-
     /// True when this login was given the message at this place, or one behind it.
     pub(super) fn has_given(&self, login: &Login, seq: u64) -> bool {
         self.is_of(login) && seq <= self.cursor
@@ -80,7 +73,9 @@ impl Feed {
         }
         loop {
             if let Some((seq, message)) = self.page.pop_front() {
-                self.caught_up |= self.page.is_empty();
+                if self.page.is_empty() {
+                    login.set_caught_up();
+                }
                 return self.give(login, seq, message.into(), None);
             }
             if self.behind {
@@ -93,7 +88,7 @@ impl Feed {
             if login.mailbox.has_ended() {
                 return Poll::Pending;
             }
-            self.caught_up = true;
+            login.set_caught_up();
             match ready!(login.mailbox.poll(cx)) {
                 Mail::Inbox { seq, .. } if seq <= self.cursor => {}
                 Mail::Inbox {

@@ -123,7 +123,7 @@ impl Device {
                 return;
             };
             if let Some(place) = place {
-                connection.session.given(place);
+                connection.session.given([place]);
             }
             connection.wire.push_back(event);
         }

@@ -3,7 +3,7 @@
 use super::Wire;
 use crate::Credentials;
 use crate::read::{Num, Str};
-use crate::write::Object;
+use crate::write::{Object, key};
 use bytestring::ByteString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -34,7 +34,7 @@ impl Wire for Ack {
     }
 
     fn write(&self, data: &mut Object<'_>) {
-        data.number("seq", self.seq);
+        data.number(key!("seq"), self.seq);
     }
 
     fn read_accepted(_: IgnoredAny, _: &ByteString) {}

@@ -3,7 +3,7 @@
 use super::Wire;
 use crate::contact::CardData;
 use crate::read::{Obj, RequiredStr, Str};
-use crate::write::Object;
+use crate::write::{Object, key};
 use crate::{Card, Credentials, UserId};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -44,7 +44,7 @@ impl Wire for AddContact {
     }
 
     fn write(&self, data: &mut Object<'_>) {
-        data.text("uid", self.uid.as_str());
+        data.text(key!("uid"), self.uid.as_str());
     }
 
     fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> Card {
@@ -53,6 +53,6 @@ impl Wire for AddContact {
 
     fn write_accepted(accepted: Option<&Card>, data: &mut Object<'_>) {
         let none = Card::default();
-        data.object("user", |user| accepted.unwrap_or(&none).write(user));
+        data.object(key!("user"), |user| accepted.unwrap_or(&none).write(user));
     }
 }

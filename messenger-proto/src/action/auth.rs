@@ -2,7 +2,7 @@
 
 use super::Wire;
 use crate::read::{Str, Texts};
-use crate::write::Object;
+use crate::write::{Object, key};
 use crate::{Credentials, Password, SessionId, UserId};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -74,10 +74,10 @@ impl Wire for Auth {
     }
 
     fn write(&self, data: &mut Object<'_>) {
-        data.text("login", &self.login);
-        data.text("pass", self.pass.as_str());
+        data.text(key!("login"), &self.login);
+        data.text(key!("pass"), self.pass.as_str());
         if self.ack {
-            data.texts("features", [ACK]);
+            data.texts(key!("features"), [ACK]);
         }
     }
 
@@ -92,10 +92,10 @@ impl Wire for Auth {
     fn write_accepted(accepted: Option<&AuthAccepted>, data: &mut Object<'_>) {
         let none = AuthAccepted::default();
         let accepted = accepted.unwrap_or(&none);
-        data.text("sid", accepted.sid.as_str());
-        data.text("uid", accepted.uid.as_str());
+        data.text(key!("sid"), accepted.sid.as_str());
+        data.text(key!("uid"), accepted.uid.as_str());
         // The deployed server's name for the uid; its clients look for either.
-        data.text("cid", accepted.uid.as_str());
-        data.text("nick", &accepted.nick);
+        data.text(key!("cid"), accepted.uid.as_str());
+        data.text(key!("nick"), &accepted.nick);
     }
 }

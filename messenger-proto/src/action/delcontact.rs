@@ -2,7 +2,7 @@
 
 use super::Wire;
 use crate::read::{RequiredStr, Str};
-use crate::write::Object;
+use crate::write::{Object, key};
 use crate::{Credentials, UserId};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -43,7 +43,7 @@ impl Wire for DelContact {
     }
 
     fn write(&self, data: &mut Object<'_>) {
-        data.text("uid", self.uid.as_str());
+        data.text(key!("uid"), self.uid.as_str());
     }
 
     fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> UserId {
@@ -51,6 +51,6 @@ impl Wire for DelContact {
     }
 
     fn write_accepted(accepted: Option<&UserId>, data: &mut Object<'_>) {
-        data.text("uid", accepted.map_or("", UserId::as_str));
+        data.text(key!("uid"), accepted.map_or("", UserId::as_str));
     }
 }

@@ -3,7 +3,7 @@
 use super::Wire;
 use crate::contact::{ContactData, write_contacts};
 use crate::read::{List, Obj, Str};
-use crate::write::Object;
+use crate::write::{Object, key};
 use crate::{Contact, Credentials};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -81,11 +81,11 @@ impl Wire for Import {
     }
 
     fn write(&self, data: &mut Object<'_>) {
-        data.objects("contacts", &self.contacts, |object, entry| {
-            object.text("myid", &entry.myid);
-            object.text("name", &entry.name);
-            object.text("phone", &entry.phone);
-            object.text("email", &entry.email);
+        data.objects(key!("contacts"), &self.contacts, |object, entry| {
+            object.text(key!("myid"), &entry.myid);
+            object.text(key!("name"), &entry.name);
+            object.text(key!("phone"), &entry.phone);
+            object.text(key!("email"), &entry.email);
         });
     }
 

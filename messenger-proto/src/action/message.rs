@@ -2,7 +2,7 @@
 
 use super::Wire;
 use crate::read::{Num, Obj, RequiredStr, Str};
-use crate::write::Object;
+use crate::write::{Object, key};
 use crate::{Credentials, MessageId, PrivateText, UserId};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -87,8 +87,8 @@ impl Attachment {
     }
 
     pub(crate) fn write(&self, attach: &mut Object<'_>) {
-        attach.text("mime", &self.mime);
-        attach.text("data", self.data.as_str());
+        attach.text(key!("mime"), &self.mime);
+        attach.text(key!("data"), self.data.as_str());
     }
 }
 
@@ -108,13 +108,13 @@ impl Wire for SendMessage {
     }
 
     fn write(&self, data: &mut Object<'_>) {
-        data.text("uid", self.uid.as_str());
-        data.text("body", self.body.as_str());
+        data.text(key!("uid"), self.uid.as_str());
+        data.text(key!("body"), self.body.as_str());
         if !self.attach.is_empty() {
-            data.object("attach", |attach| self.attach.write(attach));
+            data.object(key!("attach"), |attach| self.attach.write(attach));
         }
         if let Some(mid) = &self.mid {
-            data.text("mid", mid);
+            data.text(key!("mid"), mid);
         }
     }
 
@@ -128,8 +128,8 @@ impl Wire for SendMessage {
     fn write_accepted(accepted: Option<&MessageAccepted>, data: &mut Object<'_>) {
         // Both are additions to the seed, so a failure goes without them.
         if let Some(accepted) = accepted {
-            data.text("id", accepted.id.as_str());
-            data.number("time", accepted.time);
+            data.text(key!("id"), accepted.id.as_str());
+            data.number(key!("time"), accepted.time);
         }
     }
 }

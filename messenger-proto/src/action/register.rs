@@ -2,7 +2,7 @@
 
 use super::Wire;
 use crate::read::Str;
-use crate::write::Object;
+use crate::write::{Object, key};
 use crate::{Credentials, Password};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -44,9 +44,9 @@ impl Wire for Register {
     }
 
     fn write(&self, data: &mut Object<'_>) {
-        data.text("login", &self.login);
-        data.text("pass", self.pass.as_str());
-        data.text("nick", &self.nick);
+        data.text(key!("login"), &self.login);
+        data.text(key!("pass"), self.pass.as_str());
+        data.text(key!("nick"), &self.nick);
     }
 
     fn read_accepted(_: IgnoredAny, _: &ByteString) {}

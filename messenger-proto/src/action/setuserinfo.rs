@@ -3,7 +3,7 @@
 use super::Wire;
 use crate::Credentials;
 use crate::read::Str;
-use crate::write::Object;
+use crate::write::{Object, key};
 use bytestring::ByteString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -54,10 +54,10 @@ impl Wire for SetUserInfo {
 
     fn write(&self, data: &mut Object<'_>) {
         let fields = [
-            ("user_status", &self.user_status),
-            ("email", &self.email),
-            ("phone", &self.phone),
-            ("picture", &self.picture),
+            (key!("user_status"), &self.user_status),
+            (key!("email"), &self.email),
+            (key!("phone"), &self.phone),
+            (key!("picture"), &self.picture),
         ];
         for (key, value) in fields {
             if let Some(value) = value {

@@ -2,7 +2,7 @@
 
 use super::Wire;
 use crate::read::{RequiredStr, Str};
-use crate::write::Object;
+use crate::write::{Object, key};
 use crate::{Credentials, Profile, UserId};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -51,7 +51,7 @@ impl Wire for UserInfo {
     }
 
     fn write(&self, data: &mut Object<'_>) {
-        data.text("user", self.user.as_str());
+        data.text(key!("user"), self.user.as_str());
     }
 
     fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> Profile {
@@ -67,10 +67,10 @@ impl Wire for UserInfo {
     fn write_accepted(accepted: Option<&Profile>, data: &mut Object<'_>) {
         let none = Profile::default();
         let profile = accepted.unwrap_or(&none);
-        data.text("nick", &profile.nick);
-        data.text("email", &profile.email);
-        data.text("phone", &profile.phone);
-        data.text("picture", &profile.picture);
-        data.text("user_status", &profile.user_status);
+        data.text(key!("nick"), &profile.nick);
+        data.text(key!("email"), &profile.email);
+        data.text(key!("phone"), &profile.phone);
+        data.text(key!("picture"), &profile.picture);
+        data.text(key!("user_status"), &profile.user_status);
     }
 }

@@ -5,12 +5,17 @@ use messenger_core::Place;
 use messenger_proto::{Braces, EvMessage, Event, Outbound};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::iter;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 /// The most pieces written at once.
 const PIECES: usize = 16;
+
+/// How much room is taken for what is encoded, in bytes; it is given back when the connection falls
+/// idle.
+const AT_ONCE: usize = 4 * 1024;
 
 /// What waits to be written, and up to where the inbox will have been given with it.
 pub(super) struct Output {
@@ -62,6 +67,7 @@ impl Output {
     }
 
     pub(super) fn push(&mut self, frame: &Outbound) {
+        self.make_room();
         if let Outbound::Event(Event::Message(message)) = frame {
             return self.push_message(message);
         }
@@ -72,6 +78,7 @@ impl Output {
 
     /// Queues a message; a large one shares its bytes with whoever else is given it.
     pub(super) fn push_message(&mut self, message: &EvMessage) {
+        self.make_room();
         if let Some(head) = message.shared_head(self.braces) {
             if !self.tail.is_empty() {
                 self.pieces.push_back(self.tail.split().freeze());
@@ -88,18 +95,26 @@ impl Output {
         }
     }
 
+    /// Takes room for several frames at once.
+    fn make_room(&mut self) {
+        if self.tail.capacity() == 0 {
+            self.tail.reserve(AT_ONCE);
+        }
+    }
+
     /// The message at `place` will have been given once all that waits now is flushed.
     pub(super) fn mark(&mut self, place: Place) {
         self.places.push_back((self.queued, place));
     }
 
-    /// The next place that was given with what was flushed.
-    pub(super) fn take_given(&mut self) -> Option<Place> {
-        let (queued, _) = self.places.front()?;
-        if *queued > self.flushed {
-            return None;
-        }
-        self.places.pop_front().map(|(_, place)| place)
+    /// The places that were given with what was flushed.
+    pub(super) fn take_given(&mut self) -> impl Iterator<Item = Place> + use<'_> {
+        let flushed = self.flushed;
+        let next = move || {
+            let (queued, _) = self.places.front()?;
+            (*queued <= flushed).then(|| self.places.pop_front())?
+        };
+        iter::from_fn(next).map(|(_, place)| place)
     }
 
     /// Writes and flushes everything that waits, or as much as the peer takes.

@@ -5,6 +5,9 @@ use crate::storage::{AppendError, PageLimits};
 use messenger_proto::Message;
 use std::collections::VecDeque;
 
+/// An empty inbox keeps room for this many messages at the most.
+const KEPT: usize = 4;
+
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     /// What is kept; the last one has the place `newest`.
@@ -78,9 +81,9 @@ impl Inbox {
         while self.dropped() < given && !self.messages.is_empty() {
             self.drop_oldest();
         }
-        if self.messages.is_empty() {
+        if self.messages.is_empty() && self.messages.capacity() > KEPT {
             // A user who was once written to a lot should not hold the memory for ever.
-            self.messages.shrink_to(4);
+            self.messages = VecDeque::new();
         }
     }
 
