@@ -267,9 +267,9 @@ impl Outbound {
         match self {
             Self::Response(response) => response.encode(out, braces),
             Self::Event(event) => event.encode(out, braces),
-            Self::Other { action } => {
-                object(out, braces, |frame| frame.text(key!("action"), action))
-            }
+            Self::Other { action } => object(out, braces, |frame| {
+                frame.text(key!("action"), action);
+            }),
         }
     }
 }

@@ -133,59 +133,42 @@ impl Splitter {
 
     /// Scans on from where the last scan stopped; the frame's length when its end is found.
     fn scan(&mut self, frame: &[u8]) -> Result<Option<usize>, SplitError> {
-        let mut at = self.scanned;
-        while let Some(rest) = frame.get(at..).filter(|rest| !rest.is_empty()) {
-            at += match self.place {
-                Place::Structure => self.scan_structure(rest)?,
-                Place::String => self.scan_string(rest),
-                Place::Escape => {
-                    self.place = Place::String;
-                    1
-                }
+        let mut place = self.place;
+        let mut rest = frame.get(self.scanned..).unwrap_or_default();
+        loop {
+            let found = match place {
+                Place::Structure => rest.iter().position(|byte| !is_plain(*byte)),
+                Place::String => quote_or_backslash(rest),
+                Place::Escape => (!rest.is_empty()).then_some(0),
             };
-            if self.depth == 0 {
-                self.scanned = 0;
-                return Ok(Some(at));
-            }
-        }
-        self.scanned = at;
-        Ok(None)
-    }
-
-    /// Scans up to a string's opening quote or the frame's end; how many bytes it took.
-    fn scan_structure(&mut self, rest: &[u8]) -> Result<usize, SplitError> {
-        for (index, byte) in rest.iter().enumerate() {
-            match byte {
-                b'"' => {
-                    self.place = Place::String;
-                    return Ok(index + 1);
+            let Some((byte, behind)) = found
+                .and_then(|index| rest.get(index..))
+                .and_then(<[u8]>::split_first)
+            else {
+                self.place = place;
+                self.scanned = frame.len();
+                return Ok(None);
+            };
+            rest = behind;
+            place = match (place, byte) {
+                (Place::Structure, b'"') | (Place::Escape, _) => Place::String,
+                (Place::String, b'"') => Place::Structure,
+                (Place::String, _) => Place::Escape,
+                (Place::Structure, b'{' | b'[') => {
+                    self.open(*byte == b'{')?;
+                    Place::Structure
                 }
-                b'{' | b'[' => self.open(*byte == b'{')?,
-                b'}' | b']' => {
+                (Place::Structure, b'}' | b']') => {
                     self.close(*byte == b'}')?;
                     if self.depth == 0 {
-                        return Ok(index + 1);
+                        self.place = Place::Structure;
+                        self.scanned = 0;
+                        return Ok(Some(frame.len() - rest.len()));
                     }
-                }
-                byte if may_stand_outside_strings(*byte) => {}
-                _ => return Err(SplitError::NotJson),
-            }
-        }
-        Ok(rest.len())
-    }
-
-    /// Scans up to a string's closing quote or a backslash; how many bytes it took.
-    fn scan_string(&mut self, rest: &[u8]) -> usize {
-        match quote_or_backslash(rest) {
-            None => rest.len(),
-            Some(index) => {
-                self.place = if rest.get(index) == Some(&b'"') {
                     Place::Structure
-                } else {
-                    Place::Escape
-                };
-                index + 1
-            }
+                }
+                (Place::Structure, _) => return Err(SplitError::NotJson),
+            };
         }
     }
 
@@ -208,12 +191,31 @@ impl Splitter {
     }
 }
 
+/// Where the first quote or backslash is.
 fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     /// Most strings are shorter, and over before a call that looks at many bytes at once has begun.
-    const SHORT: usize = 16;
+    const SHORT: usize = 32;
     let (short, long) = text.split_at(text.len().min(SHORT));
-    let in_short = short.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-    in_short.or_else(|| memchr2(b'"', b'\\', long).map(|index| SHORT + index))
+    let (words, rest) = short.as_chunks::<8>();
+    for (word, index) in words.iter().zip((0..).step_by(8)) {
+        let word = u64::from_le_bytes(*word);
+        let found = bytes_equal_to(word, b'"') | bytes_equal_to(word, b'\\');
+        if found != 0 {
+            return Some(index + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let in_rest = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    in_rest
+        .map(|index| short.len() - rest.len() + index)
+        .or_else(|| memchr2(b'"', b'\\', long).map(|index| SHORT + index))
+}
+
+/// Has the highest bit of the lowest byte set that is this one; bytes above it may be wrong.
+fn bytes_equal_to(word: u64, byte: u8) -> u64 {
+    const LOWEST: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+    let zero_where_equal = word ^ u64::from_ne_bytes([byte; 8]);
+    zero_where_equal.wrapping_sub(LOWEST) & !zero_where_equal & HIGHEST
 }
 
 fn is_whitespace(byte: u8) -> bool {
@@ -221,13 +223,24 @@ fn is_whitespace(byte: u8) -> bool {
 }
 
 /// Whitespace, separators, numbers, and the letters of `true`, `false` and `null`.
-fn may_stand_outside_strings(byte: u8) -> bool {
-    is_whitespace(byte)
-        || matches!(byte, b',' | b':' | b'0'..=b'9' | b'+' | b'-' | b'.' | b'E')
-        || matches!(
-            byte,
-            b'a' | b'e' | b'f' | b'l' | b'n' | b'r' | b's' | b't' | b'u'
-        )
+fn is_plain(byte: u8) -> bool {
+    static PLAIN: [bool; 256] = among(b" \t\r\n,:0123456789+-.Eaeflnrstu");
+    PLAIN
+        .get(usize::from(byte))
+        .is_some_and(|is_plain| *is_plain)
+}
+
+/// For each byte whether it is among these.
+const fn among(mut these: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    while let [byte, rest @ ..] = these {
+        #[allow(clippy::indexing_slicing)] // there are no more bytes
+        {
+            table[*byte as usize] = true;
+        }
+        these = rest;
+    }
+    table
 }
 
 #[cfg(test)]
