@@ -6,7 +6,7 @@ mod auth;
 mod contactlist;
 mod delcontact;
 mod import;
-mod message;
+pub(crate) mod message;
 mod register;
 mod setuserinfo;
 mod userinfo;

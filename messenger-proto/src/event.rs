@@ -65,18 +65,23 @@ pub struct Message {
 pub struct SharedMessage(Arc<Shared>);
 
 struct Shared {
-    message: Message,
+    message: Arc<Message>,
     head: OnceLock<(Braces, Bytes)>,
 }
 
 impl From<Message> for SharedMessage {
     fn from(message: Message) -> Self {
-        let head = OnceLock::new();
+        let (message, head) = (Arc::new(message), OnceLock::new());
         Self(Arc::new(Shared { message, head }))
     }
 }
 
 impl SharedMessage {
+    /// The message without its encoding, for whoever keeps it.
+    pub fn to_kept(&self) -> Arc<Message> {
+        Arc::clone(&self.0.message)
+    }
+
     /// The frame without its last bytes, encoded once; `None` when that was done with other braces.
     fn head(&self, braces: Braces) -> Option<&Bytes> {
         let encode = || {

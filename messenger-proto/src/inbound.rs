@@ -2,7 +2,7 @@
 
 use crate::action::{
     Ack, AddContact, Auth, ContactList, DelContact, Import, Register, SendMessage, SetUserInfo,
-    UserInfo, Wire,
+    UserInfo, Wire, message,
 };
 use crate::read::{Obj, RequiredStr, Str};
 use crate::write::{Braces, key, object};
@@ -205,13 +205,20 @@ impl Inbound {
     /// The frame is not JSON or not UTF-8.
     pub fn decode(frame: bytes::Bytes) -> Result<Result<Self, BadRequest>, ParseError> {
         let frame = ByteString::try_from(frame).map_err(|_| ParseError::Utf8)?;
-        let mut deserializer = serde_json::Deserializer::from_str(&frame);
+        match message::read_plain(&frame) {
+            Some(inbound) => Ok(Ok(inbound)),
+            None => Self::parse(&frame),
+        }
+    }
+
+    fn parse(frame: &ByteString) -> Result<Result<Self, BadRequest>, ParseError> {
+        let mut deserializer = serde_json::Deserializer::from_str(frame);
         let parsed = deserializer
-            .deserialize_map(EnvelopeVisitor { frame: &frame })
+            .deserialize_map(EnvelopeVisitor { frame })
             .and_then(|inbound| deserializer.end().map(|()| inbound));
         match parsed {
             Ok(inbound) => Ok(Ok(inbound)),
-            Err(_) => explain(&frame).map(Err),
+            Err(_) => explain(frame).map(Err),
         }
     }
 

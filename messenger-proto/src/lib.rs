@@ -34,8 +34,10 @@ mod failure;
 mod inbound;
 mod outbound;
 mod password;
+mod plain;
 mod read;
 mod splitter;
+mod swar;
 mod text;
 mod write;
 

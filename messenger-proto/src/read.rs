@@ -15,7 +15,21 @@ pub(crate) struct Str<'a>(Option<Cow<'a, str>>);
 /// whoever keeps it would keep the whole frame alive, and a peer could make frames for that.
 const SHARED_PART: usize = 4;
 
-impl Str<'_> {
+impl<'a> Str<'a> {
+    pub(crate) const fn absent() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn required(self) -> Option<RequiredStr<'a>> {
+        self.0.map(RequiredStr)
+    }
+
+    /// Text that stands in its frame unescaped; refused when there is one already.
+    pub(crate) fn set(&mut self, text: &'a str) -> Option<()> {
+        let before = self.0.replace(Cow::Borrowed(text));
+        before.is_none().then_some(())
+    }
+
     /// The text, sharing the frame's bytes when it stands there unescaped and makes up much of it.
     pub(crate) fn text(self, frame: &ByteString) -> Option<ByteString> {
         self.0.map(|text| match text {
@@ -70,8 +84,7 @@ impl RequiredStr<'_> {
 impl<'de: 'a, 'a> Deserialize<'de> for RequiredStr<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Str::deserialize(deserializer)?
-            .0
-            .map(Self)
+            .required()
             .ok_or_else(|| D::Error::custom("a string is needed"))
     }
 }

@@ -4,6 +4,7 @@
 //! splitter finds an object's closing brace without parsing it. It does no I/O and keeps no bytes:
 //! it only remembers how far it has looked, so each byte is looked at once, whatever the chunks.
 
+use crate::swar::{equal, first};
 use memchr::memchr2;
 use std::ops::Range;
 
@@ -193,29 +194,11 @@ impl Splitter {
 
 /// Where the first quote or backslash is.
 fn quote_or_backslash(text: &[u8]) -> Option<usize> {
-    /// Most strings are shorter, and over before a call that looks at many bytes at once has begun.
+    /// Most strings are shorter, and over before a call that looks at more bytes at once has begun.
     const SHORT: usize = 32;
     let (short, long) = text.split_at(text.len().min(SHORT));
-    let (words, rest) = short.as_chunks::<8>();
-    for (word, index) in words.iter().zip((0..).step_by(8)) {
-        let word = u64::from_le_bytes(*word);
-        let found = bytes_equal_to(word, b'"') | bytes_equal_to(word, b'\\');
-        if found != 0 {
-            return Some(index + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let in_rest = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-    in_rest
-        .map(|index| short.len() - rest.len() + index)
+    first(short, |word| equal(word, b'"') | equal(word, b'\\'))
         .or_else(|| memchr2(b'"', b'\\', long).map(|index| SHORT + index))
-}
-
-/// Has the highest bit of the lowest byte set that is this one; bytes above it may be wrong.
-fn bytes_equal_to(word: u64, byte: u8) -> u64 {
-    const LOWEST: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
-    let zero_where_equal = word ^ u64::from_ne_bytes([byte; 8]);
-    zero_where_equal.wrapping_sub(LOWEST) & !zero_where_equal & HIGHEST
 }
 
 fn is_whitespace(byte: u8) -> bool {

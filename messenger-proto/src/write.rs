@@ -122,6 +122,9 @@ impl<'a> Object<'a> {
 
 /// Writes a JSON string. What needs no escape is found many bytes at a time and copied whole.
 fn string(out: &mut BytesMut, text: &str, braces: Braces) {
+    if text.is_empty() {
+        return out.extend_from_slice(b"\"\"");
+    }
     out.reserve(text.len() + 2);
     out.extend_from_slice(b"\"");
     let mut rest = text.as_bytes();

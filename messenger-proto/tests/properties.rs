@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use messenger_proto::{
     Ack, AddContact, Attachment, Auth, AuthAccepted, Braces, ByteString, Card, ClientCodec,
     Contact, ContactList, Credentials, DelContact, ErrorCode, EvMessage, Event, Failure, Import,
@@ -275,6 +275,26 @@ proptest! {
         }
         let decoded = decode_in_chunks(ClientCodec::default(), &bytes, &sizes).unwrap();
         prop_assert_eq!(decoded, frames);
+    }
+
+    /// A frame without a space may be read in a quicker way.
+    #[test]
+    fn a_space_changes_nothing(
+        fields in vec(
+            prop_oneof![
+                20 => "\"(uid|body|mid|cid|sid)\":\"[a-zé]{0,9}\"",
+                4 => Just(r#""attach":{"mime":"a","data":"b"}"#.to_owned()),
+                1 => "\"(attach|x)\":\"\"",
+                1 => "\"body\":[{},:\\x01\"\\\\n0]{0,3}",
+            ],
+            0..4,
+        ),
+    ) {
+        let fields = fields.join(",");
+        let as_usual = format!(r#"{{"action":"message","data":{{"uid":"bob",{fields}}}}}"#);
+        let spaced = as_usual.replacen('{', "{ ", 1);
+        let read = |frame: String| Inbound::decode(Bytes::from(frame)).ok();
+        prop_assert_eq!(read(as_usual), read(spaced));
     }
 
     /// A client that counts braces without looking at strings finds the same frames.

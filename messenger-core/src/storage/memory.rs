@@ -64,7 +64,7 @@ impl MemoryStorage {
 
     fn append_to(&self, new: &NewMessage) -> Result<u64, AppendError> {
         self.with_user(&new.message.to, |user| {
-            user.inbox.append((*new.message).clone(), new.limits)
+            user.inbox.append(new.message.to_kept(), new.limits)
         })
         .ok_or(AppendError::NoSuchUser)?
     }

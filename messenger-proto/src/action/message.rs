@@ -1,9 +1,10 @@
 //! `message`: text, an attachment, or both, for another user.
 
 use super::Wire;
+use crate::plain::Plain;
 use crate::read::{Num, Obj, RequiredStr, Str};
 use crate::write::{Object, key};
-use crate::{Credentials, MessageId, PrivateText, UserId};
+use crate::{Credentials, Inbound, MessageId, PrivateText, UserId};
 use bytestring::ByteString;
 use serde::Deserialize;
 
@@ -69,6 +70,58 @@ pub(crate) struct AcceptedData<'a> {
     #[serde(borrow)]
     id: Str<'a>,
     time: Option<Num>,
+}
+
+/// Reads a frame that asks for this in the usual form, as clients write it.
+pub(crate) fn read_plain(frame: &ByteString) -> Option<Inbound> {
+    let [
+        mut uid,
+        mut body,
+        mut mime,
+        mut attached,
+        mut mid,
+        mut cid,
+        mut sid,
+    ] = [const { Str::absent() }; 7];
+    let mut has_attachment = false;
+    let mut text = Plain::new(frame);
+    text.skip(r#"{"action":"message","data":{"#)?;
+    text.fields(|key, text| match key {
+        "uid" => uid.set(text.string()?),
+        "body" => body.set(text.string()?),
+        "attach" if !has_attachment => {
+            has_attachment = true;
+            text.skip("{")?;
+            text.fields(|key, text| match key {
+                "mime" => mime.set(text.string()?),
+                "data" => attached.set(text.string()?),
+                _ => None,
+            })
+        }
+        "mid" => mid.set(text.string()?),
+        "cid" => cid.set(text.string()?),
+        "sid" => sid.set(text.string()?),
+        _ => None,
+    })?;
+    text.skip("}")?;
+    text.end()?;
+    let data = Data {
+        uid: uid.required()?,
+        body,
+        attach: Some(Obj(AttachmentData {
+            mime,
+            data: attached,
+        })),
+        mid,
+        cid,
+        sid,
+    };
+    let (credentials, request) = SendMessage::read(data, frame);
+    let request = request.into();
+    Some(Inbound {
+        credentials,
+        request,
+    })
 }
 
 impl AttachmentData<'_> {

@@ -4,6 +4,7 @@ use crate::policy::InboxLimits;
 use crate::storage::{AppendError, PageLimits};
 use messenger_proto::Message;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// An empty inbox keeps room for this many messages at the most.
 const KEPT: usize = 4;
@@ -11,7 +12,7 @@ const KEPT: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     /// What is kept; the last one has the place `newest`.
-    messages: VecDeque<Message>,
+    messages: VecDeque<Arc<Message>>,
     /// The place of the newest message there ever was.
     newest: u64,
     /// The newest place that any session was given.
@@ -33,7 +34,7 @@ impl Inbox {
 
     pub(super) fn append(
         &mut self,
-        message: Message,
+        message: Arc<Message>,
         limits: InboxLimits,
     ) -> Result<u64, AppendError> {
         let size = size(&message);
@@ -61,7 +62,7 @@ impl Inbox {
                 break;
             }
             bytes += message.size();
-            found.push((seq, message.clone()));
+            found.push((seq, (**message).clone()));
         }
         found
     }
@@ -105,7 +106,9 @@ impl Inbox {
 
     fn get(&self, seq: u64) -> Option<&Message> {
         let index = seq.checked_sub(self.dropped() + 1)?;
-        self.messages.get(usize::try_from(index).ok()?)
+        self.messages
+            .get(usize::try_from(index).ok()?)
+            .map(|message| &**message)
     }
 
     fn drop_oldest(&mut self) {

@@ -1,0 +1,54 @@
+//! Eight bytes at a time, in one word.
+
+const LOWEST: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// Where the first byte is that `found` marks in its word: the lowest bit it sets is that byte's
+/// highest.
+pub(crate) fn first(text: &[u8], found: impl Fn(u64) -> u64) -> Option<usize> {
+    let index = |word: [u8; 8]| {
+        let found = found(u64::from_le_bytes(word));
+        (found != 0).then(|| found.trailing_zeros() as usize / 8)
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    for (word, at) in words.iter().zip((0..).step_by(8)) {
+        if let Some(index) = index(*word) {
+            return Some(at + index);
+        }
+    }
+    let mut last = [0; 8];
+    for (byte, own) in last.iter_mut().zip(rest) {
+        *byte = *own;
+    }
+    let index = index(last).filter(|index| *index < rest.len())?;
+    Some(text.len() - rest.len() + index)
+}
+
+/// Marks the lowest byte that is this one; bytes above it may be marked wrongly.
+pub(crate) fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ u64::from_ne_bytes([byte; 8]), 1)
+}
+
+/// Marks the lowest byte that is less, of 128 at the most; bytes above it may be marked wrongly.
+pub(crate) fn below(word: u64, byte: u8) -> u64 {
+    word.wrapping_sub(LOWEST * u64::from(byte)) & !word & HIGHEST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_a_look_at_each_byte_finds(text in "[ -~\\x00-\\x20é\"{}]{0,40}") {
+            let bytes = text.as_bytes();
+            for byte in [b'"', b'{', b'}', 0, b' '] {
+                let wanted = bytes.iter().position(|own| *own == byte);
+                prop_assert_eq!(first(bytes, |word| equal(word, byte)), wanted);
+                let wanted = bytes.iter().position(|own| *own < byte);
+                prop_assert_eq!(first(bytes, |word| below(word, byte)), wanted);
+            }
+        }
+    }
+}
