@@ -164,12 +164,13 @@ impl Response {
         object(out, braces, |frame| {
             frame.text(key!("action"), self.action());
             frame.object(key!("data"), |data| {
-                let (status, error) = match self.failure() {
-                    None => (0, "OK"),
-                    Some(failure) => (failure.code.number(), &*failure.text),
-                };
-                data.number(key!("status"), status.into());
-                data.text(key!("error"), error);
+                match self.failure() {
+                    None => data.raw(br#""status":0,"error":"OK""#),
+                    Some(failure) => {
+                        data.number(key!("status"), failure.code.number().into());
+                        data.text(key!("error"), &failure.text);
+                    }
+                }
                 self.write_accepted(data);
             });
         });

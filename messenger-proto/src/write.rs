@@ -1,5 +1,6 @@
 //! Writing JSON objects, compact, byte-exact.
 
+use crate::swar::{below, equal, first};
 use bytes::BytesMut;
 
 /// How `{` and `}` inside strings are written.
@@ -77,6 +78,12 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(digits.format(value).as_bytes());
     }
 
+    /// Writes fields, which are the first ones, as they are.
+    pub(crate) fn raw(&mut self, fields: &[u8]) {
+        self.out.extend_from_slice(fields);
+        self.empty = false;
+    }
+
     pub(crate) fn object(&mut self, key: Key, fields: impl FnOnce(&mut Object<'_>)) {
         self.key(key);
         object(self.out, self.braces, fields);
@@ -148,8 +155,7 @@ fn split_at_special(text: &[u8]) -> Option<(&[u8], u8, &[u8])> {
     };
     let clean = chunks.iter().take_while(|chunk| !has_special(chunk));
     let clean = CHUNK * clean.count();
-    let mut rest = text.get(clean..)?.iter();
-    let index = clean + rest.position(|byte| is_special(*byte))?;
+    let index = clean + first(text.get(clean..)?, special)?;
     let (before, after) = text.split_at_checked(index)?;
     let (special, after) = after.split_first()?;
     Some((before, *special, after))
@@ -159,6 +165,12 @@ fn split_at_special(text: &[u8]) -> Option<(&[u8], u8, &[u8])> {
 pub(crate) fn escaped_len(text: &str) -> usize {
     let special = text.bytes().filter(|byte| is_special(*byte)).count();
     text.len() + special * (r"\u0000".len() - 1)
+}
+
+/// As [`is_special`], for eight bytes.
+fn special(word: u64) -> u64 {
+    let quoted = equal(word, b'"') | equal(word, b'\\');
+    below(word, b' ') | quoted | equal(word, b'{') | equal(word, b'}')
 }
 
 fn is_special(byte: u8) -> bool {
