@@ -1,8 +1,8 @@
-//! The server and the relay in turns, so that what the machine does meanwhile befalls both.
+//! The server and something else in turns, so that what the machine does meanwhile befalls both.
 
-use crate::pairs::{self, Figures};
+use crate::figures::Figures;
 use crate::process::Server;
-use crate::{Failed, Load};
+use crate::{Failed, Scenario};
 use serde::Serialize;
 use std::fmt;
 
@@ -10,73 +10,68 @@ use std::fmt;
 #[derive(Debug, Serialize)]
 struct Round {
     server: Figures,
-    relay: Figures,
+    other: Figures,
 }
 
 /// All turns.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Compared {
     rounds: Vec<Round>,
 }
 
-pub(crate) async fn run(load: Load, rounds: usize, store: &str) -> Result<Compared, Failed> {
-    let mut compared = Compared { rounds: Vec::new() };
+/// Runs it on the server and on the relay.
+pub(crate) async fn run(
+    scenario: &Scenario,
+    rounds: usize,
+    store: &str,
+) -> Result<Compared, Failed> {
+    let mut compared = Compared::default();
     for round in 1..=rounds {
         eprintln!("round {round}, server");
         let server = Server::messenger(store).await?;
-        let of_server = pairs::run(server.peer, load, server.pid()).await?;
+        let of_server = scenario.run(server.target).await?;
         drop(server);
         eprintln!("round {round}, relay");
         let relay = Server::relay().await?;
-        let of_relay = pairs::run(relay.peer, load, relay.pid()).await?;
-        compared.rounds.push(Round {
-            server: of_server,
-            relay: of_relay,
-        });
+        compared.add(of_server, scenario.run(relay.target).await?);
     }
     Ok(compared)
 }
 
 impl Compared {
+    pub(crate) fn add(&mut self, server: Figures, other: Figures) {
+        self.rounds.push(Round { server, other });
+    }
+
     /// The middle one and the extremes of what each round gives.
-    fn spread(&self, of: impl Fn(&Round) -> f64) -> [f64; 3] {
-        let mut all: Vec<_> = self.rounds.iter().map(of).collect();
+    fn spread(&self, of: impl Fn(&Round) -> Option<f64>) -> Option<[f64; 3]> {
+        let mut all: Vec<_> = self.rounds.iter().filter_map(of).collect();
         all.sort_unstable_by(f64::total_cmp);
-        let at = |place: usize| all.get(place).copied().unwrap_or(f64::NAN);
-        [at(all.len() / 2), at(0), at(all.len().saturating_sub(1))]
+        Some([*all.get(all.len() / 2)?, *all.first()?, *all.last()?])
     }
 }
 
 impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        type Of = fn(&Figures) -> f64;
-        let rows: [(&str, Of); 4] = [
-            ("messages a second", |figures| figures.messages_a_second),
-            ("p50, µs", |figures| figures.p50 as f64),
-            ("p99, µs", |figures| figures.p99 as f64),
-            ("CPU, s a million", |figures| {
-                figures.server_cpu.unwrap_or_default()
-            }),
-        ];
-        write!(f, "{:18} {:>10} {:>10}   ratio", "", "server", "relay")?;
-        for (name, of) in rows {
-            let [server, ..] = self.spread(|round| of(&round.server));
-            let [relay, ..] = self.spread(|round| of(&round.relay));
-            let [ratio, least, most] = self.spread(|round| of(&round.server) / of(&round.relay));
-            write!(
-                f,
-                "\n{name:18} {server:10.2} {relay:10.2}   {ratio:.2} ({least:.2} to {most:.2})"
-            )?;
+        let Some(first) = self.rounds.first() else {
+            return Ok(());
+        };
+        write!(f, "{:24} {:>12} {:>12}   ratio", "", "server", "other")?;
+        for name in first.server.names() {
+            let server = self.spread(|round| round.server.get(name));
+            let other = self.spread(|round| round.other.get(name));
+            let ratio = |round: &Round| Some(round.server.get(name)? / round.other.get(name)?);
+            let (Some([server, ..]), Some([other, ..]), Some([ratio, least, most])) =
+                (server, other, self.spread(ratio))
+            else {
+                continue;
+            };
+            let name = name.replace('_', " ");
+            write!(f, "\n{name:24} {server:12.2} {other:12.2}")?;
+            if ratio.is_finite() {
+                write!(f, "   {ratio:.2} ({least:.2} to {most:.2})")?;
+            }
         }
-        let lost: u64 = self.rounds.iter().map(|round| round.server.lost).sum();
-        let disorder: u64 = self
-            .rounds
-            .iter()
-            .map(|round| round.server.out_of_order)
-            .sum();
-        write!(
-            f,
-            "\nthe server lost {lost}, and gave {disorder} out of order"
-        )
+        Ok(())
     }
 }

@@ -4,16 +4,28 @@
 
 #![allow(clippy::indexing_slicing)] // of what this program itself has measured or framed
 
+mod attach;
+mod backlog;
 mod compare;
+mod crowd;
+mod fanout;
+mod figures;
+mod flow;
+mod idle;
+mod open;
 mod pairs;
 mod process;
 mod relay;
+mod roster;
+mod storm;
 mod wire;
 
 use clap::{Args, Parser, Subcommand};
+use figures::Figures;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use wire::Target;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,26 +40,52 @@ type Failed = Box<dyn Error + Send + Sync>;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    whom: Whom,
+    /// Print the figures as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Whom to measure, unless servers are started to be compared.
+#[derive(Debug, Args)]
+struct Whom {
+    /// Where the server listens.
+    #[arg(long, global = true, default_value = "127.0.0.1:7788")]
+    server: SocketAddr,
+    /// It is a relay.
+    #[arg(long, global = true)]
+    is_relay: bool,
+    /// The server's process, to tell its processor time and memory.
+    #[arg(long, global = true)]
+    server_pid: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Pairs of a sender and a recipient: messages a second, and how long one takes.
-    Pairs {
-        /// Where the server listens.
-        #[arg(long, default_value = "127.0.0.1:7788")]
-        server: SocketAddr,
-        /// It is a relay.
-        #[arg(long)]
-        is_relay: bool,
-        /// The server's process, to tell its processor time and memory.
-        #[arg(long)]
-        server_pid: Option<u32>,
+    #[command(flatten)]
+    Once(Scenario),
+    /// Runs a scenario on the server and on a relay in turns, and prints their ratios. The server is
+    /// the one built beside this program.
+    Compare {
+        /// How many turns each has.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Where the server keeps its data, as its own --store.
+        #[arg(long, default_value = "memory:")]
+        store: String,
+        #[command(subcommand)]
+        scenario: Scenario,
+    },
+    /// Runs a scenario on a server with many accounts and idle connections and on one without, in turns.
+    Crowd {
         #[command(flatten)]
-        load: Load,
-        /// Print the figures as JSON.
-        #[arg(long)]
-        json: bool,
+        crowd: crowd::Crowd,
+        /// How many turns each has.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        #[command(subcommand)]
+        scenario: Scenario,
     },
     /// Serves as a relay: frames are handed on as they are.
     Relay {
@@ -55,43 +93,56 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },
-    /// Runs the server and the relay in turns, and prints their ratios. The server is the one built
-    /// beside this program.
-    Compare {
-        #[command(flatten)]
-        load: Load,
-        /// How many turns each has.
-        #[arg(long, default_value_t = 3)]
-        rounds: usize,
-        /// Where the server keeps its data, as its own --store.
-        #[arg(long, default_value = "memory:")]
-        store: String,
-        /// Print the figures as JSON.
-        #[arg(long)]
-        json: bool,
+    /// Serves as a server in memory.
+    Serve {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// How many accounts there are that nobody can use.
+        #[arg(long, default_value_t = 0)]
+        accounts: usize,
     },
 }
 
-/// What is done to the server.
-#[derive(Clone, Copy, Debug, Args)]
-struct Load {
-    /// How many pairs.
-    #[arg(long, default_value_t = 50)]
-    pairs: usize,
-    /// How many messages of a sender are under way.
-    #[arg(long, default_value_t = 16)]
-    window: usize,
-    /// Bytes of a body, 32 at the least.
-    #[arg(long, default_value_t = 100)]
-    body: usize,
-    /// Seconds that are measured, after one to warm up.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// Pairs of a sender and a recipient: messages a second, and how long one takes.
+    Pairs(pairs::Load),
+    /// Messages at a fixed rate, and how long one takes from when it was due.
+    Open(open::Load),
+    /// Connections that do nothing: the server's memory for each.
+    Idle(idle::Load),
+    /// Clients that come back all at once: connections a second.
+    Storm(storm::Load),
+    /// Large attachments: megabytes a second.
+    Attach(attach::Load),
+    /// One user on several devices: what they are given a second, all together.
+    Fanout(fanout::Load),
+    /// Long contact lists and imports.
+    Roster(roster::Load),
+    /// Messages that have waited for somebody who comes back.
+    Backlog(backlog::Load),
+}
+
+impl Scenario {
+    async fn run(&self, target: Target) -> Result<Figures, Failed> {
+        match *self {
+            Self::Pairs(load) => pairs::run(target, load).await,
+            Self::Open(load) => open::run(target, load).await,
+            Self::Storm(load) => storm::run(target, load).await,
+            Self::Attach(load) => attach::run(target, load).await,
+            _ if target.is_relay => Err("a relay cannot do that".into()),
+            Self::Idle(load) => idle::run(target, load).await,
+            Self::Fanout(load) => fanout::run(target, load).await,
+            Self::Roster(load) => roster::run(target, load).await,
+            Self::Backlog(load) => backlog::run(target, load).await,
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse().command).await {
+    match run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("it did not work: {error}");
@@ -100,29 +151,29 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<(), Failed> {
-    match command {
-        Command::Pairs {
-            server,
-            is_relay,
-            server_pid,
-            load,
-            json,
-        } => {
-            let peer = wire::Peer {
-                address: server,
-                is_relay,
+async fn run(cli: Cli) -> Result<(), Failed> {
+    let json = cli.json;
+    match cli.command {
+        Command::Once(scenario) => {
+            let target = Target {
+                address: cli.whom.server,
+                is_relay: cli.whom.is_relay,
+                pid: cli.whom.server_pid,
             };
-            let figures = pairs::run(peer, load, server_pid).await?;
-            print(&figures, json)
+            print(&scenario.run(target).await?, json)
         }
-        Command::Relay { listen } => relay::serve(listen).await,
         Command::Compare {
-            load,
             rounds,
             store,
-            json,
-        } => print(&compare::run(load, rounds, &store).await?, json),
+            scenario,
+        } => print(&compare::run(&scenario, rounds, &store).await?, json),
+        Command::Crowd {
+            crowd,
+            rounds,
+            scenario,
+        } => print(&crowd::run(crowd, &scenario, rounds).await?, json),
+        Command::Relay { listen } => relay::serve(listen).await,
+        Command::Serve { listen, accounts } => crowd::serve(listen, accounts).await,
     }
 }
 

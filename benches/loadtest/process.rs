@@ -1,9 +1,10 @@
 //! What a process takes, and servers as processes.
 
 use crate::Failed;
-use crate::wire::Peer;
+use crate::figures::Figures;
+use crate::wire::Target;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -18,7 +19,9 @@ const STARTED: Duration = Duration::from_secs(10);
 pub(crate) struct Usage {
     /// Of the processor, since the process began.
     pub(crate) cpu: Duration,
-    /// The most memory it had, in KiB.
+    /// The memory it has, in KiB.
+    pub(crate) resident_kib: u64,
+    /// The most it had.
     pub(crate) peak_kib: u64,
 }
 
@@ -32,18 +35,67 @@ pub(crate) fn usage(pid: u32) -> Result<Usage, Failed> {
     let ticks = fields.split_whitespace().skip(11).take(2);
     let ticks: u32 = ticks.map(str::parse::<u32>).sum::<Result<_, _>>()?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.ok_or("the process has no memory")?;
+    let kib = |name| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        let value = value.ok_or("the process has no memory")?;
+        Ok::<_, Failed>(value.trim().trim_end_matches(" kB").parse()?)
+    };
     Ok(Usage {
         cpu: TICK * ticks,
-        peak_kib: peak.trim().trim_end_matches(" kB").parse()?,
+        resident_kib: kib("VmRSS:")?,
+        peak_kib: kib("VmHWM:")?,
     })
+}
+
+/// What this tool and the server take for something, from when it begins.
+pub(crate) struct Meter {
+    began: Instant,
+    own: Usage,
+    server: Option<(u32, Usage)>,
+}
+
+impl Meter {
+    pub(crate) fn begin(target: Target) -> Result<Self, Failed> {
+        let server = target.pid.map(|pid| Ok::<_, Failed>((pid, usage(pid)?)));
+        Ok(Self {
+            began: Instant::now(),
+            own: usage(std::process::id())?,
+            server: server.transpose()?,
+        })
+    }
+
+    /// So many things were done. Processor time is told for each in microseconds, which is seconds for
+    /// a million.
+    pub(crate) fn end(self, rate: &'static str, count: u64) -> Result<Figures, Failed> {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let count = count.max(1) as f64;
+        let each =
+            |before: Usage, after: Usage| (after.cpu - before.cpu).as_secs_f64() * 1e6 / count;
+        let mut figures = Figures::default();
+        figures.add(rate, count / seconds);
+        figures.add("tool_cpu_us", each(self.own, usage(std::process::id())?));
+        if let Some((pid, before)) = self.server {
+            let after = usage(pid)?;
+            figures.add("server_cpu_us", each(before, after));
+            figures.add(
+                "server_grew_mib",
+                mib(after.peak_kib) - mib(before.resident_kib),
+            );
+            figures.add("server_peak_mib", mib(after.peak_kib));
+        }
+        Ok(figures)
+    }
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }
 
 /// A server that ends with this.
 pub(crate) struct Server {
-    child: Child,
-    pub(crate) peer: Peer,
+    /// Killed when dropped.
+    _child: Child,
+    pub(crate) target: Target,
 }
 
 impl Server {
@@ -58,6 +110,13 @@ impl Server {
             .args(["--listen", "127.0.0.1:0", "--no-rate-limits"])
             .args(["--store", store])
             .env("NO_COLOR", "1");
+        Self::start(command, false).await
+    }
+
+    /// A server in memory with so many accounts, out of this program.
+    pub(crate) async fn with_accounts(accounts: usize) -> Result<Self, Failed> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", "--accounts", &accounts.to_string()]);
         Self::start(command, false).await
     }
 
@@ -83,11 +142,14 @@ impl Server {
         let address = timeout(STARTED, listening).await??;
         // Or it would stop when nobody takes its log.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let peer = Peer { address, is_relay };
-        Ok(Self { child, peer })
-    }
-
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.id()
+        let target = Target {
+            address,
+            is_relay,
+            pid: child.id(),
+        };
+        Ok(Self {
+            _child: child,
+            target,
+        })
     }
 }

@@ -7,8 +7,10 @@ use crate::Failed;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use messenger_client::proto::{Password, Split, Splitter};
 use std::net::SocketAddr;
+use std::time::SystemTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 /// The longest frame, in bytes.
 const FRAME: usize = 64 * 1024 * 1024;
@@ -26,11 +28,16 @@ const BODY: &[u8] = br#""body":""#;
 /// The destination by which a relay is told whose connection it is.
 pub(crate) const HELLO: u32 = u32::MAX;
 
+/// How many register at once.
+const REGISTERING: usize = 4;
+
 /// Whom the load is for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer {
+pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) is_relay: bool,
+    /// The server's process.
+    pub(crate) pid: Option<u32>,
 }
 
 /// Someone who sends or receives.
@@ -49,13 +56,37 @@ pub(crate) struct Wire {
 }
 
 impl User {
+    /// Registers so many.
+    pub(crate) async fn register_all(target: Target, count: usize) -> Result<Vec<Self>, Failed> {
+        #[allow(clippy::disallowed_methods)] // names must differ from those of earlier runs
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        let run = u64::try_from(now.as_micros())?;
+        let mut users = Vec::new();
+        let mut registering = JoinSet::new();
+        for number in 0..u32::try_from(count)? {
+            if registering.len() == REGISTERING
+                && let Some(user) = registering.join_next().await
+            {
+                users.push(user??);
+            }
+            if number > 0 && number % 100 == 0 {
+                eprintln!("{number} of {count} users have registered");
+            }
+            registering.spawn(Self::register(target, run, number));
+        }
+        while let Some(user) = registering.join_next().await {
+            users.push(user??);
+        }
+        Ok(users)
+    }
+
     /// Registers, unless the server is a relay, which knows nobody.
-    pub(crate) async fn register(peer: Peer, run: u64, number: u32) -> Result<Self, Failed> {
+    async fn register(target: Target, run: u64, number: u32) -> Result<Self, Failed> {
         let login = format!("load-{run:x}-{number}");
         let mut sid = String::new();
-        if !peer.is_relay {
-            let (client, _events) = messenger_client::connect(peer.address).await?;
-            let pass = Password::md5_of("load");
+        if !target.is_relay {
+            let (client, _events) = messenger_client::connect(target.address).await?;
+            let pass = Self::pass();
             client.register(&login, &pass, &login).await?;
             sid = client.auth(&login, &pass).await?.sid.as_str().to_owned();
         }
@@ -63,39 +94,82 @@ impl User {
     }
 }
 
+impl User {
+    /// Everybody's.
+    pub(crate) fn pass() -> Password {
+        Password::md5_of("load")
+    }
+
+    /// The same user with one more session.
+    pub(crate) async fn on_another_device(&self, target: Target) -> Result<Self, Failed> {
+        let (client, _events) = messenger_client::connect(target.address).await?;
+        let session = client.auth(&self.login, &Self::pass()).await?;
+        Ok(Self {
+            sid: session.sid.as_str().to_owned(),
+            ..self.clone()
+        })
+    }
+}
+
 impl Wire {
-    /// Connects as this user.
-    pub(crate) async fn connect(peer: Peer, user: &User) -> Result<Self, Failed> {
-        let stream = TcpStream::connect(peer.address).await?;
-        stream.set_nodelay(true)?;
-        let mut wire = Self {
-            stream,
-            splitter: (!peer.is_relay).then(|| Splitter::new(FRAME)),
-            received: BytesMut::new(),
-            out: BytesMut::new(),
-        };
-        if peer.is_relay {
+    /// Connects as this user, who goes on with the session.
+    pub(crate) async fn connect(target: Target, user: &User) -> Result<Self, Failed> {
+        if target.is_relay {
+            let mut wire = Self::open(target).await?;
             wire.out.put_u32(4);
             wire.out.put_u32(HELLO);
             wire.out.put_u32(user.number);
             wire.flush().await?;
             wire.frame().await?;
-        } else {
-            let User { login, sid, .. } = user;
-            let resume =
-                format!(r#"{{"action":"contactlist","data":{{"cid":"{login}","sid":"{sid}"}}}}"#);
-            wire.out.put_slice(resume.as_bytes());
-            wire.flush().await?;
-            // The welcome and the answer.
-            for _ in 0..2 {
-                wire.frame().await?;
-            }
+            return Ok(wire);
+        }
+        let User { login, sid, .. } = user;
+        let resume =
+            format!(r#"{{"action":"contactlist","data":{{"cid":"{login}","sid":"{sid}"}}}}"#);
+        Self::connect_with(target, &resume).await
+    }
+
+    /// Connects as this user, whose password is asked for.
+    pub(crate) async fn connect_by_password(target: Target, user: &User) -> Result<Self, Failed> {
+        let (login, pass) = (&user.login, User::pass());
+        let pass = pass.as_str();
+        let auth = format!(r#"{{"action":"auth","data":{{"login":"{login}","pass":"{pass}"}}}}"#);
+        Self::connect_with(target, &auth).await
+    }
+
+    /// Connects as nobody.
+    pub(crate) async fn connect_unknown(target: Target) -> Result<Self, Failed> {
+        let mut wire = Self::open(target).await?;
+        wire.frame().await?;
+        Ok(wire)
+    }
+
+    async fn connect_with(target: Target, request: &str) -> Result<Self, Failed> {
+        let mut wire = Self::open(target).await?;
+        wire.out.put_slice(request.as_bytes());
+        wire.flush().await?;
+        // The welcome, and then the answer.
+        wire.frame().await?;
+        let answer = wire.frame().await?;
+        if memchr::memmem::find(&answer, br#""status":0"#).is_none() {
+            return Err("a client was refused (--no-rate-limits?)".into());
         }
         Ok(wire)
     }
 
-    /// Queues a message with this body to this user.
-    pub(crate) fn send(&mut self, to: &User, from: &User, body: &[u8]) {
+    async fn open(target: Target) -> Result<Self, Failed> {
+        let stream = TcpStream::connect(target.address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            splitter: (!target.is_relay).then(|| Splitter::new(FRAME)),
+            received: BytesMut::new(),
+            out: BytesMut::new(),
+        })
+    }
+
+    /// Queues a message with this body and this attachment to this user.
+    pub(crate) fn send(&mut self, to: &User, from: &User, body: &[u8], attached: &[u8]) {
         let is_relay = self.splitter.is_none();
         let begin = self.out.len();
         if is_relay {
@@ -117,15 +191,21 @@ impl Wire {
         self.out.put_slice(BODY);
         self.out.put_slice(body);
         if is_relay {
-            let rest = br#"","time":1800000000,"attach":{"mime":"","data":""},"to":""#;
-            self.out.put_slice(rest);
+            self.out
+                .put_slice(br#"","time":1800000000,"attach":{"mime":"","data":""#);
+            self.out.put_slice(attached);
+            self.out.put_slice(br#""},"to":""#);
             self.out.put_slice(to.login.as_bytes());
             self.out
                 .put_slice(br#"","id":"0123456789abcdef-12345","seq":123456}}"#);
             let length = u32::try_from(self.out.len() - begin - 8).unwrap_or(u32::MAX);
             self.out[begin..begin + 4].copy_from_slice(&length.to_be_bytes());
-        } else {
+        } else if attached.is_empty() {
             self.out.put_slice(br#""}}"#);
+        } else {
+            self.out.put_slice(br#"","attach":{"mime":"","data":""#);
+            self.out.put_slice(attached);
+            self.out.put_slice(br#""}}}"#);
         }
     }
 
@@ -133,7 +213,23 @@ impl Wire {
         Ok(self.stream.write_all_buf(&mut self.out).await?)
     }
 
-    /// The next frame, once it has come.
+    /// As [`flush`](Self::flush), in pieces of so many bytes.
+    pub(crate) async fn flush_in(&mut self, piece: usize) -> Result<(), Failed> {
+        while !self.out.is_empty() {
+            let piece = piece.min(self.out.len());
+            self.stream.write_all(&self.out[..piece]).await?;
+            self.out.advance(piece);
+        }
+        Ok(())
+    }
+
+    /// Gives back what was kept to receive into.
+    pub(crate) fn rest(&mut self) {
+        self.received = BytesMut::new();
+        self.out = BytesMut::new();
+    }
+
+    /// The next frame, once it has come. Nothing is lost when the future is dropped.
     pub(crate) async fn frame(&mut self) -> Result<Bytes, Failed> {
         loop {
             if let Some(frame) = self.received()? {
@@ -175,6 +271,17 @@ pub(crate) fn take_relayed(received: &mut BytesMut) -> Option<(u32, Bytes)> {
     let mut frame = received.split_to(end);
     frame.advance(8);
     Some((destination, frame.freeze()))
+}
+
+/// True for the answer to a message; false for any other frame.
+pub(crate) fn is_accepted(frame: &[u8]) -> Result<bool, Failed> {
+    if !frame.starts_with(ANSWER) {
+        return Ok(false);
+    }
+    match memchr::memmem::find(frame, br#""status":0"#) {
+        Some(_) => Ok(true),
+        None => Err("a message was refused (--no-rate-limits?)".into()),
+    }
 }
 
 /// The two numbers at the beginning of an event's body.
