@@ -1,7 +1,7 @@
 //! What the server sends unasked: the welcome and messages.
 
 use crate::action::Attachment;
-use crate::write::{Braces, Object, key, object};
+use crate::write::{Braces, Object, is_clean, key, object, string};
 use crate::{MessageId, PrivateText, UserId};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -66,7 +66,14 @@ pub struct SharedMessage(Arc<Shared>);
 
 struct Shared {
     message: Arc<Message>,
-    head: OnceLock<(Braces, Bytes)>,
+    head: OnceLock<(Braces, Head)>,
+}
+
+/// A frame without its last bytes. Long text that is written as it is stands in it as the message has
+/// it.
+struct Head {
+    before: Vec<Bytes>,
+    last: Bytes,
 }
 
 impl From<Message> for SharedMessage {
@@ -83,14 +90,70 @@ impl SharedMessage {
     }
 
     /// The frame without its last bytes, encoded once; `None` when that was done with other braces.
-    fn head(&self, braces: Braces) -> Option<&Bytes> {
-        let encode = || {
-            let mut head = BytesMut::new();
-            self.write_head(&mut head, braces);
-            (braces, head.freeze())
-        };
+    fn head(&self, braces: Braces) -> Option<&Head> {
+        let encode = || (braces, Head::of(self, braces));
         let (kept, head) = self.0.head.get_or_init(encode);
         (*kept == braces).then_some(head)
+    }
+}
+
+impl Head {
+    fn of(message: &Message, braces: Braces) -> Self {
+        let mut pieces = Pieces {
+            done: Vec::new(),
+            out: BytesMut::with_capacity(message.size().min(SHARED_FROM) + 256),
+            braces,
+        };
+        let out = &mut pieces.out;
+        out.extend_from_slice(br#"{"action":"ev_message","data":{"#);
+        let mut data = Object::begin(out, braces);
+        data.text(key!("from"), message.from.as_str());
+        data.text(key!("nick"), &message.nick);
+        data.key(key!("body"));
+        pieces.text(&message.body);
+        let mut data = Object::resume(&mut pieces.out, braces);
+        data.number(key!("time"), message.time);
+        data.key(key!("attach"));
+        pieces.out.extend_from_slice(b"{");
+        let mut attach = Object::begin(&mut pieces.out, braces);
+        attach.text(key!("mime"), &message.attach.mime);
+        attach.key(key!("data"));
+        pieces.text(&message.attach.data);
+        pieces.out.extend_from_slice(b"}");
+        let mut data = Object::resume(&mut pieces.out, braces);
+        data.text(key!("to"), message.to.as_str());
+        data.text(key!("id"), message.id.as_str());
+        pieces.end()
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        self.before.iter().chain([&self.last])
+    }
+}
+
+/// A head being written.
+struct Pieces {
+    done: Vec<Bytes>,
+    out: BytesMut,
+    braces: Braces,
+}
+
+impl Pieces {
+    fn text(&mut self, text: &PrivateText) {
+        if text.as_str().len() < SHARED_FROM || !is_clean(text.as_str()) {
+            return string(&mut self.out, text.as_str(), self.braces);
+        }
+        self.out.extend_from_slice(b"\"");
+        self.done.push(self.out.split().freeze());
+        self.done.push(text.as_text().as_bytes().clone());
+        self.out.extend_from_slice(b"\"");
+    }
+
+    fn end(self) -> Head {
+        Head {
+            before: self.done,
+            last: self.out.freeze(),
+        }
     }
 }
 
@@ -122,40 +185,31 @@ impl Message {
     pub fn size(&self) -> usize {
         self.body.as_str().len() + self.attach.mime.len() + self.attach.data.as_str().len()
     }
-
-    /// Writes the frame up to where `seq` follows.
-    fn write_head(&self, out: &mut BytesMut, braces: Braces) {
-        out.reserve(self.size() + 256);
-        out.extend_from_slice(br#"{"action":"ev_message","data":{"#);
-        let mut data = Object::begin(out, braces);
-        data.text(key!("from"), self.from.as_str());
-        data.text(key!("nick"), &self.nick);
-        data.text(key!("body"), self.body.as_str());
-        data.number(key!("time"), self.time);
-        data.object(key!("attach"), |attach| self.attach.write(attach));
-        data.text(key!("to"), self.to.as_str());
-        data.text(key!("id"), self.id.as_str());
-    }
 }
 
 impl EvMessage {
     /// Appends the frame to `out`.
     pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
+        let mut append = |head: &Head| {
+            for piece in head.pieces() {
+                out.extend_from_slice(piece);
+            }
+        };
         match self.message.head(braces) {
-            Some(head) => out.extend_from_slice(head),
-            None => self.message.write_head(out, braces),
+            Some(head) => append(head),
+            None => append(&Head::of(&self.message, braces)),
         }
         self.encode_tail(out);
     }
 
-    /// The frame without its last bytes, shared by all who are given the message; `None` when the
-    /// message is so small that the copy [`encode`](Self::encode) makes is cheaper. Behind it belongs
-    /// what [`encode_tail`](Self::encode_tail) writes.
-    pub fn shared_head(&self, braces: Braces) -> Option<Bytes> {
+    /// The frame without its last bytes, in pieces that all who are given the message share; `None`
+    /// when it is so small that the copy [`encode`](Self::encode) makes is cheaper. Behind them
+    /// belongs what [`encode_tail`](Self::encode_tail) writes.
+    pub fn shared_head(&self, braces: Braces) -> Option<impl Iterator<Item = Bytes>> {
         if self.message.size() < SHARED_FROM {
             return None;
         }
-        self.message.head(braces).cloned()
+        Some(self.message.head(braces)?.pieces().cloned())
     }
 
     /// Appends what follows the [shared head](Self::shared_head).

@@ -1,4 +1,4 @@
-//! Eight bytes at a time, in one word.
+//! Many bytes at a time: eight in a word, or as many as the compiler makes of a chunk.
 
 const LOWEST: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
@@ -22,6 +22,17 @@ pub(crate) fn first(text: &[u8], found: impl Fn(u64) -> u64) -> Option<usize> {
     }
     let index = index(last).filter(|index| *index < rest.len())?;
     Some(text.len() - rest.len() + index)
+}
+
+/// How many bytes there are at the beginning in whole chunks that have none such.
+pub(crate) fn skip<const CHUNK: usize>(text: &[u8], is_such: impl Fn(u8) -> bool) -> usize {
+    let (chunks, _) = text.as_chunks::<CHUNK>();
+    // Without an early exit the compiler makes a chunk a few vector instructions.
+    let any = |any, byte: &u8| any | is_such(*byte);
+    let clean = chunks
+        .iter()
+        .take_while(|chunk| !chunk.iter().fold(false, any));
+    CHUNK * clean.count()
 }
 
 /// Marks the lowest byte that is this one; bytes above it may be marked wrongly.
@@ -48,6 +59,8 @@ mod tests {
                 prop_assert_eq!(first(bytes, |word| equal(word, byte)), wanted);
                 let wanted = bytes.iter().position(|own| *own < byte);
                 prop_assert_eq!(first(bytes, |word| below(word, byte)), wanted);
+                let clean = skip::<16>(bytes, |own| own < byte);
+                prop_assert_eq!(clean, wanted.unwrap_or(bytes.len()) / 16 * 16);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Writing JSON objects, compact, byte-exact.
 
-use crate::swar::{below, equal, first};
+use crate::swar::{below, equal, first, skip};
 use bytes::BytesMut;
 
 /// How `{` and `}` inside strings are written.
@@ -118,7 +118,8 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(b"]");
     }
 
-    fn key(&mut self, key: Key) {
+    /// Writes a key, which the caller has its value follow.
+    pub(crate) fn key(&mut self, key: Key) {
         let comma = usize::from(self.empty);
         let key = key.behind_others.as_bytes();
         self.out
@@ -128,7 +129,7 @@ impl<'a> Object<'a> {
 }
 
 /// Writes a JSON string. What needs no escape is found many bytes at a time and copied whole.
-fn string(out: &mut BytesMut, text: &str, braces: Braces) {
+pub(crate) fn string(out: &mut BytesMut, text: &str, braces: Braces) {
     if text.is_empty() {
         return out.extend_from_slice(b"\"\"");
     }
@@ -144,17 +145,15 @@ fn string(out: &mut BytesMut, text: &str, braces: Braces) {
     out.extend_from_slice(b"\"");
 }
 
+/// True when the text is written as it is.
+pub(crate) fn is_clean(text: &str) -> bool {
+    split_at_special(text.as_bytes()).is_none()
+}
+
 /// What stands before the first byte that may need an escape, that byte, and what follows it.
 fn split_at_special(text: &[u8]) -> Option<(&[u8], u8, &[u8])> {
-    const CHUNK: usize = 16;
-    let (chunks, _) = text.as_chunks::<CHUNK>();
-    // Without an early exit the compiler makes a chunk a few vector instructions.
-    let has_special = |chunk: &[u8; CHUNK]| {
-        let any = |any, byte: &u8| any | is_special(*byte);
-        chunk.iter().fold(false, any)
-    };
-    let clean = chunks.iter().take_while(|chunk| !has_special(chunk));
-    let clean = CHUNK * clean.count();
+    let clean = skip::<64>(text, is_special);
+    let clean = clean + skip::<16>(text.get(clean..)?, is_special);
     let index = clean + first(text.get(clean..)?, special)?;
     let (before, after) = text.split_at_checked(index)?;
     let (special, after) = after.split_first()?;

@@ -83,8 +83,10 @@ impl Output {
             if !self.tail.is_empty() {
                 self.pieces.push_back(self.tail.split().freeze());
             }
-            self.queued += head.len() as u64;
-            self.pieces.push_back(head);
+            for piece in head {
+                self.queued += piece.len() as u64;
+                self.pieces.push_back(piece);
+            }
             let before = self.tail.len();
             message.encode_tail(&mut self.tail);
             self.queued += (self.tail.len() - before) as u64;
