@@ -31,7 +31,7 @@ pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
         window: load.window,
         body: 0,
         attached: load.size,
-        piece: load.piece,
+        piece: Some(load.piece),
     };
     let mut flow = Flow::begin();
     pairs::add(&mut flow, target, &users[0], &users[1], sent).await?;

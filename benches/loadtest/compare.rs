@@ -19,21 +19,29 @@ pub(crate) struct Compared {
     rounds: Vec<Round>,
 }
 
-/// Runs it on the server and on the relay.
+/// Runs it on the server and on the relay, or on the server with a file and with memory.
 pub(crate) async fn run(
     scenario: &Scenario,
     rounds: usize,
-    store: &str,
+    durable: bool,
 ) -> Result<Compared, Failed> {
     let mut compared = Compared::default();
     for round in 1..=rounds {
         eprintln!("round {round}, server");
-        let server = Server::messenger(store).await?;
+        let folder = tempfile::tempdir()?;
+        let store = match durable {
+            true => format!("sqlite:{}", folder.path().join("messages").display()),
+            false => "memory:".to_owned(),
+        };
+        let server = Server::messenger(&store).await?;
         let of_server = scenario.run(server.target).await?;
         drop(server);
-        eprintln!("round {round}, relay");
-        let relay = Server::relay().await?;
-        compared.add(of_server, scenario.run(relay.target).await?);
+        eprintln!("round {round}, the other");
+        let other = match durable {
+            true => Server::messenger("memory:").await?,
+            false => Server::relay().await?,
+        };
+        compared.add(of_server, scenario.run(other.target).await?);
     }
     Ok(compared)
 }

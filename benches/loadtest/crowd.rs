@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 const USERS: usize = 20;
 
 #[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct Crowd {
+pub(crate) struct Beside {
     /// How many accounts there are beside.
     #[arg(long, default_value_t = 100_000)]
     accounts: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Crowd {
 
 /// Runs it on a server with a crowd, and on one without.
 pub(crate) async fn run(
-    crowd: Crowd,
+    crowd: Beside,
     scenario: &Scenario,
     rounds: usize,
 ) -> Result<Compared, Failed> {

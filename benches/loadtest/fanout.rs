@@ -41,7 +41,7 @@ pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
         window: load.window,
         body: load.body,
         attached: 0,
-        piece: usize::MAX,
+        piece: None,
     };
     let wire = Wire::connect(target, &from).await?;
     let progress = Arc::clone(&flow.progress);

@@ -35,8 +35,8 @@ pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
     let pid = target
         .pid
         .ok_or("to tell its memory, --server-pid is needed")?;
-    let users = User::register_all(target, USERS).await?;
     let before = steady_kib(pid).await?;
+    let users = User::register_all(target, USERS).await?;
     let wires = connect(target, &users, load.connections, !load.no_auth).await?;
     let after = steady_kib(pid).await?;
     let mut figures = Figures::default();

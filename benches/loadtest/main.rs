@@ -71,16 +71,17 @@ enum Command {
         /// How many turns each has.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
-        /// Where the server keeps its data, as its own --store.
-        #[arg(long, default_value = "memory:")]
-        store: String,
+        /// The server keeps its data in a file, and instead of the relay there is the same server that
+        /// keeps them in memory.
+        #[arg(long)]
+        durable: bool,
         #[command(subcommand)]
         scenario: Scenario,
     },
     /// Runs a scenario on a server with many accounts and idle connections and on one without, in turns.
     Crowd {
         #[command(flatten)]
-        crowd: crowd::Crowd,
+        crowd: crowd::Beside,
         /// How many turns each has.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
@@ -164,9 +165,9 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         }
         Command::Compare {
             rounds,
-            store,
+            durable,
             scenario,
-        } => print(&compare::run(&scenario, rounds, &store).await?, json),
+        } => print(&compare::run(&scenario, rounds, durable).await?, json),
         Command::Crowd {
             crowd,
             rounds,

@@ -33,8 +33,8 @@ pub(crate) struct Sent {
     pub(crate) body: usize,
     /// Bytes of an attachment.
     pub(crate) attached: usize,
-    /// The most bytes that are written at once.
-    pub(crate) piece: usize,
+    /// The most bytes that are written at once, when there are more.
+    pub(crate) piece: Option<usize>,
 }
 
 pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
@@ -43,7 +43,7 @@ pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
         window: load.window,
         body: load.body,
         attached: 0,
-        piece: usize::MAX,
+        piece: None,
     };
     let mut flow = Flow::begin();
     for pair in users.chunks_exact(2) {
@@ -90,7 +90,10 @@ pub(crate) async fn send(
                 wire.send(&to, &from, &body, &attached);
                 sent += 1;
             }
-            wire.flush_in(what.piece).await?;
+            match what.piece {
+                Some(piece) => wire.flush_in(piece).await?,
+                None => wire.flush().await?,
+            }
         }
         let mut frame = Some(wire.frame().await?);
         while let Some(received) = frame {

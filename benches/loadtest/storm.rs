@@ -32,7 +32,7 @@ pub(crate) struct Load {
     #[arg(long, default_value_t = 5000)]
     clients: usize,
     /// How many connect at once.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 100)]
     at_once: usize,
     /// How they authenticate.
     #[arg(long, value_enum, default_value_t = By::Resume)]

@@ -213,12 +213,19 @@ impl Wire {
         Ok(self.stream.write_all_buf(&mut self.out).await?)
     }
 
-    /// As [`flush`](Self::flush), in pieces of so many bytes.
+    /// As [`flush`](Self::flush), in pieces of so many bytes, and receives meanwhile: a server does not
+    /// read on from a client that takes nothing.
     pub(crate) async fn flush_in(&mut self, piece: usize) -> Result<(), Failed> {
+        let (mut input, mut output) = self.stream.split();
         while !self.out.is_empty() {
             let piece = piece.min(self.out.len());
-            self.stream.write_all(&self.out[..piece]).await?;
-            self.out.advance(piece);
+            self.received.reserve(CHUNK);
+            tokio::select! {
+                written = output.write(&self.out[..piece]) => self.out.advance(written?),
+                read = input.read_buf(&mut self.received) => if read? == 0 {
+                    return Err("the server has closed a connection".into());
+                },
+            }
         }
         Ok(())
     }

@@ -10,12 +10,11 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
-/// What a short run of `pairs` tells of whoever listens there.
-async fn pairs(address: &str, more: &[&str]) -> Value {
+/// What the tool tells of whoever listens there.
+async fn measure(address: &str, arguments: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-        .args(["pairs", "--server", address, "--json"])
-        .args(["--pairs", "2", "--window", "4", "--seconds", "1"])
-        .args(more)
+        .args(["--server", address, "--json"])
+        .args(arguments)
         .stderr(Stdio::inherit())
         .output();
     serde_json::from_slice(&output.await.unwrap().stdout).unwrap()
@@ -23,25 +22,86 @@ async fn pairs(address: &str, more: &[&str]) -> Value {
 
 fn assert_all_arrived(figures: &Value) {
     assert!(figures["messages_a_second"].as_f64().unwrap() > 0.0);
-    assert!(figures["p99"].as_u64().unwrap() > 0);
-    assert_eq!(
-        (&figures["lost"], &figures["out_of_order"]),
-        (&0.into(), &0.into())
-    );
+    assert!(figures["p99_us"].as_f64().unwrap() > 0.0);
+    assert_eq!(figures["lost"], 0.0);
+    assert_eq!(figures["out_of_order"], 0.0);
 }
 
-#[tokio::test]
-async fn a_server_is_measured() {
-    let policy = Policy {
+/// A server without rate limits; its passwords cost next to nothing.
+async fn serve() -> String {
+    let mut policy = Policy {
         rates: None,
         ..Policy::default()
     };
+    policy.passwords.memory_kib = 8;
+    policy.passwords.passes = 1;
     let engine = Engine::builder().policy(policy).build().unwrap();
     let server = Server::new(engine, Transport::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
-    assert_all_arrived(&pairs(&address, &[]).await);
+    address
+}
+
+/// Small pairs for a short time.
+const PAIRS: [&str; 7] = ["pairs", "--pairs", "2", "--window", "4", "--seconds", "1"];
+
+#[tokio::test]
+async fn a_server_is_measured() {
+    let address = serve().await;
+    assert_all_arrived(&measure(&address, &PAIRS).await);
+    let open = ["open", "--rate", "200", "--pairs", "2", "--seconds", "1"];
+    let figures = measure(&address, &open).await;
+    assert_all_arrived(&figures);
+    let rate = figures["messages_a_second"].as_f64().unwrap();
+    assert!((100.0..300.0).contains(&rate), "{rate} and not 200");
+    let fanout = ["fanout", "--devices", "3", "--seconds", "1"];
+    assert_all_arrived(&measure(&address, &fanout).await);
+}
+
+#[tokio::test]
+async fn attachments_in_pieces_arrive_whole() {
+    let address = serve().await;
+    let attach = [
+        "attach", "--size", "300000", "--piece", "1400", "--window", "20",
+    ];
+    let figures = measure(&address, &[&attach[..], &["--seconds", "1"]].concat()).await;
+    assert_all_arrived(&figures);
+    assert!(figures["mib_a_second"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn whoever_comes_back_is_counted() {
+    let address = serve().await;
+    let own = std::process::id().to_string();
+    let pid = ["--server-pid", &*own];
+    let idle = [&["idle", "--connections", "50"], &pid[..]].concat();
+    assert_eq!(measure(&address, &idle).await["connections"], 50.0);
+    for by in ["resume", "password"] {
+        let figures = measure(&address, &["storm", "--clients", "30", "--by", by]).await;
+        assert!(figures["connections_a_second"].as_f64().unwrap() > 0.0);
+    }
+    let figures = measure(&address, &["backlog", "--messages", "500"]).await;
+    assert_eq!(figures["out_of_order"], 0.0);
+    let figures = measure(&address, &["roster", "--entries", "10", "--seconds", "1"]).await;
+    assert!(figures["lists_a_second"].as_f64().unwrap() > 0.0);
+    assert!(figures["imports_a_second"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn a_crowd_is_stood_beside() {
+    let crowd = [
+        "crowd",
+        "--accounts",
+        "100",
+        "--connections",
+        "10",
+        "--rounds",
+        "1",
+    ];
+    let figures = measure("127.0.0.1:1", &[&crowd[..], &PAIRS].concat()).await;
+    assert_all_arrived(&figures["rounds"][0]["server"]);
+    assert_all_arrived(&figures["rounds"][0]["other"]);
 }
 
 #[tokio::test]
@@ -55,5 +115,5 @@ async fn a_relay_is_measured() {
     let mut log = BufReader::new(relay.stderr.take().unwrap()).lines();
     let line = log.next_line().await.unwrap().unwrap();
     let (_, address) = line.split_once("address=").unwrap();
-    assert_all_arrived(&pairs(address, &["--is-relay"]).await);
+    assert_all_arrived(&measure(address, &[&["--is-relay"], &PAIRS[..]].concat()).await);
 }

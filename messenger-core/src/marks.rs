@@ -8,12 +8,15 @@ use crate::store::Store;
 use messenger_proto::UserId;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// A place that is this far ahead of the store is stored without delay: the inbox counts what was
 /// given as waiting until then.
 const URGENT: u64 = 1000;
+
+/// So do all places together once so many bytes were given: the store keeps them until then.
+const URGENT_BYTES: usize = 1024 * 1024;
 
 /// A session as the engine remembers it while it is in use.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ enum Change {
 pub(crate) struct Marks {
     moved: Mutex<Vec<Arc<Device>>>,
     used: Mutex<Vec<Arc<Device>>>,
+    /// What was given since the store was told last.
+    bytes: AtomicUsize,
     pub(crate) changed: Notify,
     pub(crate) urgent: Notify,
     closed: AtomicBool,
@@ -88,14 +93,16 @@ impl Device {
 }
 
 impl Marks {
-    /// The device was given everything up to `seq`.
-    pub(crate) fn given(&self, device: &Arc<Device>, seq: u64) {
+    /// The device was given everything up to `seq`, of which so many bytes are new.
+    pub(crate) fn given(&self, device: &Arc<Device>, seq: u64, bytes: usize) {
         if device.given.fetch_max(seq, Ordering::AcqRel) >= seq {
             return;
         }
         self.note(device, Change::Moved);
         self.changed.notify_one();
-        if seq.saturating_sub(device.stored.load(Ordering::Relaxed)) >= URGENT {
+        let is_far = seq.saturating_sub(device.stored.load(Ordering::Relaxed)) >= URGENT;
+        let bytes = bytes + self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if is_far || bytes >= URGENT_BYTES {
             self.urgent.notify_one();
         }
     }
@@ -120,6 +127,7 @@ impl Marks {
     async fn flush(&self, storage: &Store, changes: &[Change]) -> Result<(), StorageError> {
         // Whoever returns from here finds everything stored, also what another flush had taken.
         let _flushing = self.flushing.lock().await;
+        self.bytes.store(0, Ordering::Relaxed);
         let mut taken = Taken {
             devices: Vec::new(),
             from: self,

@@ -80,6 +80,8 @@ pub struct Delivery {
 pub struct Place {
     login: u64,
     seq: u64,
+    /// The message's size.
+    bytes: usize,
     /// When the message was accepted, if it came live.
     accepted: Option<Timestamp>,
 }
@@ -250,17 +252,18 @@ impl Session {
         let shared = &self.connection.shared;
         let now = shared.now();
         let login = self.connection.login().filter(|login| !login.ack);
-        let mut newest = None;
+        let (mut newest, mut bytes) = (None, 0);
         for place in places {
             if let Some(accepted) = place.accepted {
                 shared.meters.delivered(now.since(accepted));
             }
             if login.as_ref().map(|login| login.number) == Some(place.login) {
                 newest = newest.max(Some(place.seq));
+                bytes += place.bytes;
             }
         }
         if let Some((login, seq)) = login.zip(newest) {
-            shared.marks.given(&login.device, seq);
+            shared.marks.given(&login.device, seq, bytes);
         }
     }
 }

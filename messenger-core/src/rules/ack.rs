@@ -14,6 +14,6 @@ pub(super) async fn ack(
         let text = "seq is beyond the newest message";
         return Err(Failure::new(ErrorCode::InvalidData, text));
     }
-    shared.marks.given(&login.device, request.seq);
+    shared.marks.given(&login.device, request.seq, 0);
     Ok(shared.flush_places().await?)
 }

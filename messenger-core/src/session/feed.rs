@@ -116,6 +116,7 @@ impl Feed {
         accepted: Option<Timestamp>,
     ) -> Poll<Option<Delivery>> {
         self.cursor = seq;
+        let bytes = message.size();
         Poll::Ready(Some(Delivery {
             event: EvMessage {
                 seq: Some(seq),
@@ -124,6 +125,7 @@ impl Feed {
             place: Some(Place {
                 login: login.number,
                 seq,
+                bytes,
                 accepted,
             }),
         }))

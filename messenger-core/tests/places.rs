@@ -1,0 +1,119 @@
+//! When the store is told what was given: soon, and at once when it keeps a lot meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test fails by panicking
+
+use messenger_core::policy::PasswordPolicy;
+use messenger_core::proto::{Attachment, Auth, Register, SendMessage};
+use messenger_core::storage::{MemoryStorage, Storage};
+use messenger_core::{Engine, Policy, Session};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
+
+struct Fixture {
+    storage: Arc<MemoryStorage>,
+    ann: Session,
+    bob: Session,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let passwords = PasswordPolicy {
+            memory_kib: 8,
+            passes: 1,
+            at_once: 1,
+            waiting: 9,
+        };
+        let policy = Policy {
+            passwords,
+            rates: None,
+            ..Policy::default()
+        };
+        let storage = Arc::new(MemoryStorage::new());
+        let engine = Engine::builder()
+            .policy(policy)
+            .storage(Arc::<MemoryStorage>::clone(&storage))
+            .build()
+            .unwrap();
+        let (ann, bob) = (join(&engine, "ann").await, join(&engine, "bob").await);
+        Self { storage, ann, bob }
+    }
+
+    /// Has Bob given a message with so large an attachment.
+    async fn give(&self, size: usize) {
+        let message = SendMessage {
+            uid: "bob".into(),
+            body: "hello".into(),
+            attach: Attachment {
+                data: "A".repeat(size).into(),
+                ..Attachment::default()
+            },
+            ..SendMessage::default()
+        };
+        self.ann.call(message).await.unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(delivery)) = self.bob.poll_event(&mut cx) {
+            self.bob.given(delivery.place);
+        }
+    }
+
+    /// What the store knows once everybody has done what there is to be done now.
+    async fn stored(&self) -> u64 {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        let data = self.storage.user_data(&"bob".into()).await.unwrap();
+        data.unwrap().sessions[0].1.given
+    }
+}
+
+async fn join(engine: &Engine, login: &str) -> Session {
+    let session = engine.connect();
+    let account = Register {
+        login: login.into(),
+        pass: "secret".into(),
+        nick: login.into(),
+    };
+    session.call(account).await.unwrap();
+    let auth = Auth {
+        login: login.into(),
+        pass: "secret".into(),
+        ack: false,
+    };
+    session.call(auth).await.unwrap();
+    session
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_small_messages_are_gathered_for_a_moment() {
+    let fixture = Fixture::new().await;
+    fixture.give(0).await;
+    fixture.give(0).await;
+    assert_eq!(fixture.stored().await, 0);
+    sleep(Duration::from_millis(21)).await;
+    assert_eq!(fixture.stored().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mebibyte_is_not_kept_for_longer_than_it_must_be() {
+    let fixture = Fixture::new().await;
+    let began = Instant::now();
+    for number in 1..4 {
+        fixture.give(1024 * 1024).await;
+        assert_eq!(fixture.stored().await, number);
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_are_a_thousand_messages() {
+    let fixture = Fixture::new().await;
+    let began = Instant::now();
+    for _ in 0..1000 {
+        fixture.give(0).await;
+    }
+    assert_eq!(fixture.stored().await, 1000);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
