@@ -1,9 +1,10 @@
 //! What a message costs when there are many accounts and idle connections beside.
 
 use crate::compare::Compared;
+use crate::idle::{self, How};
 use crate::process::Server;
 use crate::wire::User;
-use crate::{Failed, Scenario, idle};
+use crate::{Failed, Scenario};
 use clap::Args;
 use messenger_core::proto::UserId;
 
@@ -35,7 +36,7 @@ pub(crate) async fn run(
 ) -> Result<Compared, Failed> {
     let crowded = Server::with_accounts(crowd.accounts).await?;
     let users = User::register_all(crowded.target, USERS).await?;
-    let _idle = idle::connect(crowded.target, &users, crowd.connections, true).await?;
+    let _idle = idle::connect(crowded.target, &users, crowd.connections, How::Resumed).await?;
     let empty = Server::with_accounts(0).await?;
     let mut compared = Compared::default();
     for round in 1..=rounds {

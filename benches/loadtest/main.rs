@@ -127,16 +127,16 @@ enum Scenario {
 
 impl Scenario {
     async fn run(&self, target: Target) -> Result<Figures, Failed> {
-        match *self {
-            Self::Pairs(load) => pairs::run(target, load).await,
-            Self::Open(load) => open::run(target, load).await,
-            Self::Storm(load) => storm::run(target, load).await,
-            Self::Attach(load) => attach::run(target, load).await,
+        match self {
+            Self::Pairs(load) => pairs::run(target, *load).await,
+            Self::Open(load) => open::run(target, *load).await,
+            Self::Storm(load) => storm::run(target, *load).await,
+            Self::Attach(load) => attach::run(target, *load).await,
             _ if target.is_relay => Err("a relay cannot do that".into()),
             Self::Idle(load) => idle::run(target, load).await,
-            Self::Fanout(load) => fanout::run(target, load).await,
-            Self::Roster(load) => roster::run(target, load).await,
-            Self::Backlog(load) => backlog::run(target, load).await,
+            Self::Fanout(load) => fanout::run(target, *load).await,
+            Self::Roster(load) => roster::run(target, *load).await,
+            Self::Backlog(load) => backlog::run(target, *load).await,
         }
     }
 }

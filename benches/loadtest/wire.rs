@@ -45,7 +45,7 @@ pub(crate) struct Target {
 pub(crate) struct User {
     pub(crate) number: u32,
     pub(crate) login: String,
-    sid: String,
+    pub(crate) sid: String,
 }
 
 pub(crate) struct Wire {

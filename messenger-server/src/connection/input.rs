@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tokio_util::codec::Decoder;
@@ -23,6 +24,12 @@ const LARGE_CHUNK: usize = 4 * CHUNK;
 
 /// A frame of which this much is there is read straight to where it belongs.
 const LARGE: usize = CHUNK / 2;
+
+/// A large frame of which less than this comes at once is in no hurry, in bytes.
+const SMALL_PIECE: usize = CHUNK / 4;
+
+/// How long its pieces are then gathered, so that each does not cost a wake-up and a system call.
+const GATHERED_FOR: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// Where small reads go first, so that an idle connection holds no buffer.
@@ -41,6 +48,8 @@ pub(super) struct Input {
     seen: usize,
     /// When to look again whether there is room for more of it.
     retry: Option<Pin<Box<Sleep>>>,
+    /// Until when pieces of a large frame are gathered.
+    gathering: Option<Pin<Box<Sleep>>>,
 }
 
 /// Why nothing can be read any more.
@@ -76,6 +85,7 @@ impl Input {
             share,
             seen: 0,
             retry: None,
+            gathering: None,
         }
     }
 
@@ -121,9 +131,14 @@ impl Input {
             ready!(self.poll_hold(self.buffer.len() + more, cx))?;
         }
         if is_large {
+            ready!(self.poll_gathered(cx));
             self.grow(most);
             let mut buffer = (&mut self.buffer).limit(room);
-            return poll_read_buf(Pin::new(stream), cx, &mut buffer).map_err(ReadError::from);
+            let read = ready!(poll_read_buf(Pin::new(stream), cx, &mut buffer))?;
+            if read < SMALL_PIECE.min(room) {
+                self.gathering = Some(Box::pin(sleep(GATHERED_FOR)));
+            }
+            return Poll::Ready(Ok(read));
         }
         let buffer = &mut self.buffer;
         read_chunk(stream, room, cx, |chunk| buffer.extend_from_slice(chunk))
@@ -161,6 +176,15 @@ impl Input {
         }
     }
 
+    /// Waits until some more pieces of a large frame may have come.
+    fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(gathering) = &mut self.gathering {
+            ready!(gathering.as_mut().poll(cx));
+            self.gathering = None;
+        }
+        Poll::Ready(())
+    }
+
     /// Makes room for more of a large frame, so much that little has to be moved on the way to its end;
     /// memory that is not written to is none yet.
     fn grow(&mut self, most: usize) {
@@ -189,6 +213,7 @@ impl Input {
         self.share.release();
         self.seen = 0;
         self.retry = None;
+        self.gathering = None;
     }
 }
 
