@@ -8,6 +8,7 @@ use messenger_core::{Engine, Session};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -180,15 +181,18 @@ impl Server {
         match tls {
             Some(tls) => {
                 self.meters.tls_accepted.increment(1);
-                connections.spawn(hold(permit, self.clone().over_tls(stream, peer, tls)));
+                let connection = self.clone().over_tls(stream, peer, tls);
+                connections.spawn(hold(permit, Box::pin(connection)));
             }
             None if is_proxy => {
                 self.meters.tcp_accepted.increment(1);
-                connections.spawn(hold(permit, self.clone().behind_proxy(stream, peer)));
+                let connection = self.clone().behind_proxy(stream, peer);
+                connections.spawn(hold(permit, Box::pin(connection)));
             }
             None => {
                 self.meters.tcp_accepted.increment(1);
-                connections.spawn(hold(permit, self.connection_from(stream, peer)));
+                let connection = self.connection_from(stream, peer);
+                connections.spawn(hold(permit, Box::pin(connection)));
             }
         }
     }
@@ -210,7 +214,7 @@ impl Server {
             Ok((tls.accept(stream).await?, client))
         };
         if let Some((stream, client)) = self.open(opening(stream)).await {
-            self.connection_from(stream, client).await;
+            Box::pin(self.connection_from(stream, client)).await;
         }
     }
 
@@ -220,7 +224,7 @@ impl Server {
             Ok((stream, client))
         };
         if let Some((stream, client)) = self.open(opening(stream)).await {
-            self.connection_from(stream, client).await;
+            Box::pin(self.connection_from(stream, client)).await;
         }
     }
 
@@ -282,7 +286,9 @@ impl Server {
     }
 }
 
-async fn hold(permit: OwnedSemaphorePermit, connection: impl Future<Output = ()>) {
+/// A future takes its room a second time in one that it is given to, and a connection has a large one:
+/// so it comes in a box.
+async fn hold(permit: OwnedSemaphorePermit, connection: Pin<Box<impl Future<Output = ()>>>) {
     connection.await;
     drop(permit);
 }
