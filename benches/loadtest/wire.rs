@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 /// The longest frame, in bytes.
 const FRAME: usize = 64 * 1024 * 1024;
 
-/// How much is read at once, in bytes.
-const CHUNK: usize = 64 * 1024;
+/// How much is read at once, in bytes, or as much as was received of a frame: thousands of connections
+/// must not need more memory than a processor's cache has.
+const CHUNK: usize = 16 * 1024;
 
 /// How every event and every answer to a message begins.
 pub(crate) const EVENT: &[u8] = br#"{"action":"ev_message","#;
@@ -219,7 +220,7 @@ impl Wire {
         let (mut input, mut output) = self.stream.split();
         while !self.out.is_empty() {
             let piece = piece.min(self.out.len());
-            self.received.reserve(CHUNK);
+            self.received.reserve(CHUNK.max(self.received.len()));
             tokio::select! {
                 written = output.write(&self.out[..piece]) => self.out.advance(written?),
                 read = input.read_buf(&mut self.received) => if read? == 0 {
@@ -242,7 +243,7 @@ impl Wire {
             if let Some(frame) = self.received()? {
                 return Ok(frame);
             }
-            self.received.reserve(CHUNK);
+            self.received.reserve(CHUNK.max(self.received.len()));
             if self.stream.read_buf(&mut self.received).await? == 0 {
                 return Err("the server has closed a connection".into());
             }
