@@ -1,6 +1,11 @@
 //! A large frame in small pieces.
 
-#![allow(clippy::unwrap_used)] // a test fails by panicking
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
 
 mod support;
 
