@@ -9,8 +9,8 @@
 
 use bytes::{Bytes, BytesMut};
 use messenger_proto::{
-    Braces, CodecError, EvMessage, Inbound, Message, Outbound, OutboundError, ParseError,
-    ServerCodec, Split, SplitError, Splitter,
+    Attachment, Braces, CodecError, EvMessage, Event, Inbound, Message, Outbound, OutboundError,
+    ParseError, ServerCodec, Split, SplitError, Splitter,
 };
 use serde::Deserialize;
 use std::path::Path;
@@ -192,4 +192,37 @@ fn a_message_is_written_anew_for_other_braces() {
     };
     assert!(write(Braces::Escaped).contains(r#""body":"\u007b\u007d""#));
     assert!(write(Braces::Plain).contains(r#""body":"{}""#));
+}
+
+/// Long text that needs no escape is not copied, and is written in the same way.
+#[test]
+fn a_long_message_is_written_in_pieces() {
+    let long = "A".repeat(10_000);
+    for (body, data) in [
+        (long.clone(), "short".to_owned()),
+        ("short".to_owned(), long.clone()),
+        (long.clone(), long.clone()),
+        (format!("{long}}}\n"), format!("\"{long}")),
+    ] {
+        let message = Message {
+            body: body.into(),
+            attach: Attachment {
+                data: data.into(),
+                ..Attachment::default()
+            },
+            ..Message::default()
+        };
+        let event = EvMessage {
+            seq: Some(7),
+            message: message.into(),
+        };
+        let mut whole = BytesMut::new();
+        event.encode(&mut whole, Braces::Escaped);
+        let mut pieces = BytesMut::new();
+        pieces.extend(event.shared_head(Braces::Escaped).unwrap().flatten());
+        event.encode_tail(&mut pieces);
+        assert_eq!(whole, pieces);
+        let decoded = Outbound::decode(whole.freeze()).unwrap();
+        assert_eq!(decoded, Outbound::Event(Event::Message(event)));
+    }
 }
