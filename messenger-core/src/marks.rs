@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 /// given as waiting until then.
 const URGENT: u64 = 1000;
 
-/// So do all places together once so many bytes were given: the store keeps them until then.
+/// So are all places once so many bytes were given since the last time: the store keeps them until then.
 const URGENT_BYTES: usize = 1024 * 1024;
 
 /// A session as the engine remembers it while it is in use.
