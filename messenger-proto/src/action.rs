@@ -23,9 +23,9 @@ pub use register::Register;
 pub use setuserinfo::SetUserInfo;
 pub use userinfo::UserInfo;
 
+use crate::read::Owner;
 use crate::write::Object;
 use crate::{Credentials, Failure, Request, Response};
-use bytestring::ByteString;
 use serde::Deserialize;
 use std::fmt;
 
@@ -53,9 +53,9 @@ pub(crate) trait Wire: Action {
     /// The success's `data` as a server sends it.
     type AcceptedData<'a>: Deserialize<'a>;
 
-    fn read(data: Self::Data<'_>, frame: &ByteString) -> (Credentials, Self);
+    fn read(data: Self::Data<'_>, frame: Owner<'_>) -> (Credentials, Self);
     fn write(&self, data: &mut Object<'_>);
-    fn read_accepted(data: Self::AcceptedData<'_>, frame: &ByteString) -> Self::Accepted;
+    fn read_accepted(data: Self::AcceptedData<'_>, frame: Owner<'_>) -> Self::Accepted;
     /// Writes what follows `status` and `error`. A failure carries the same fields, empty: a
     /// deployed client throws on a missing one.
     fn write_accepted(accepted: Option<&Self::Accepted>, data: &mut Object<'_>);

@@ -12,8 +12,8 @@ use bytes::{Buf, Bytes, BytesMut};
 /// The longest frame a codec takes unless told otherwise, in bytes.
 const DEFAULT_LIMIT: usize = 16 * 1024 * 1024;
 
-/// Frames up to this size, in bytes, are copied out of the read buffer: text that is kept from a
-/// frame then keeps that frame alive and not the buffer with all its neighbours.
+/// Of frames up to this size, in bytes, the text is copied: what is kept of a frame then does not keep
+/// the buffer alive, with all its neighbours.
 const COPIED_UP_TO: usize = 64 * 1024;
 
 /// A larger frame takes the buffer with it, unless the buffer is this many times larger.
@@ -37,8 +37,13 @@ pub enum CodecError {
     Io(#[from] std::io::Error),
 }
 
-/// Takes the first whole frame out of `source`.
-fn next_frame(splitter: &mut Splitter, source: &mut BytesMut) -> Result<Option<Bytes>, SplitError> {
+/// Takes the first whole frame out of `source`, and reads it: a small one where it lies.
+fn next_frame<T>(
+    splitter: &mut Splitter,
+    source: &mut BytesMut,
+    small: impl FnOnce(&[u8]) -> T,
+    large: impl FnOnce(Bytes) -> T,
+) -> Result<Option<T>, SplitError> {
     match splitter.split(source)? {
         Split::Partial { skip } => {
             source.advance(skip);
@@ -51,12 +56,11 @@ fn next_frame(splitter: &mut Splitter, source: &mut BytesMut) -> Result<Option<B
                 let frame = source.split_to(length).freeze();
                 // What follows must not keep this frame alive, nor the frame what follows.
                 *source = BytesMut::from(&**source);
-                return Ok(Some(frame));
+                return Ok(Some(large(frame)));
             }
-            let frame = source.get(..length).unwrap_or_default();
-            let frame = Bytes::copy_from_slice(frame);
+            let read = small(source.get(..length).unwrap_or_default());
             source.advance(length);
-            Ok(Some(frame))
+            Ok(Some(read))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Users as others see them.
 
 use crate::UserId;
-use crate::read::Str;
+use crate::read::{Owner, Str};
 use crate::write::{Object, escaped_len, key};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -78,7 +78,7 @@ pub(crate) struct ContactData<'a> {
 }
 
 impl CardData<'_> {
-    pub(crate) fn read(self, frame: &ByteString) -> Card {
+    pub(crate) fn read(self, frame: Owner<'_>) -> Card {
         Card {
             uid: self.uid.or_empty(frame).into(),
             nick: self.nick.or_empty(frame),
@@ -90,7 +90,7 @@ impl CardData<'_> {
 }
 
 impl ContactData<'_> {
-    pub(crate) fn read(self, frame: &ByteString) -> Contact {
+    pub(crate) fn read(self, frame: Owner<'_>) -> Contact {
         let card = CardData {
             uid: self.uid,
             nick: self.nick,

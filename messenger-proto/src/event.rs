@@ -72,8 +72,9 @@ struct Shared {
 /// A frame without its last bytes. Long text that is written as it is stands in it as the message has
 /// it.
 struct Head {
+    /// What is long enough to be shared.
     before: Vec<Bytes>,
-    last: Bytes,
+    last: BytesMut,
 }
 
 impl From<Message> for SharedMessage {
@@ -125,10 +126,6 @@ impl Head {
         data.text(key!("id"), message.id.as_str());
         pieces.end()
     }
-
-    fn pieces(&self) -> impl Iterator<Item = &Bytes> {
-        self.before.iter().chain([&self.last])
-    }
 }
 
 /// A head being written.
@@ -149,10 +146,13 @@ impl Pieces {
         self.out.extend_from_slice(b"\"");
     }
 
-    fn end(self) -> Head {
+    fn end(mut self) -> Head {
+        if self.out.len() >= SHARED_FROM {
+            self.done.push(self.out.split().freeze());
+        }
         Head {
             before: self.done,
-            last: self.out.freeze(),
+            last: self.out,
         }
     }
 }
@@ -190,30 +190,27 @@ impl Message {
 impl EvMessage {
     /// Appends the frame to `out`.
     pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
+        self.encode_pieces(out, braces, |out, piece| out.extend_from_slice(piece));
+    }
+
+    /// Appends the frame to `out`, except for long pieces, which all who are given the message share: each
+    /// of them goes to `share`, and belongs right behind what is in `out` by then.
+    pub fn encode_pieces(
+        &self,
+        out: &mut BytesMut,
+        braces: Braces,
+        mut share: impl FnMut(&mut BytesMut, &Bytes),
+    ) {
         let mut append = |head: &Head| {
-            for piece in head.pieces() {
-                out.extend_from_slice(piece);
+            for piece in &head.before {
+                share(out, piece);
             }
+            out.extend_from_slice(&head.last);
         };
         match self.message.head(braces) {
             Some(head) => append(head),
             None => append(&Head::of(&self.message, braces)),
         }
-        self.encode_tail(out);
-    }
-
-    /// The frame without its last bytes, in pieces that all who are given the message share; `None`
-    /// when it is so small that the copy [`encode`](Self::encode) makes is cheaper. Behind them
-    /// belongs what [`encode_tail`](Self::encode_tail) writes.
-    pub fn shared_head(&self, braces: Braces) -> Option<impl Iterator<Item = Bytes>> {
-        if self.message.size() < SHARED_FROM {
-            return None;
-        }
-        Some(self.message.head(braces)?.pieces().cloned())
-    }
-
-    /// Appends what follows the [shared head](Self::shared_head).
-    pub fn encode_tail(&self, out: &mut BytesMut) {
         if let Some(seq) = self.seq {
             Object::resume(out, Braces::Plain).number(key!("seq"), seq);
         }

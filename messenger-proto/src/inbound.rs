@@ -4,7 +4,7 @@ use crate::action::{
     Ack, AddContact, Auth, ContactList, DelContact, Import, Register, SendMessage, SetUserInfo,
     UserInfo, Wire, message,
 };
-use crate::read::{Obj, RequiredStr, Str};
+use crate::read::{Obj, Owner, RequiredStr, Str};
 use crate::write::{Braces, key, object};
 use crate::{Action, ErrorCode, Failure, Response, SessionId, UserId};
 use bytes::BytesMut;
@@ -35,7 +35,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    pub(crate) fn read(cid: Str<'_>, sid: Str<'_>, frame: &ByteString) -> Self {
+    pub(crate) fn read(cid: Str<'_>, sid: Str<'_>, frame: Owner<'_>) -> Self {
         Self {
             cid: cid.or_empty(frame).into(),
             sid: sid.or_empty(frame).into(),
@@ -150,7 +150,7 @@ macro_rules! requests {
         /// Reads the `data` of the action with this name.
         fn read_data<'de, D: Deserializer<'de>>(
             name: &str,
-            frame: &ByteString,
+            frame: Owner<'_>,
             deserializer: D,
         ) -> Result<Inbound, D::Error> {
             match name {
@@ -205,16 +205,29 @@ impl Inbound {
     /// The frame is not JSON or not UTF-8.
     pub fn decode(frame: bytes::Bytes) -> Result<Result<Self, BadRequest>, ParseError> {
         let frame = ByteString::try_from(frame).map_err(|_| ParseError::Utf8)?;
-        match message::read_plain(&frame) {
+        Self::read(&frame, Some(&frame))
+    }
+
+    /// Reads one frame out of a buffer, copying the text.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_slice(frame: &[u8]) -> Result<Result<Self, BadRequest>, ParseError> {
+        let frame = std::str::from_utf8(frame).map_err(|_| ParseError::Utf8)?;
+        Self::read(frame, None)
+    }
+
+    fn read(frame: &str, owner: Owner<'_>) -> Result<Result<Self, BadRequest>, ParseError> {
+        match message::read_plain(frame, owner) {
             Some(inbound) => Ok(Ok(inbound)),
-            None => Self::parse(&frame),
+            None => Self::parse(frame, owner),
         }
     }
 
-    fn parse(frame: &ByteString) -> Result<Result<Self, BadRequest>, ParseError> {
+    fn parse(frame: &str, owner: Owner<'_>) -> Result<Result<Self, BadRequest>, ParseError> {
         let mut deserializer = serde_json::Deserializer::from_str(frame);
         let parsed = deserializer
-            .deserialize_map(EnvelopeVisitor { frame })
+            .deserialize_map(EnvelopeVisitor { frame: owner })
             .and_then(|inbound| deserializer.end().map(|()| inbound));
         match parsed {
             Ok(inbound) => Ok(Ok(inbound)),
@@ -242,7 +255,7 @@ impl Inbound {
 
 /// Reads `action` and `data` in one pass when they come in that order, as they do in practice.
 struct EnvelopeVisitor<'f> {
-    frame: &'f ByteString,
+    frame: Owner<'f>,
 }
 
 impl<'de> Visitor<'de> for EnvelopeVisitor<'_> {
@@ -295,7 +308,7 @@ impl EnvelopeVisitor<'_> {
 
 struct DataSeed<'s> {
     action: &'s str,
-    frame: &'s ByteString,
+    frame: Owner<'s>,
 }
 
 impl<'de> DeserializeSeed<'de> for DataSeed<'_> {
@@ -307,7 +320,7 @@ impl<'de> DeserializeSeed<'de> for DataSeed<'_> {
 }
 
 /// Says what is wrong with a frame that did not parse. Takes its time: it is not the usual case.
-fn explain(frame: &ByteString) -> Result<BadRequest, ParseError> {
+fn explain(frame: &str) -> Result<BadRequest, ParseError> {
     serde_json::from_str::<IgnoredAny>(frame).map_err(ParseError::Json)?;
     let Ok(Obj(envelope)) = serde_json::from_str::<Obj<RawEnvelope<'_>>>(frame) else {
         return Ok(BadRequest::NoAction);
@@ -325,7 +338,7 @@ fn explain(frame: &ByteString) -> Result<BadRequest, ParseError> {
     let mut deserializer = serde_json::Deserializer::from_str(data);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let field = match read_data(action, frame, tracked) {
+    let field = match read_data(action, None, tracked) {
         Err(_) => track.path().to_string(),
         Ok(_) => String::new(),
     };

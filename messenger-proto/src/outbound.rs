@@ -2,7 +2,7 @@
 
 use crate::action::{AttachmentData, Wire};
 use crate::event::{EvMessage, Event, Message, Welcome};
-use crate::read::{Num, Obj, Str};
+use crate::read::{Num, Obj, Owner, Str};
 use crate::write::{Braces, key, object};
 use crate::{
     Ack, Action, AddContact, Auth, AuthAccepted, Card, Contact, ContactList, DelContact, ErrorCode,
@@ -114,7 +114,7 @@ macro_rules! responses {
         fn read_accepted(
             action: &str,
             data: &str,
-            frame: &ByteString,
+            frame: Owner<'_>,
         ) -> Result<Option<Response>, serde_json::Error> {
             Ok(Some(match action {
                 $($wire => {
@@ -218,7 +218,7 @@ struct EvMessageData<'a> {
 }
 
 impl EvMessageData<'_> {
-    fn read(self, frame: &ByteString) -> EvMessage {
+    fn read(self, frame: Owner<'_>) -> EvMessage {
         let message = Message {
             from: self.from.or_empty(frame).into(),
             nick: self.nick.or_empty(frame),
@@ -244,22 +244,35 @@ impl Outbound {
     /// The frame is not what a server sends.
     pub fn decode(frame: Bytes) -> Result<Self, OutboundError> {
         let frame = ByteString::try_from(frame).map_err(|_| OutboundError::Utf8)?;
-        let Obj(envelope) = serde_json::from_str::<Obj<Envelope<'_>>>(&frame)?;
-        let action = envelope.action.or_empty(&frame);
+        Self::read(&frame, Some(&frame))
+    }
+
+    /// Reads one frame out of a buffer, copying the text.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_slice(frame: &[u8]) -> Result<Self, OutboundError> {
+        let frame = std::str::from_utf8(frame).map_err(|_| OutboundError::Utf8)?;
+        Self::read(frame, None)
+    }
+
+    fn read(frame: &str, owner: Owner<'_>) -> Result<Self, OutboundError> {
+        let Obj(envelope) = serde_json::from_str::<Obj<Envelope<'_>>>(frame)?;
+        let action = envelope.action.or_empty(owner);
         let data = envelope.data.map(RawValue::get).unwrap_or("{}");
         match &*action {
             "welcome" if !is_refusal(data) => Ok(Self::Event(Event::Welcome(Welcome {
-                message: envelope.message.or_empty(&frame),
+                message: envelope.message.or_empty(owner),
                 time: envelope.time.unwrap_or_default().0,
             }))),
             "ev_message" => {
                 let Obj(event) = serde_json::from_str::<Obj<EvMessageData<'_>>>(data)?;
                 if event.status.is_some() && is_refusal(data) {
-                    return read_response(action, data, &frame);
+                    return read_response(action, data, owner);
                 }
-                Ok(Self::Event(Event::Message(event.read(&frame))))
+                Ok(Self::Event(Event::Message(event.read(owner))))
             }
-            _ => read_response(action, data, &frame),
+            _ => read_response(action, data, owner),
         }
     }
 
@@ -284,7 +297,7 @@ fn is_refusal(data: &str) -> bool {
 fn read_response(
     action: ByteString,
     data: &str,
-    frame: &ByteString,
+    frame: Owner<'_>,
 ) -> Result<Outbound, OutboundError> {
     let Ok(Obj(outcome)) = serde_json::from_str::<Obj<Outcome<'_>>>(data) else {
         // Without a status it is no response of any action, so it can only be something new.

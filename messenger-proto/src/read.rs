@@ -11,6 +11,9 @@ use std::marker::PhantomData;
 #[derive(Debug, Default)]
 pub(crate) struct Str<'a>(Option<Cow<'a, str>>);
 
+/// The frame in which a text stands, if they may share their bytes; otherwise the text is copied.
+pub(crate) type Owner<'a> = Option<&'a ByteString>;
+
 /// A text that is at least this part of its frame shares the frame's bytes. A smaller one is copied:
 /// whoever keeps it would keep the whole frame alive, and a peer could make frames for that.
 const SHARED_PART: usize = 4;
@@ -31,16 +34,18 @@ impl<'a> Str<'a> {
     }
 
     /// The text, sharing the frame's bytes when it stands there unescaped and makes up much of it.
-    pub(crate) fn text(self, frame: &ByteString) -> Option<ByteString> {
+    pub(crate) fn text(self, frame: Owner<'_>) -> Option<ByteString> {
         self.0.map(|text| match text {
-            Cow::Borrowed(text) if text.len() * SHARED_PART >= frame.len() => frame.slice_ref(text),
-            Cow::Borrowed(text) => text.into(),
+            Cow::Borrowed(text) => match frame {
+                Some(frame) if text.len() * SHARED_PART >= frame.len() => frame.slice_ref(text),
+                _ => text.into(),
+            },
             Cow::Owned(text) => text.into(),
         })
     }
 
     /// The text, empty when absent.
-    pub(crate) fn or_empty(self, frame: &ByteString) -> ByteString {
+    pub(crate) fn or_empty(self, frame: Owner<'_>) -> ByteString {
         self.text(frame).unwrap_or_default()
     }
 }
@@ -76,7 +81,7 @@ impl RequiredStr<'_> {
         &self.0
     }
 
-    pub(crate) fn text(self, frame: &ByteString) -> ByteString {
+    pub(crate) fn text(self, frame: Owner<'_>) -> ByteString {
         Str(Some(self.0)).or_empty(frame)
     }
 }

@@ -6,20 +6,24 @@ const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
 /// Where the first byte is that `found` marks in its word: the lowest bit it sets is that byte's
 /// highest.
 pub(crate) fn first(text: &[u8], found: impl Fn(u64) -> u64) -> Option<usize> {
-    let index = |word: [u8; 8]| {
-        let found = found(u64::from_le_bytes(word));
+    let index = |word: u64| {
+        let found = found(word);
         (found != 0).then(|| found.trailing_zeros() as usize / 8)
     };
     let (words, rest) = text.as_chunks::<8>();
     for (word, at) in words.iter().zip((0..).step_by(8)) {
-        if let Some(index) = index(*word) {
+        if let Some(index) = index(u64::from_le_bytes(*word)) {
             return Some(at + index);
         }
     }
-    let mut last = [0; 8];
-    for (byte, own) in last.iter_mut().zip(rest) {
-        *byte = *own;
+    if rest.is_empty() {
+        return None;
     }
+    let last = match text.last_chunk::<8>() {
+        // Without those of its bytes that have been looked at.
+        Some(last) => u64::from_le_bytes(*last) >> (8 * (8 - rest.len())),
+        None => (rest.iter().rev()).fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
     let index = index(last).filter(|index| *index < rest.len())?;
     Some(text.len() - rest.len() + index)
 }

@@ -197,9 +197,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.input.next() {
                 Ok(Some(frame)) => {
                     self.turn.requests -= 1;
-                    // A request of nobody may make the connection somebody's before it is answered.
-                    self.authenticated &= self.session.is_authenticated();
-                    if let Some(reply) = self.window.begin(&self.session, frame, cx) {
+                    let overlaps = frame.may_overlap(&self.session);
+                    if !overlaps {
+                        // A request of nobody may make the connection somebody's before it is answered.
+                        self.authenticated &= self.session.is_authenticated();
+                    }
+                    if let Some(reply) = self.window.begin(&self.session, frame, overlaps, cx) {
                         self.answer(reply);
                     }
                 }
@@ -257,11 +260,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Queues a reply and what follows it.
     fn answer(&mut self, Reply { response, follow }: Reply) {
+        // A message of somebody's makes the connection nobody else's.
+        let is_settled = self.authenticated && matches!(response, Response::SendMessage(_));
         self.output.push(&Outbound::Response(response));
         if let Some(follow) = follow {
             self.output.push(&follow);
         }
-        self.note_authentication();
+        if !is_settled {
+            self.note_authentication();
+        }
     }
 
     /// The frame limit and the time to authenticate depend on whether the client has.

@@ -2,9 +2,8 @@
 
 use super::Wire;
 use crate::Credentials;
-use crate::read::{Num, Str};
+use crate::read::{Num, Owner, Str};
 use crate::write::{Object, key};
-use bytestring::ByteString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -28,7 +27,7 @@ impl Wire for Ack {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = IgnoredAny;
 
-    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let request = Self { seq: data.seq.0 };
         (Credentials::read(data.cid, data.sid, frame), request)
     }
@@ -37,7 +36,7 @@ impl Wire for Ack {
         data.number(key!("seq"), self.seq);
     }
 
-    fn read_accepted(_: IgnoredAny, _: &ByteString) {}
+    fn read_accepted(_: IgnoredAny, _: Owner<'_>) {}
 
     fn write_accepted(_: Option<&()>, _: &mut Object<'_>) {}
 }

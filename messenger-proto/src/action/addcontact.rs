@@ -2,10 +2,9 @@
 
 use super::Wire;
 use crate::contact::CardData;
-use crate::read::{Obj, RequiredStr, Str};
+use crate::read::{Obj, Owner, RequiredStr, Str};
 use crate::write::{Object, key};
 use crate::{Card, Credentials, UserId};
-use bytestring::ByteString;
 use serde::Deserialize;
 
 /// Adds a user to the caller's contact list.
@@ -36,7 +35,7 @@ impl Wire for AddContact {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let request = Self {
             uid: data.uid.text(frame).into(),
         };
@@ -47,7 +46,7 @@ impl Wire for AddContact {
         data.text(key!("uid"), self.uid.as_str());
     }
 
-    fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> Card {
+    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> Card {
         data.user.0.read(frame)
     }
 

@@ -1,7 +1,7 @@
 //! `auth`: a login and a password for a new session.
 
 use super::Wire;
-use crate::read::{Str, Texts};
+use crate::read::{Owner, Str, Texts};
 use crate::write::{Object, key};
 use crate::{Credentials, Password, SessionId, UserId};
 use bytestring::ByteString;
@@ -61,7 +61,7 @@ impl Wire for Auth {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let features = data.features.unwrap_or_default().0;
         let request = Self {
             login: data.login.or_empty(frame),
@@ -81,7 +81,7 @@ impl Wire for Auth {
         }
     }
 
-    fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> AuthAccepted {
+    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> AuthAccepted {
         AuthAccepted {
             sid: data.sid.or_empty(frame).into(),
             uid: data.uid.or_empty(frame).into(),

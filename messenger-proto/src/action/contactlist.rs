@@ -2,10 +2,9 @@
 
 use super::Wire;
 use crate::contact::{ContactData, write_contacts};
-use crate::read::{Obj, Str};
+use crate::read::{Obj, Owner, Str};
 use crate::write::Object;
 use crate::{Contact, Credentials};
-use bytestring::ByteString;
 use serde::Deserialize;
 
 /// Asks for the caller's contacts, in the order they were added.
@@ -32,13 +31,13 @@ impl Wire for ContactList {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         (Credentials::read(data.cid, data.sid, frame), Self {})
     }
 
     fn write(&self, _: &mut Object<'_>) {}
 
-    fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> Vec<Contact> {
+    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> Vec<Contact> {
         let contacts = data.list.into_iter();
         contacts.map(|Obj(contact)| contact.read(frame)).collect()
     }

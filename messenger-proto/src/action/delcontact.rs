@@ -1,10 +1,9 @@
 //! `delcontact`: one user fewer in the caller's contact list.
 
 use super::Wire;
-use crate::read::{RequiredStr, Str};
+use crate::read::{Owner, RequiredStr, Str};
 use crate::write::{Object, key};
 use crate::{Credentials, UserId};
-use bytestring::ByteString;
 use serde::Deserialize;
 
 /// Removes a user from the caller's contact list; one that is not there is no error.
@@ -35,7 +34,7 @@ impl Wire for DelContact {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let request = Self {
             uid: data.uid.text(frame).into(),
         };
@@ -46,7 +45,7 @@ impl Wire for DelContact {
         data.text(key!("uid"), self.uid.as_str());
     }
 
-    fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> UserId {
+    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> UserId {
         data.uid.or_empty(frame).into()
     }
 

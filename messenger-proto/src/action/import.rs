@@ -2,7 +2,7 @@
 
 use super::Wire;
 use crate::contact::{ContactData, write_contacts};
-use crate::read::{List, Obj, Str};
+use crate::read::{List, Obj, Owner, Str};
 use crate::write::{Object, key};
 use crate::{Contact, Credentials};
 use bytestring::ByteString;
@@ -65,7 +65,7 @@ impl Wire for Import {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let entries = data.contacts.0.into_iter();
         let request = Self {
             contacts: entries
@@ -89,7 +89,7 @@ impl Wire for Import {
         });
     }
 
-    fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> Vec<Contact> {
+    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> Vec<Contact> {
         let contacts = data.list.into_iter();
         contacts.map(|Obj(contact)| contact.read(frame)).collect()
     }

@@ -2,7 +2,7 @@
 
 use super::Wire;
 use crate::plain::Plain;
-use crate::read::{Num, Obj, RequiredStr, Str};
+use crate::read::{Num, Obj, Owner, RequiredStr, Str};
 use crate::write::{Object, key};
 use crate::{Credentials, Inbound, MessageId, PrivateText, UserId};
 use bytestring::ByteString;
@@ -73,7 +73,7 @@ pub(crate) struct AcceptedData<'a> {
 }
 
 /// Reads a frame that asks for this in the usual form, as clients write it.
-pub(crate) fn read_plain(frame: &ByteString) -> Option<Inbound> {
+pub(crate) fn read_plain(frame: &str, owner: Owner<'_>) -> Option<Inbound> {
     let [
         mut uid,
         mut body,
@@ -116,7 +116,7 @@ pub(crate) fn read_plain(frame: &ByteString) -> Option<Inbound> {
         cid,
         sid,
     };
-    let (credentials, request) = SendMessage::read(data, frame);
+    let (credentials, request) = SendMessage::read(data, owner);
     let request = request.into();
     Some(Inbound {
         credentials,
@@ -125,7 +125,7 @@ pub(crate) fn read_plain(frame: &ByteString) -> Option<Inbound> {
 }
 
 impl AttachmentData<'_> {
-    pub(crate) fn read(self, frame: &ByteString) -> Attachment {
+    pub(crate) fn read(self, frame: Owner<'_>) -> Attachment {
         Attachment {
             mime: self.mime.or_empty(frame),
             data: self.data.or_empty(frame).into(),
@@ -149,7 +149,7 @@ impl Wire for SendMessage {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let attach = data.attach.unwrap_or_default().0;
         let request = Self {
             uid: data.uid.text(frame).into(),
@@ -171,7 +171,7 @@ impl Wire for SendMessage {
         }
     }
 
-    fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> MessageAccepted {
+    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> MessageAccepted {
         MessageAccepted {
             id: data.id.or_empty(frame).into(),
             time: data.time.unwrap_or_default().0,

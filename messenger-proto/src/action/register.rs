@@ -1,7 +1,7 @@
 //! `register`: a new account. It does not authenticate the connection.
 
 use super::Wire;
-use crate::read::Str;
+use crate::read::{Owner, Str};
 use crate::write::{Object, key};
 use crate::{Credentials, Password};
 use bytestring::ByteString;
@@ -34,7 +34,7 @@ impl Wire for Register {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = IgnoredAny;
 
-    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let request = Self {
             login: data.login.or_empty(frame),
             pass: data.pass.or_empty(frame).into(),
@@ -49,7 +49,7 @@ impl Wire for Register {
         data.text(key!("nick"), &self.nick);
     }
 
-    fn read_accepted(_: IgnoredAny, _: &ByteString) {}
+    fn read_accepted(_: IgnoredAny, _: Owner<'_>) {}
 
     fn write_accepted(_: Option<&()>, _: &mut Object<'_>) {}
 }

@@ -2,7 +2,7 @@
 
 use super::Wire;
 use crate::Credentials;
-use crate::read::Str;
+use crate::read::{Owner, Str};
 use crate::write::{Object, key};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -42,7 +42,7 @@ impl Wire for SetUserInfo {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = IgnoredAny;
 
-    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let request = Self {
             user_status: data.user_status.text(frame),
             email: data.email.text(frame),
@@ -66,7 +66,7 @@ impl Wire for SetUserInfo {
         }
     }
 
-    fn read_accepted(_: IgnoredAny, _: &ByteString) {}
+    fn read_accepted(_: IgnoredAny, _: Owner<'_>) {}
 
     fn write_accepted(_: Option<&()>, _: &mut Object<'_>) {}
 }

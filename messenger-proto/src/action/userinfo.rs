@@ -1,10 +1,9 @@
 //! `userinfo`: what a user tells of themselves.
 
 use super::Wire;
-use crate::read::{RequiredStr, Str};
+use crate::read::{Owner, RequiredStr, Str};
 use crate::write::{Object, key};
 use crate::{Credentials, Profile, UserId};
-use bytestring::ByteString;
 use serde::Deserialize;
 
 /// Asks for a user's profile.
@@ -43,7 +42,7 @@ impl Wire for UserInfo {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: &ByteString) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let request = Self {
             user: data.user.text(frame).into(),
         };
@@ -54,7 +53,7 @@ impl Wire for UserInfo {
         data.text(key!("user"), self.user.as_str());
     }
 
-    fn read_accepted(data: AcceptedData<'_>, frame: &ByteString) -> Profile {
+    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> Profile {
         Profile {
             nick: data.nick.or_empty(frame),
             email: data.email.or_empty(frame),

@@ -36,10 +36,13 @@ impl Decoder for ClientCodec {
     type Error = CodecError;
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Outbound>, CodecError> {
-        match next_frame(&mut self.splitter, source)? {
-            Some(frame) => Ok(Some(Outbound::decode(frame)?)),
-            None => Ok(None),
-        }
+        let read = next_frame(
+            &mut self.splitter,
+            source,
+            Outbound::decode_slice,
+            Outbound::decode,
+        )?;
+        Ok(read.transpose()?)
     }
 
     /// A half-sent frame at the end of the stream is dropped.

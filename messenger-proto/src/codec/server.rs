@@ -46,10 +46,13 @@ impl Decoder for ServerCodec {
     type Error = CodecError;
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
-        match next_frame(&mut self.splitter, source)? {
-            Some(frame) => Ok(Some(Inbound::decode(frame)?)),
-            None => Ok(None),
-        }
+        let read = next_frame(
+            &mut self.splitter,
+            source,
+            Inbound::decode_slice,
+            Inbound::decode,
+        )?;
+        Ok(read.transpose()?)
     }
 
     /// A half-sent frame at the end of the stream is dropped.

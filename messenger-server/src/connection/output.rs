@@ -79,22 +79,17 @@ impl Output {
     /// Queues a message; a large one shares its bytes with whoever else is given it.
     pub(super) fn push_message(&mut self, message: &EvMessage) {
         self.make_room();
-        if let Some(head) = message.shared_head(self.braces) {
-            if !self.tail.is_empty() {
-                self.pieces.push_back(self.tail.split().freeze());
+        let Self { pieces, queued, .. } = self;
+        let mut counted = self.tail.len();
+        message.encode_pieces(&mut self.tail, self.braces, |tail, piece| {
+            *queued += (tail.len() - counted + piece.len()) as u64;
+            if !tail.is_empty() {
+                pieces.push_back(tail.split().freeze());
             }
-            for piece in head {
-                self.queued += piece.len() as u64;
-                self.pieces.push_back(piece);
-            }
-            let before = self.tail.len();
-            message.encode_tail(&mut self.tail);
-            self.queued += (self.tail.len() - before) as u64;
-        } else {
-            let before = self.tail.len();
-            message.encode(&mut self.tail, self.braces);
-            self.queued += (self.tail.len() - before) as u64;
-        }
+            counted = 0;
+            pieces.push_back(piece.clone());
+        });
+        self.queued += (self.tail.len() - counted) as u64;
     }
 
     /// Takes room for several frames at once.
