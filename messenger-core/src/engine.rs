@@ -146,6 +146,7 @@ impl Builder {
     pub fn build(self) -> Result<Engine, BuildError> {
         let mut id = [0; 8];
         self.entropy.fill(&mut id)?;
+        let marks = Marks::new(self.storage.advance_after());
         let storage = Arc::new(Store::new(self.storage, Arc::clone(&self.clock)));
         let rates = self.policy.rates.as_ref();
         let limiters = rates.map(|rates| Limiters::new(rates, &self.clock));
@@ -167,7 +168,7 @@ impl Builder {
             policy: self.policy,
             clock: self.clock,
             entropy: self.entropy,
-            marks: Arc::default(),
+            marks: Arc::new(marks),
             online: Arc::default(),
             id,
             message_prefix: format!("{id:016x}-"),

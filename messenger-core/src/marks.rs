@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 /// given as waiting until then.
 const URGENT: u64 = 1000;
 
-/// So are all places once so many bytes were given since the last time: the store keeps them until then.
-const URGENT_BYTES: usize = 1024 * 1024;
+/// What a message costs a store beside its text, in bytes.
+const OVERHEAD: usize = 1024;
 
 /// A session as the engine remembers it while it is in use.
 #[derive(Debug)]
@@ -40,8 +40,11 @@ enum Change {
 }
 
 /// The sessions of which the store does not know the newest.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Marks {
+    /// All places are urgent once so many bytes were given since the last time: the store keeps them until
+    /// then.
+    urgent_bytes: usize,
     moved: Mutex<Vec<Arc<Device>>>,
     used: Mutex<Vec<Arc<Device>>>,
     /// What was given since the store was told last.
@@ -93,16 +96,33 @@ impl Device {
 }
 
 impl Marks {
-    /// The device was given everything up to `seq`, of which so many bytes are new.
-    pub(crate) fn given(&self, device: &Arc<Device>, seq: u64, bytes: usize) {
-        if device.given.fetch_max(seq, Ordering::AcqRel) >= seq {
+    /// None yet; they are urgent once so many bytes were given.
+    pub(crate) fn new(urgent_bytes: usize) -> Self {
+        Self {
+            urgent_bytes,
+            moved: Mutex::default(),
+            used: Mutex::default(),
+            bytes: AtomicUsize::new(0),
+            changed: Notify::new(),
+            urgent: Notify::new(),
+            closed: AtomicBool::new(false),
+            flushing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The device was given everything up to `seq`, with so much text.
+    pub(crate) fn given(&self, device: &Arc<Device>, seq: u64, text: usize) {
+        let before = device.given.fetch_max(seq, Ordering::AcqRel);
+        if before >= seq {
             return;
         }
         self.note(device, Change::Moved);
         self.changed.notify_one();
         let is_far = seq.saturating_sub(device.stored.load(Ordering::Relaxed)) >= URGENT;
-        let bytes = bytes + self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if is_far || bytes >= URGENT_BYTES {
+        let messages = usize::try_from(seq - before).unwrap_or(usize::MAX);
+        let bytes = messages.saturating_mul(OVERHEAD).saturating_add(text);
+        let bytes = bytes.saturating_add(self.bytes.fetch_add(bytes, Ordering::Relaxed));
+        if is_far || bytes >= self.urgent_bytes {
             self.urgent.notify_one();
         }
     }

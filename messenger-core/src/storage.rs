@@ -119,6 +119,14 @@ pub trait Storage: Send + Sync + 'static {
     /// What every session of a user was given need not be kept any longer.
     async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError>;
 
+    /// How much may have been given before [`advance`](Self::advance) is called without further delay: in
+    /// bytes of messages, each with a kibibyte beside its text.
+    ///
+    /// A store that keeps messages in memory wants to know early, and one on a disk wants few calls.
+    fn advance_after(&self) -> usize {
+        4 * 1024 * 1024
+    }
+
     /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, and the
     /// numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
     ///

@@ -70,8 +70,15 @@ impl MemoryStorage {
     }
 }
 
+/// What was given is dropped while the processor still has it in its caches.
+const ADVANCE_AFTER: usize = 256 * 1024;
+
 #[async_trait]
 impl Storage for MemoryStorage {
+    fn advance_after(&self) -> usize {
+        ADVANCE_AFTER
+    }
+
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
         let mut nicks = self.nicks.lock();
         let mut users = self.users.write();
