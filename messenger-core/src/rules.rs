@@ -23,6 +23,7 @@ use std::sync::Arc;
 /// A `message` is made of its request before the future begins, which then holds no more than that,
 /// and every other request has a future of its own: there are many messages at once, and a future that
 /// could be of any kind would be some KiB large.
+#[inline]
 pub(crate) fn carry_out(
     connection: Arc<Connection>,
     inbound: Inbound,
@@ -38,11 +39,11 @@ pub(crate) fn carry_out(
         },
         request => Err((credentials, request)),
     };
-    let begun = begun.map_err(|(credentials, request)| {
+    let mut begun = begun.map_err(|(credentials, request)| {
         Box::pin(answer(Arc::clone(&connection), credentials, request))
     });
     async move {
-        let reply = match begun {
+        let reply = match &mut begun {
             Ok(message) => message::message(&connection, message).await,
             Err(other) => other.await,
         };
@@ -70,7 +71,7 @@ async fn authorized(connection: &Connection, login: &Login, request: Request) ->
     let shared = &*connection.shared;
     if let Request::SendMessage(request) = request {
         let message = message::prepare(connection, login, request);
-        return message::message(connection, message).await;
+        return message::message(connection, &message).await;
     }
     login.touch(shared.now());
     let response = match request {

@@ -179,6 +179,7 @@ impl Session {
     /// for those before it, and those behind must wait for it.
     ///
     /// Dropping the future leaves open whether the request was carried out.
+    #[inline]
     pub fn handle(&self, inbound: Inbound) -> impl Future<Output = Reply> + Send + 'static {
         rules::carry_out(Arc::clone(&self.connection), inbound)
     }

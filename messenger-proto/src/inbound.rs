@@ -35,6 +35,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    #[inline]
     pub(crate) fn read(cid: Str<'_>, sid: Str<'_>, frame: Owner<'_>) -> Self {
         Self {
             cid: cid.or_empty(frame).into(),
@@ -212,11 +213,13 @@ impl Inbound {
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
+    #[inline]
     pub fn decode_slice(frame: &[u8]) -> Result<Result<Self, BadRequest>, ParseError> {
         let frame = std::str::from_utf8(frame).map_err(|_| ParseError::Utf8)?;
         Self::read(frame, None)
     }
 
+    #[inline]
     fn read(frame: &str, owner: Owner<'_>) -> Result<Result<Self, BadRequest>, ParseError> {
         match message::read_plain(frame, owner) {
             Some(inbound) => Ok(Ok(inbound)),

@@ -1,9 +1,8 @@
 //! Notices within one process.
 
 use super::{Mailbox, Notice, Notifier, Subscription};
+use dashmap::DashMap;
 use messenger_proto::UserId;
-use parking_lot::RwLock;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +13,7 @@ pub struct LocalNotifier {
     next: AtomicU64,
 }
 
-type Users = RwLock<HashMap<UserId, Vec<(u64, Mailbox)>>>;
+type Users = DashMap<UserId, Vec<(u64, Mailbox)>>;
 
 impl LocalNotifier {
     /// A notifier without subscribers.
@@ -26,8 +25,7 @@ impl LocalNotifier {
 impl Notifier for LocalNotifier {
     fn subscribe(&self, user: &UserId, mailbox: Mailbox) -> Subscription {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut users = self.users.write();
-        users
+        self.users
             .entry(user.clone())
             .or_default()
             .push((number, mailbox));
@@ -39,11 +37,10 @@ impl Notifier for LocalNotifier {
     }
 
     fn notify(&self, user: &UserId, notice: Notice) {
-        let users = self.users.read();
-        let Some(mailboxes) = users.get(user) else {
+        let Some(mailboxes) = self.users.get(user) else {
             return;
         };
-        for (_, mailbox) in mailboxes {
+        for (_, mailbox) in &*mailboxes {
             mailbox.deliver(notice.clone());
         }
     }
@@ -57,12 +54,9 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut users = self.users.write();
-        if let Some(mailboxes) = users.get_mut(&self.user) {
+        self.users.remove_if_mut(&self.user, |_, mailboxes| {
             mailboxes.retain(|(number, _)| *number != self.number);
-            if mailboxes.is_empty() {
-                users.remove(&self.user);
-            }
-        }
+            mailboxes.is_empty()
+        });
     }
 }

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Stores what was [prepared](prepare), and tells everyone concerned.
 pub(super) async fn message(
     connection: &Connection,
-    prepared: Result<NewMessage, Failure>,
+    prepared: &Result<NewMessage, Failure>,
 ) -> Reply {
     let sent = match prepared {
         Ok(new) => send(connection, new).await,
-        Err(failure) => Err(failure),
+        Err(failure) => Err(failure.clone()),
     };
     match sent {
         Ok((accepted, copy)) => Reply {
@@ -66,10 +66,10 @@ pub(super) fn prepare(
 /// Stores the message and tells everyone concerned; the sender's own copy comes back.
 async fn send(
     connection: &Connection,
-    new: NewMessage,
+    new: &NewMessage,
 ) -> Result<(MessageAccepted, Option<SharedMessage>), Failure> {
     let shared = &*connection.shared;
-    let (message, now) = (new.message.clone(), new.now);
+    let message = &new.message;
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
     let echo = shared.policy.echo && message.from != message.to;
     match append(connection, new).await? {
@@ -88,18 +88,18 @@ async fn send(
             }
             let stored = Notice::Inbox {
                 seq,
-                accepted: now,
+                accepted: new.now,
                 message: Some(message.clone()),
             };
             shared.notifier.notify(&message.to, stored);
-            Ok((accepted, echo.then_some(message)))
+            Ok((accepted, echo.then(|| message.clone())))
         }
         Appended::Duplicate { id, time } => {
             // Whoever sends again has lost the reply, and with it the copy that was behind it.
             let copy = Message {
                 id: id.clone(),
                 time,
-                ..(*message).clone()
+                ..(**message).clone()
             };
             Ok((MessageAccepted { id, time }, echo.then(|| copy.into())))
         }
@@ -119,7 +119,7 @@ fn check_limits(connection: &Connection, request: &SendMessage) -> Result<(), Fa
     Ok(())
 }
 
-async fn append(connection: &Connection, new: NewMessage) -> Result<Appended, Failure> {
+async fn append(connection: &Connection, new: &NewMessage) -> Result<Appended, Failure> {
     let shared = &*connection.shared;
     match shared.storage.append(new.clone()).await {
         Err(AppendError::NoSuchUser) => {
@@ -128,7 +128,7 @@ async fn append(connection: &Connection, new: NewMessage) -> Result<Appended, Fa
             if !Box::pin(adopt(shared, &new.message.to)).await? {
                 return Err(no_such_user());
             }
-            Ok(shared.storage.append(new).await?)
+            Ok(shared.storage.append(new.clone()).await?)
         }
         Err(full @ AppendError::InboxFull) => {
             shared.meters.inbox_full.increment(1);

@@ -11,9 +11,10 @@ use super::{
 };
 use async_trait::async_trait;
 use bytestring::ByteString;
+use dashmap::{DashMap, Entry};
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use mids::Mids;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use user::User;
 pub struct MemoryStorage {
     nicks: Mutex<HashSet<ByteString>>,
     mids: Mutex<Mids>,
-    users: RwLock<HashMap<UserId, Arc<Mutex<User>>>>,
+    users: DashMap<UserId, Arc<Mutex<User>>>,
     addresses: Mutex<Addresses>,
 }
 
@@ -51,7 +52,7 @@ impl MemoryStorage {
     }
 
     fn user(&self, user: &UserId) -> Option<Arc<Mutex<User>>> {
-        self.users.read().get(user).cloned()
+        self.users.get(user).map(|user| Arc::clone(&user))
     }
 
     fn with_user<T>(&self, user: &UserId, act: impl FnOnce(&mut User) -> T) -> Option<T> {
@@ -81,15 +82,14 @@ impl Storage for MemoryStorage {
 
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
         let mut nicks = self.nicks.lock();
-        let mut users = self.users.write();
-        if users.contains_key(&account.login) {
+        let Entry::Vacant(place) = self.users.entry(account.login) else {
             return Err(CreateAccountError::LoginTaken);
-        }
+        };
         if !nicks.insert(account.nick.clone()) {
             return Err(CreateAccountError::NickTaken);
         }
         let user = User::new(account.nick, Some(account.pass_hash));
-        users.insert(account.login, Arc::new(Mutex::new(user)));
+        place.insert(Arc::new(Mutex::new(user)));
         Ok(())
     }
 
@@ -123,9 +123,8 @@ impl Storage for MemoryStorage {
         after: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<UserId>, StorageError> {
-        let users = self.users.read();
-        let behind = users.keys().filter(|user| Some(*user) > after);
-        let mut behind: Vec<_> = behind.cloned().collect();
+        let users = self.users.iter().map(|user| user.key().clone());
+        let mut behind: Vec<_> = users.filter(|user| Some(user) > after).collect();
         behind.sort_unstable();
         behind.truncate(limit);
         Ok(behind)
@@ -145,10 +144,10 @@ impl Storage for MemoryStorage {
     async fn delete_user(&self, id: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError> {
         let mut nicks = self.nicks.lock();
         let mut mids = self.mids.lock();
-        let mut users = self.users.write();
-        let Some(user) = users.remove(id) else {
+        let Entry::Occupied(place) = self.users.entry(id.clone()) else {
             return Ok(None);
         };
+        let user = place.remove();
         let mut user = user.lock();
         if user.pass_hash.is_some() {
             nicks.remove(&user.profile.nick);
@@ -160,19 +159,20 @@ impl Storage for MemoryStorage {
         drop(addresses);
         let ended = user.end_all_sessions();
         drop(user);
-        for other in users.values() {
+        for other in &self.users {
             other.lock().forget(id);
         }
         Ok(Some(ended))
     }
 
     async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
-        let mut users = self.users.write();
-        match users.get(user) {
-            Some(user) => user.lock().profile.nick = nick.into(),
-            None => {
+        // Whoever is deleted comes back only when everybody has forgotten them.
+        let _nicks = self.nicks.lock();
+        match self.users.entry(user.clone()) {
+            Entry::Occupied(known) => known.get().lock().profile.nick = nick.into(),
+            Entry::Vacant(place) => {
                 let new = User::new(nick.into(), None);
-                users.insert(user.clone(), Arc::new(Mutex::new(new)));
+                place.insert(Arc::new(Mutex::new(new)));
             }
         }
         Ok(())
@@ -184,8 +184,7 @@ impl Storage for MemoryStorage {
 
     async fn change_profile(&self, id: &UserId, change: ProfileChange) -> Result<(), StorageError> {
         // Held until the end: whoever is deleted meanwhile must not be found by a new address.
-        let users = self.users.read();
-        let Some(user) = users.get(id) else {
+        let Some(user) = self.users.get(id) else {
             return Ok(());
         };
         let mut user = user.lock();
@@ -326,7 +325,7 @@ impl Storage for MemoryStorage {
 
     async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
         self.mids.lock().forget(out_of_date.mids_before);
-        let users: Vec<_> = self.users.read().values().cloned().collect();
+        let users: Vec<_> = self.users.iter().map(|user| Arc::clone(&user)).collect();
         for user in users {
             user.lock().sweep(&out_of_date);
         }

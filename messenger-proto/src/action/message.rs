@@ -73,6 +73,7 @@ pub(crate) struct AcceptedData<'a> {
 }
 
 /// Reads a frame that asks for this in the usual form, as clients write it.
+#[inline]
 pub(crate) fn read_plain(frame: &str, owner: Owner<'_>) -> Option<Inbound> {
     let [
         mut uid,
@@ -149,6 +150,7 @@ impl Wire for SendMessage {
     type Data<'a> = Data<'a>;
     type AcceptedData<'a> = AcceptedData<'a>;
 
+    #[inline]
     fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let attach = data.attach.unwrap_or_default().0;
         let request = Self {

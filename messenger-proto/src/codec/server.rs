@@ -45,6 +45,7 @@ impl Decoder for ServerCodec {
     type Item = Result<Inbound, BadRequest>;
     type Error = CodecError;
 
+    #[inline]
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
         let read = next_frame(
             &mut self.splitter,

@@ -104,6 +104,7 @@ impl Input {
     }
 
     /// The next frame, if a whole one is there.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Frame>, CodecError> {
         if self.buffer.is_empty() {
             return Ok(None);

@@ -4,8 +4,8 @@ use super::input::Frame;
 use messenger_core::{Reply, Session};
 use messenger_proto::Inbound;
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio_util::sync::ReusableBoxFuture;
 
 /// Requests under way. `message` requests overlap; any other waits for those before it, and those
 /// behind wait for it.
@@ -19,14 +19,10 @@ pub(super) struct Window {
     waiting: Option<(Inbound, usize)>,
     /// What is under way must be finished before anything else begins.
     alone: bool,
-    /// A request that was answered at once; the next one takes its memory.
-    spare: Option<Running>,
 }
 
-type Running = ReusableBoxFuture<'static, Reply>;
-
 enum Slot {
-    Running(Running),
+    Running(Pin<Box<dyn Future<Output = Reply> + Send>>),
     Done(Option<Box<Reply>>),
 }
 
@@ -34,7 +30,7 @@ impl Slot {
     /// The reply, once it is there; to be taken once.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
         match self {
-            Self::Running(request) => request.poll(cx),
+            Self::Running(request) => request.as_mut().poll(cx),
             Self::Done(reply) => match reply.take() {
                 Some(reply) => Poll::Ready(*reply),
                 None => Poll::Pending,
@@ -53,7 +49,6 @@ impl Window {
             bytes: 0,
             waiting: None,
             alone: false,
-            spare: None,
         }
     }
 
@@ -69,6 +64,7 @@ impl Window {
 
     /// Begins with the request in a frame, or refuses a frame that is none; `overlaps` tells whether it
     /// may be under way beside others. The reply, if it is there already and nothing is before it.
+    #[inline]
     pub(super) fn begin(
         &mut self,
         session: &Session,
@@ -89,6 +85,7 @@ impl Window {
     }
 
     /// Puts a reply behind those that are under way; gives it back when there are none.
+    #[inline]
     pub(super) fn push(&mut self, reply: Reply, length: usize) -> Option<Reply> {
         if self.slots.is_empty() {
             return Some(reply);
@@ -126,7 +123,6 @@ impl Window {
     pub(super) fn rest(&mut self) {
         if self.slots.is_empty() {
             self.slots = VecDeque::new();
-            self.spare = None;
         }
     }
 
@@ -142,6 +138,7 @@ impl Window {
         reply
     }
 
+    #[inline]
     fn start(
         &mut self,
         session: &Session,
@@ -149,19 +146,9 @@ impl Window {
         length: usize,
         cx: &mut Context<'_>,
     ) -> Option<Reply> {
-        let begun = session.handle(inbound);
-        let mut request = match self.spare.take() {
-            Some(mut spare) => {
-                spare.set(begun);
-                spare
-            }
-            None => Running::new(begun),
-        };
-        match request.poll(cx) {
-            Poll::Ready(reply) => {
-                self.spare = Some(request);
-                self.push(reply, length)
-            }
+        let mut request = Box::pin(session.handle(inbound));
+        match request.as_mut().poll(cx) {
+            Poll::Ready(reply) => self.push(reply, length),
             Poll::Pending => {
                 self.put(Slot::Running(request), length);
                 None
