@@ -253,15 +253,16 @@ impl Session {
         let shared = &self.connection.shared;
         let now = shared.now();
         let login = self.connection.login().filter(|login| !login.ack);
-        let (mut newest, mut bytes) = (None, 0);
+        let (mut newest, mut bytes, mut oldest) = (None, 0, None);
         for place in places {
-            if let Some(accepted) = place.accepted {
-                shared.meters.delivered(now.since(accepted));
-            }
+            oldest = oldest.or(place.accepted);
             if login.as_ref().map(|login| login.number) == Some(place.login) {
                 newest = newest.max(Some(place.seq));
                 bytes += place.bytes;
             }
+        }
+        if let Some(accepted) = oldest {
+            shared.meters.delivered(now.since(accepted));
         }
         if let Some((login, seq)) = login.zip(newest) {
             shared.marks.given(&login.device, seq, bytes);
