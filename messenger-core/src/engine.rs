@@ -14,7 +14,7 @@ use crate::rates::Limiters;
 use crate::session::Session;
 use crate::storage::{MemoryStorage, Storage, StorageError};
 use crate::store::Store;
-use messenger_proto::{MessageId, Welcome};
+use messenger_proto::Welcome;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -45,11 +45,8 @@ pub(crate) struct Shared {
     pub(crate) meters: Arc<Meters>,
     /// Tells this engine's connections and messages from those of any other.
     id: u64,
-    /// How its messages' ids begin.
-    message_prefix: String,
     connections: AtomicU64,
     logins: AtomicU64,
-    messages: AtomicU64,
 }
 
 impl fmt::Debug for Engine {
@@ -171,10 +168,8 @@ impl Builder {
             marks: Arc::new(marks),
             online: Arc::default(),
             id,
-            message_prefix: format!("{id:016x}-"),
             connections: AtomicU64::new(0),
             logins: AtomicU64::new(0),
-            messages: AtomicU64::new(0),
         });
         if self.keeps_house {
             housekeeping::spawn(&shared, &tokio::runtime::Handle::try_current()?);
@@ -229,6 +224,7 @@ impl Engine {
     /// # Errors
     /// The store failed; what was not done will be done by a later round.
     pub async fn keep_house(&self) -> Result<(), StorageError> {
+        self.shared.publish_metrics();
         self.shared.flush_marks().await?;
         while self.shared.sweep().await? {}
         if let Some(limiters) = &self.shared.limiters {
@@ -236,6 +232,12 @@ impl Engine {
         }
         let blind = self.shared.online.look_all(self.shared.now());
         self.shared.look_for(&blind).await
+    }
+
+    /// Tells the recorder of metrics what was counted in the last second. To be called before metrics are
+    /// shown.
+    pub fn publish_metrics(&self) {
+        self.shared.publish_metrics();
     }
 
     /// Asks the store something, to see that it answers.
@@ -272,12 +274,9 @@ impl Shared {
         self.logins.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn next_message(&self) -> MessageId {
-        let number = self.messages.fetch_add(1, Ordering::Relaxed);
-        let mut digits = itoa::Buffer::new();
-        [&*self.message_prefix, digits.format(number)]
-            .concat()
-            .into()
+    pub(crate) fn publish_metrics(&self) {
+        self.meters.publish();
+        self.storage.publish();
     }
 
     pub(crate) async fn flush_marks(&self) -> Result<(), StorageError> {
@@ -291,6 +290,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        self.publish_metrics();
         self.marks.close();
     }
 }

@@ -59,6 +59,7 @@ async fn look(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
+        shared.publish_metrics();
         let blind = shared
             .online
             .look_part(shared.now(), second % LOOK_EVERY, LOOK_EVERY);

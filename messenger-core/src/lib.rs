@@ -60,6 +60,7 @@ mod rules;
 mod session;
 pub mod storage;
 mod store;
+mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -18,6 +18,9 @@ const URGENT: u64 = 1000;
 /// What a message costs a store beside its text, in bytes.
 const OVERHEAD: usize = 1024;
 
+/// What is counted of a session's own before it is added to that of all, which every processor adds to.
+const OWN_BYTES: usize = 4 * OVERHEAD;
+
 /// A session as the engine remembers it while it is in use.
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -28,6 +31,8 @@ pub(crate) struct Device {
     used: AtomicU64,
     has_moved: AtomicBool,
     was_used: AtomicBool,
+    /// What was given and does not count as the marks' yet.
+    bytes: AtomicUsize,
 }
 
 /// What the store does not know yet of a session.
@@ -65,6 +70,7 @@ impl Device {
             used: AtomicU64::new(used.as_micros()),
             has_moved: AtomicBool::new(false),
             was_used: AtomicBool::new(false),
+            bytes: AtomicUsize::new(0),
         }
     }
 
@@ -116,15 +122,26 @@ impl Marks {
         if before >= seq {
             return;
         }
-        self.note(device, Change::Moved);
-        self.changed.notify_one();
+        if self.note(device, Change::Moved) {
+            self.changed.notify_one();
+        }
         let is_far = seq.saturating_sub(device.stored.load(Ordering::Relaxed)) >= URGENT;
         let messages = usize::try_from(seq - before).unwrap_or(usize::MAX);
         let bytes = messages.saturating_mul(OVERHEAD).saturating_add(text);
-        let bytes = bytes.saturating_add(self.bytes.fetch_add(bytes, Ordering::Relaxed));
-        if is_far || bytes >= self.urgent_bytes {
+        if is_far || self.count(device, bytes) {
             self.urgent.notify_one();
         }
+    }
+
+    /// Counts what was given. True when it is so much that the store must be told.
+    fn count(&self, device: &Device, bytes: usize) -> bool {
+        let own = device.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if own.saturating_add(bytes) < OWN_BYTES {
+            return false;
+        }
+        let own = device.bytes.swap(0, Ordering::Relaxed);
+        let all = self.bytes.fetch_add(own, Ordering::Relaxed);
+        all.saturating_add(own) >= self.urgent_bytes
     }
 
     /// The device is in use.
@@ -187,10 +204,13 @@ impl Marks {
         }
     }
 
-    fn note(&self, device: &Arc<Device>, change: Change) {
-        if !device.is_noted(change).swap(true, Ordering::AcqRel) {
+    /// True when it was not noted before.
+    fn note(&self, device: &Arc<Device>, change: Change) -> bool {
+        let is_new = !device.is_noted(change).swap(true, Ordering::AcqRel);
+        if is_new {
             self.noted(change).lock().push(Arc::clone(device));
         }
+        is_new
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the engine counts, through the `metrics` facade: whatever recorder the program has installed
 //! before it builds the engine gets it, and without one it costs nothing.
 
-use messenger_proto::{ErrorCode, Response};
+use crate::tally::Tally;
+use messenger_proto::{Action, ErrorCode, Response, SendMessage};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::fmt;
 use std::sync::OnceLock;
@@ -34,12 +35,22 @@ pub(crate) fn limit(name: &'static str) -> Counter {
 /// What the engine counts.
 pub(crate) struct Meters {
     pub(crate) sessions: Gauge,
-    pub(crate) accepted: Counter,
-    pub(crate) given: Counter,
+    pub(crate) accepted: Tally,
+    pub(crate) given: Tally,
+    /// Messages that were answered with success.
+    sent: Tally,
+    tallies: Tallies,
     delivery: Histogram,
     pub(crate) mailbox_overrun: Counter,
     pub(crate) inbox_full: Counter,
     requests: [[OnceLock<Counter>; STATUSES]; ACTIONS.len()],
+}
+
+/// Where the tallies go.
+struct Tallies {
+    accepted: Counter,
+    given: Counter,
+    sent: Counter,
 }
 
 impl fmt::Debug for Meters {
@@ -52,8 +63,14 @@ impl Meters {
     pub(crate) fn new() -> Self {
         Self {
             sessions: gauge!("messenger_sessions"),
-            accepted: counter!("messenger_messages_accepted_total"),
-            given: counter!("messenger_messages_given_total"),
+            accepted: Tally::default(),
+            given: Tally::default(),
+            sent: Tally::default(),
+            tallies: Tallies {
+                accepted: counter!("messenger_messages_accepted_total"),
+                given: counter!("messenger_messages_given_total"),
+                sent: answers(SendMessage::NAME, 0),
+            },
             delivery: histogram!("messenger_delivery_seconds"),
             mailbox_overrun: limit("mailbox"),
             inbox_full: limit("inbox"),
@@ -61,8 +78,23 @@ impl Meters {
         }
     }
 
+    /// Tells the recorder what was counted since the last time.
+    pub(crate) fn publish(&self) {
+        let Tallies {
+            accepted,
+            given,
+            sent,
+        } = &self.tallies;
+        accepted.increment(self.accepted.take());
+        given.increment(self.given.take());
+        sent.increment(self.sent.take());
+    }
+
     /// A request was answered.
     pub(crate) fn answered(&self, response: &Response) {
+        if let Response::SendMessage(Ok(_)) = response {
+            return self.sent.count();
+        }
         let code = response.failure().map(|failure| failure.code);
         let status = code.map_or(0, ErrorCode::number);
         let last = (ACTIONS.len() - 1, STATUSES - 1);
@@ -73,10 +105,7 @@ impl Meters {
             return;
         };
         if let Some(cell) = row.get(column) {
-            let counter = cell.get_or_init(
-                || counter!("messenger_requests_total", "action" => *name, "status" => status.to_string()),
-            );
-            counter.increment(1);
+            cell.get_or_init(|| answers(name, status)).increment(1);
         }
     }
 
@@ -84,6 +113,11 @@ impl Meters {
     pub(crate) fn delivered(&self, after: Duration) {
         self.delivery.record(after.as_secs_f64());
     }
+}
+
+/// Answers to this action with this status.
+fn answers(action: &'static str, status: u32) -> Counter {
+    counter!("messenger_requests_total", "action" => action, "status" => status.to_string())
 }
 
 /// How long a call of the store takes.

@@ -11,14 +11,15 @@ use crate::notifier::ConnectionId;
 use crate::rules;
 use feed::Feed;
 use messenger_proto::{
-    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, Outbound, Request, Response, UserId,
+    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, MessageId, Outbound, Request,
+    Response, UserId,
 };
 use parking_lot::Mutex;
 use std::fmt;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 /// One connection: it takes requests, and gives replies and events. Dropping it ends it; what was
@@ -52,6 +53,10 @@ pub(crate) struct Connection {
     feed: Mutex<Feed>,
     /// Messages that wait for the authenticator to tell who their recipient is.
     pub(crate) adopting: AtomicUsize,
+    /// How its messages' ids begin.
+    message_prefix: Box<str>,
+    /// How many messages it has sent.
+    sent: AtomicU64,
 }
 
 /// The answer to a request, and what belongs right behind it.
@@ -106,13 +111,17 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, peer: Option<IpAddr>) -> Self {
+        let id = shared.next_connection();
+        let ConnectionId { engine, number } = id;
         let connection = Connection {
-            id: shared.next_connection(),
+            id,
             peer,
+            message_prefix: format!("{engine:016x}-{number}-").into(),
             shared,
             login: Mutex::default(),
             feed: Mutex::default(),
             adopting: AtomicUsize::new(0),
+            sent: AtomicU64::new(0),
         };
         Self {
             connection: Arc::new(connection),
@@ -227,7 +236,7 @@ impl Session {
         let shared = &self.connection.shared;
         let polled = feed.poll(&login, shared, cx);
         match &polled {
-            Poll::Ready(Some(_)) => shared.meters.given.increment(1),
+            Poll::Ready(Some(_)) => shared.meters.given.count(),
             Poll::Ready(None) => shared.meters.mailbox_overrun.increment(1),
             Poll::Pending => {}
         }
@@ -271,6 +280,13 @@ impl Session {
 }
 
 impl Connection {
+    /// An id that no other message has, of this or any other engine.
+    pub(crate) fn next_message(&self) -> MessageId {
+        let sent = self.sent.fetch_add(1, Ordering::Relaxed);
+        let mut digits = itoa::Buffer::new();
+        [&*self.message_prefix, digits.format(sent)].concat().into()
+    }
+
     /// Who the connection belongs to.
     pub(crate) fn login(&self) -> Option<Arc<Login>> {
         self.look(Arc::clone)

@@ -7,23 +7,31 @@ use crate::storage::{
     NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
     SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
+use crate::tally::Tally;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use metrics::Histogram;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 macro_rules! timed {
     ($($call:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
         /// How long calls take.
         struct Times {
-            $($call: Histogram,)*
+            $($call: Time,)*
         }
 
         impl Times {
             fn new() -> Self {
                 Self {
-                    $($call: meters::store(stringify!($call)),)*
+                    $($call: Time::new(stringify!($call)),)*
                 }
+            }
+
+            fn publish(&self) {
+                $(self.$call.publish();)*
             }
         }
 
@@ -34,6 +42,27 @@ macro_rules! timed {
             })*
         }
     };
+}
+
+/// How long a call takes.
+struct Time {
+    waited: Histogram,
+    /// Calls that were answered at once, as by a store in memory: a clock would cost more.
+    at_once: Tally,
+}
+
+impl Time {
+    fn new(call: &'static str) -> Self {
+        Self {
+            waited: meters::store(call),
+            at_once: Tally::default(),
+        }
+    }
+
+    fn publish(&self) {
+        let at_once = usize::try_from(self.at_once.take()).unwrap_or(usize::MAX);
+        self.waited.record_many(0.0, at_once);
+    }
 }
 
 /// A storage whose calls are timed.
@@ -58,10 +87,21 @@ impl Store {
         }
     }
 
-    async fn timed<T>(&self, time: &Histogram, call: impl Future<Output = T>) -> T {
+    /// Tells the recorder of metrics what was counted since the last time.
+    pub(crate) fn publish(&self) {
+        self.times.publish();
+    }
+
+    async fn timed<T>(&self, time: &Time, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
+            time.at_once.count();
+            return result;
+        }
         let began = self.clock.now();
         let result = call.await;
-        time.record(self.clock.now().since(began).as_secs_f64());
+        time.waited
+            .record(self.clock.now().since(began).as_secs_f64());
         result
     }
 }

@@ -129,7 +129,10 @@ impl Asked {
         match request.uri().path() {
             "/healthz" => text(StatusCode::OK, "alive\n"),
             "/readyz" => self.readiness().await,
-            "/metrics" => text(StatusCode::OK, self.metrics.render()),
+            "/metrics" => {
+                self.engine.publish_metrics();
+                text(StatusCode::OK, self.metrics.render())
+            }
             _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz, /readyz\n"),
         }
     }

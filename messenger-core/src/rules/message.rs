@@ -54,7 +54,7 @@ pub(super) fn prepare(
             time: now.as_secs(),
             attach: request.attach,
             to: request.uid,
-            id: shared.next_message(),
+            id: connection.next_message(),
         }),
         mid: request.mid.filter(|mid| !mid.is_empty()),
         mid_forgotten_before: now.before(shared.policy.mid_lifetime),
@@ -74,7 +74,7 @@ async fn send(
     let echo = shared.policy.echo && message.from != message.to;
     match append(connection, new).await? {
         Appended::Stored { seq } => {
-            shared.meters.accepted.increment(1);
+            shared.meters.accepted.count();
             let accepted = MessageAccepted {
                 id: message.id.clone(),
                 time: message.time,
