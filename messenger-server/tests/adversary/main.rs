@@ -24,10 +24,14 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
+use std::process::Stdio;
 use std::time::Duration;
+use support::SOON;
 use support::process::Process;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -64,6 +68,9 @@ const A_CONNECTION: u64 = 64 * 1024;
 /// what the allocator keeps at hand.
 const ITSELF: u64 = 128 * MIB;
 
+/// What an attacker says when its attack has begun.
+const UNDER_WAY: &str = "under way";
+
 type Running = Pin<Box<dyn Future<Output = JoinSet<()>> + Send>>;
 
 /// An attack: its name, how many connections it holds, and how it begins.
@@ -83,44 +90,40 @@ macro_rules! plans {
     };
 }
 
+const PLANS: [Plan; 14] = plans![
+    byte_by_byte 500,
+    silence 10_000,
+    never_reading 50,
+    frames_at_the_limit 4,
+    deep_nesting 4,
+    endless_strings 4,
+    tiny_frames 4,
+    reconnecting 64,
+    tls_garbage 64,
+    half_open 500,
+    wrong_passwords 20,
+    registrations 20,
+    imports 10,
+    half_sent_frames 60,
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn honest_clients_are_not_harmed() {
     rlimit::increase_nofile_limit(20_000).unwrap();
-    let plans = plans![
-        byte_by_byte 500,
-        silence 10_000,
-        never_reading 50,
-        frames_at_the_limit 4,
-        deep_nesting 4,
-        endless_strings 4,
-        tiny_frames 4,
-        reconnecting 64,
-        tls_garbage 64,
-        half_open 500,
-        wrong_passwords 20,
-        registrations 20,
-        imports 10,
-        half_sent_frames 60,
-    ];
     let chosen = std::env::var("ATTACK").ok();
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path()).await;
     let tls = server.address_behind("listening for TLS").await;
     let mut honest = Honest::new(&server.address).await;
-    for plan in plans {
+    for plan in PLANS {
         if chosen.as_deref().is_some_and(|chosen| chosen != plan.name) {
             continue;
         }
         let quiet = honest.talk(QUIET).await;
-        let attack = Attack {
-            address: server.address.clone(),
-            tls: tls.clone(),
-            name: plan.name,
-        };
-        let attackers = (plan.begin)(attack).await;
+        let mut attacker = Attacker::start(&plan, &server.address, &tls).await;
         let attacked = honest.talk(ATTACKED).await;
         let resident = server.resident();
-        drop(attackers);
+        attacker.stop().await;
         // Until the server has got over their end.
         honest.talk(QUIET / 4).await;
         let bound = ITSELF + HALF_READ + (plan.connections + 100) * (A_CONNECTION + OUTGOING);
@@ -142,6 +145,60 @@ async fn honest_clients_are_not_harmed() {
     Honest::new(&server.address).await.talk(QUIET).await;
     server.signal("TERM").await;
     assert_eq!(server.ended().await, Some(0));
+}
+
+/// What an attacker's process does, until it is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the other test starts it, once for each attack"]
+async fn attacker() {
+    let told = |name| std::env::var(name).expect("only the other test can start it");
+    let name = told("ATTACK");
+    let plan = PLANS.into_iter().find(|plan| plan.name == name).unwrap();
+    let attack = Attack {
+        address: told("ATTACKED"),
+        tls: told("ATTACKED_TLS"),
+        name: plan.name,
+    };
+    let mut attackers = (plan.begin)(attack).await;
+    println!("{UNDER_WAY}");
+    while let Some(ended) = attackers.join_next().await {
+        ended.unwrap();
+    }
+    std::future::pending().await
+}
+
+/// An attacker's process: attackers and honest clients are not one program, in which one would wait for the
+/// other.
+struct Attacker(Child);
+
+impl Attacker {
+    async fn start(plan: &Plan, address: &str, tls: &str) -> Self {
+        let mut attacker = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "attacker", "--ignored", "--nocapture"])
+            .env("ATTACK", plan.name)
+            .env("ATTACKED", address)
+            .env("ATTACKED_TLS", tls)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(attacker.stdout.take().unwrap()).lines();
+        let under_way = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line.ends_with(UNDER_WAY) {
+                    return;
+                }
+            }
+            panic!("the attacker ended");
+        };
+        timeout(SOON, under_way).await.unwrap();
+        Self(attacker)
+    }
+
+    async fn stop(&mut self) {
+        assert!(self.0.try_wait().unwrap().is_none(), "the attacker ended");
+        self.0.kill().await.unwrap();
+    }
 }
 
 async fn start(folder: &Path) -> Process {
