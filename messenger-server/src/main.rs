@@ -82,6 +82,7 @@ fn main() -> ExitCode {
 
 fn start(settings: &Settings) -> Result<(), MainError> {
     allow_open_files(settings.connection.max_connections);
+    use_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -94,6 +95,15 @@ fn start(settings: &Settings) -> Result<(), MainError> {
         _ => drop(runtime),
     }
     served
+}
+
+/// Memory then comes in pages of some KiB. Where the system gives 2 MiB at once it clears them at once, and
+/// whoever waits for that thread waits for milliseconds, each time a large frame comes in.
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "memory comes in large pages");
+    }
 }
 
 async fn serve(settings: &Settings) -> Result<(), MainError> {

@@ -3,7 +3,6 @@
 use super::support::SOON;
 use messenger_client::proto::Password;
 use messenger_client::{Client, Events, connect};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,24 +16,6 @@ static RUNS: AtomicUsize = AtomicUsize::new(0);
 
 /// How often each sends a message.
 const EVERY: Duration = Duration::from_millis(100);
-
-/// What is measured is measured anew in each of these, so that a moment in which the machine did
-/// something else counts as one.
-const SPAN: Duration = Duration::from_millis(500);
-
-/// How long a message took from its sender to its recipient, but for the slowest of a hundred.
-pub(crate) struct Took {
-    /// In the middle one of all spans.
-    pub(crate) middle: Duration,
-    /// In all of the time: a single bad moment shows.
-    pub(crate) whole: Duration,
-}
-
-/// A message that arrived: when it was sent, since the run began, and how long it took.
-struct Arrived {
-    sent: Duration,
-    took: Duration,
-}
 
 pub(crate) struct Honest {
     began: Instant,
@@ -77,8 +58,9 @@ impl Honest {
         }
     }
 
-    /// All talk for so long. Every message must arrive.
-    pub(crate) async fn talk(&mut self, time: Duration) -> Took {
+    /// All talk for so long, and every message must arrive. How long one took from its sender to its
+    /// recipient, but for the slowest of a hundred.
+    pub(crate) async fn talk(&mut self, time: Duration) -> Duration {
         let rounds = u32::try_from(time.as_millis() / EVERY.as_millis()).unwrap();
         let began = self.began;
         let talking = self.clients.iter().enumerate().map(|(number, one)| {
@@ -87,24 +69,14 @@ impl Honest {
             let receiving = tokio::spawn(one.clone().receive(rounds, began));
             (sending, receiving)
         });
-        let mut spans: BTreeMap<u128, Vec<Duration>> = BTreeMap::new();
+        let mut took = Vec::new();
         for (sending, receiving) in talking.collect::<Vec<_>>() {
             sending.await.unwrap();
-            for Arrived { sent, took } in receiving.await.unwrap() {
-                let span = sent.as_millis() / SPAN.as_millis();
-                spans.entry(span).or_default().push(took);
-            }
+            took.extend(receiving.await.unwrap());
         }
-        let whole = percentile(spans.values().flatten().copied().collect(), 99);
-        let p99s = spans.into_values().map(|took| percentile(took, 99));
-        let middle = percentile(p99s.collect(), 50);
-        Took { middle, whole }
+        took.sort_unstable();
+        took[took.len() * 99 / 100]
     }
-}
-
-fn percentile(mut of: Vec<Duration>, percent: usize) -> Duration {
-    of.sort_unstable();
-    of[of.len() * percent / 100]
 }
 
 impl One {
@@ -120,7 +92,7 @@ impl One {
         }
     }
 
-    async fn receive(self, rounds: u32, began: Instant) -> Vec<Arrived> {
+    async fn receive(self, rounds: u32, began: Instant) -> Vec<Duration> {
         let mut events = self.events.lock().await;
         let mut arrived = Vec::new();
         while arrived.len() < rounds as usize {
@@ -128,8 +100,7 @@ impl One {
             let message = event.expect("the connection holds").message.clone();
             if message.from.as_str() != self.login {
                 let sent = Duration::from_nanos(message.body.as_str().parse().unwrap());
-                let took = began.elapsed() - sent;
-                arrived.push(Arrived { sent, took });
+                arrived.push(began.elapsed() - sent);
             }
         }
         arrived
