@@ -253,7 +253,7 @@ impl Session {
 
     /// Says that what stands at these places, and everything before, has been given: it was written
     /// to the socket. For a client that acknowledges, that is not enough, and it is only measured how
-    /// long it took.
+    /// long the oldest of them took.
     pub fn given(&self, places: impl IntoIterator<Item = Place>) {
         let mut places = places.into_iter().peekable();
         if places.peek().is_none() {

@@ -183,7 +183,7 @@ fn describe() {
     describe_histogram!(
         "messenger_delivery_seconds",
         Unit::Seconds,
-        "From accepting a message to having written it to a recipient who is connected"
+        "From accepting a message to having written it to a recipient who is connected, for each write"
     );
     describe_histogram!(
         "messenger_store_seconds",
