@@ -137,29 +137,29 @@ impl Splitter {
         let mut place = self.place;
         let mut rest = frame.get(self.scanned..).unwrap_or_default();
         loop {
-            let found = match place {
-                Place::Structure => rest.iter().position(|byte| !is_plain(*byte)),
+            // Inside a string most bytes are passed over unseen; outside it there are few between two.
+            let passed = match place {
                 Place::String => quote_or_backslash(rest),
-                Place::Escape => (!rest.is_empty()).then_some(0),
+                Place::Structure | Place::Escape => Some(0),
             };
-            let Some((byte, behind)) = found
-                .and_then(|index| rest.get(index..))
-                .and_then(<[u8]>::split_first)
-            else {
+            let next = passed.and_then(|passed| rest.get(passed..));
+            let Some((byte, behind)) = next.and_then(<[u8]>::split_first) else {
                 self.place = place;
                 self.scanned = frame.len();
                 return Ok(None);
             };
             rest = behind;
-            place = match (place, byte) {
-                (Place::Structure, b'"') | (Place::Escape, _) => Place::String,
-                (Place::String, b'"') => Place::Structure,
+            place = match (place, KINDS.get(usize::from(*byte))) {
+                (Place::Escape, _) | (Place::Structure, Some(Kind::Quote)) => Place::String,
+                (Place::String, Some(Kind::Quote)) | (Place::Structure, Some(Kind::Plain)) => {
+                    Place::Structure
+                }
                 (Place::String, _) => Place::Escape,
-                (Place::Structure, b'{' | b'[') => {
+                (Place::Structure, Some(Kind::Open)) => {
                     self.open(*byte == b'{')?;
                     Place::Structure
                 }
-                (Place::Structure, b'}' | b']') => {
+                (Place::Structure, Some(Kind::Close)) => {
                     self.close(*byte == b'}')?;
                     if self.depth == 0 {
                         self.place = Place::Structure;
@@ -205,26 +205,39 @@ fn is_whitespace(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Whitespace, separators, numbers, and the letters of `true`, `false` and `null`.
-fn is_plain(byte: u8) -> bool {
-    static PLAIN: [bool; 256] = among(b" \t\r\n,:0123456789+-.Eaeflnrstu");
-    PLAIN
-        .get(usize::from(byte))
-        .is_some_and(|is_plain| *is_plain)
+/// What a byte outside a string is.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Whitespace, a separator, part of a number, or a letter of `true`, `false` or `null`.
+    Plain,
+    Quote,
+    Open,
+    Close,
+    /// JSON has no place for it.
+    None,
 }
 
-/// For each byte whether it is among these.
-const fn among(mut these: &[u8]) -> [bool; 256] {
-    let mut table = [false; 256];
-    while let [byte, rest @ ..] = these {
-        #[allow(clippy::indexing_slicing)] // there are no more bytes
-        {
-            table[*byte as usize] = true;
+static KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::None; 256];
+    let mut all: &[(&[u8], Kind)] = &[
+        (b" \t\r\n,:0123456789+-.Eaeflnrstu", Kind::Plain),
+        (b"\"", Kind::Quote),
+        (b"{[", Kind::Open),
+        (b"}]", Kind::Close),
+    ];
+    while let [(bytes, kind), others @ ..] = all {
+        let mut bytes = *bytes;
+        while let [byte, rest @ ..] = bytes {
+            #[allow(clippy::indexing_slicing)] // there are no more bytes
+            {
+                kinds[*byte as usize] = *kind;
+            }
+            bytes = rest;
         }
-        these = rest;
+        all = others;
     }
-    table
-}
+    kinds
+};
 
 #[cfg(test)]
 mod tests {
