@@ -83,6 +83,12 @@ async fn metrics_and_health_are_told() {
         ann.frame().await;
         assert_eq!(bob.frame().await["action"], "ev_message");
     }
+    // What was answered is told at the first asking.
+    let (_, told) = get(address, "/metrics").await;
+    assert!(
+        told.contains("messenger_messages_accepted_total 3"),
+        "{told}"
+    );
     ann.send(r#"{"action":"message","data":{"uid":"nobody","body":"x"}}"#)
         .await;
     ann.frame().await;
