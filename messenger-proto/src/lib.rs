@@ -36,8 +36,8 @@ mod outbound;
 mod password;
 mod plain;
 mod read;
+mod simd;
 mod splitter;
-mod swar;
 mod text;
 mod write;
 

@@ -3,7 +3,7 @@
 //! Whatever is written in another way is not read here, but by the parser, which alone can tell what
 //! is wrong with it.
 
-use crate::swar::{below, equal, first, skip};
+use crate::simd::{equal, first, up_to};
 
 /// What is left to be read.
 pub(crate) struct Plain<'a>(&'a str);
@@ -22,14 +22,9 @@ impl<'a> Plain<'a> {
     /// Reads a string.
     pub(crate) fn string(&mut self) -> Option<&'a str> {
         self.skip("\"")?;
-        let text = self.0.as_bytes();
-        let clean = skip::<64>(text, |byte| {
-            (byte == b'"') | (byte == b'\\') | (byte < b' ')
-        });
-        let end = first(text.get(clean..)?, |word| {
-            equal(word, b'"') | equal(word, b'\\') | below(word, b' ')
+        let end = first(self.0.as_bytes(), |bytes| {
+            equal(bytes, b'"') | equal(bytes, b'\\') | up_to(bytes, 0x1f)
         })?;
-        let end = clean + end;
         let (text, rest) = self.0.split_at_checked(end)?;
         self.0 = rest;
         self.skip("\"")?;

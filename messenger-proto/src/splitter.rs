@@ -4,9 +4,10 @@
 //! splitter finds an object's closing brace without parsing it. It does no I/O and keeps no bytes:
 //! it only remembers how far it has looked, so each byte is looked at once, whatever the chunks.
 
-use crate::swar::{equal, first};
+use crate::simd::{equal, up_to};
 use memchr::memchr2;
 use std::ops::Range;
+use wide::u8x16;
 
 /// How deep objects and lists may nest, the frame's own braces included.
 pub const MAX_DEPTH: u32 = 128;
@@ -60,18 +61,13 @@ pub struct Splitter {
     limit: usize,
     /// How many bytes of the unfinished frame have been looked at.
     scanned: usize,
-    place: Place,
+    /// What was looked at ends inside a string.
+    in_string: bool,
+    /// It ends with a backslash, which is no longer special itself.
+    escape: bool,
     depth: u32,
     /// One bit a level, the innermost lowest: 1 for an object, 0 for a list.
     kinds: u128,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Structure,
-    String,
-    /// Behind a backslash in a string.
-    Escape,
 }
 
 impl Splitter {
@@ -80,7 +76,8 @@ impl Splitter {
         Self {
             limit,
             scanned: 0,
-            place: Place::Structure,
+            in_string: false,
+            escape: false,
             depth: 0,
             kinds: 0,
         }
@@ -134,42 +131,72 @@ impl Splitter {
 
     /// Scans on from where the last scan stopped; the frame's length when its end is found.
     fn scan(&mut self, frame: &[u8]) -> Result<Option<usize>, SplitError> {
-        let mut place = self.place;
-        let mut rest = frame.get(self.scanned..).unwrap_or_default();
         loop {
-            // Inside a string most bytes are passed over unseen; outside it there are few between two.
-            let passed = match place {
-                Place::String => quote_or_backslash(rest),
-                Place::Structure | Place::Escape => Some(0),
-            };
-            let next = passed.and_then(|passed| rest.get(passed..));
-            let Some((byte, behind)) = next.and_then(<[u8]>::split_first) else {
-                self.place = place;
-                self.scanned = frame.len();
+            let rest = frame.get(self.scanned..).unwrap_or_default();
+            if rest.is_empty() {
                 return Ok(None);
-            };
-            rest = behind;
-            place = match (place, KINDS.get(usize::from(*byte))) {
-                (Place::Escape, _) | (Place::Structure, Some(Kind::Quote)) => Place::String,
-                (Place::String, Some(Kind::Quote)) | (Place::Structure, Some(Kind::Plain)) => {
-                    Place::Structure
-                }
-                (Place::String, _) => Place::Escape,
-                (Place::Structure, Some(Kind::Open)) => {
-                    self.open(*byte == b'{')?;
-                    Place::Structure
-                }
-                (Place::Structure, Some(Kind::Close)) => {
-                    self.close(*byte == b'}')?;
+            }
+            let block = Block::of(rest);
+            if let Some(end) = self.look(rest, &block)? {
+                let length = self.scanned + end;
+                self.scanned = 0;
+                return Ok(Some(length));
+            }
+            self.scanned += block.length;
+            if self.in_string && block.quotes | block.backslashes == 0 {
+                // Likely a long string.
+                let rest = frame.get(self.scanned..).unwrap_or_default();
+                self.scanned += memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            }
+        }
+    }
+
+    /// Looks at the block that `bytes` begin with; how long it is up to the frame's end, if that is found.
+    #[inline]
+    fn look(&mut self, bytes: &[u8], block: &Block) -> Result<Option<usize>, SplitError> {
+        let last = block.length - 1;
+        let escaped = self.escaped(block.backslashes, last);
+        let mut strings = inside(block.quotes & !escaped);
+        if self.in_string {
+            strings = !strings;
+        }
+        let mut structure = block.structure & !strings;
+        while structure != 0 {
+            let at = structure.trailing_zeros() as usize;
+            structure &= structure - 1;
+            let byte = bytes.get(at).copied().unwrap_or_default();
+            match KINDS.get(usize::from(byte)) {
+                Some(Kind::Plain) => {}
+                Some(Kind::Open) => self.open(byte == b'{')?,
+                Some(Kind::Close) => {
+                    self.close(byte == b'}')?;
                     if self.depth == 0 {
-                        self.place = Place::Structure;
-                        self.scanned = 0;
-                        return Ok(Some(frame.len() - rest.len()));
+                        (self.in_string, self.escape) = (false, false);
+                        return Ok(Some(at + 1));
                     }
-                    Place::Structure
                 }
-                (Place::Structure, _) => return Err(SplitError::NotJson),
-            };
+                _ => return Err(SplitError::NotJson),
+            }
+        }
+        self.in_string = strings >> last & 1 == 1;
+        Ok(None)
+    }
+
+    /// The bytes behind backslashes. What the byte behind the `last` one is, is remembered.
+    #[inline]
+    fn escaped(&mut self, mut backslashes: u64, last: usize) -> u64 {
+        let mut escaped = u64::from(self.escape);
+        self.escape = false;
+        loop {
+            // What is behind a backslash is none.
+            backslashes &= !escaped;
+            if backslashes == 0 {
+                return escaped;
+            }
+            let first = backslashes & backslashes.wrapping_neg();
+            backslashes ^= first;
+            escaped |= first << 1;
+            self.escape = first == 1 << last;
         }
     }
 
@@ -192,13 +219,64 @@ impl Splitter {
     }
 }
 
-/// Where the first quote or backslash is.
-fn quote_or_backslash(text: &[u8]) -> Option<usize> {
-    /// Most strings are shorter, and over before a call that looks at more bytes at once has begun.
-    const SHORT: usize = 32;
-    let (short, long) = text.split_at(text.len().min(SHORT));
-    first(short, |word| equal(word, b'"') | equal(word, b'\\'))
-        .or_else(|| memchr2(b'"', b'\\', long).map(|index| SHORT + index))
+/// Some bytes that are looked at together, one bit a byte, the first lowest.
+struct Block {
+    length: usize,
+    quotes: u64,
+    backslashes: u64,
+    /// What is not a quote, a comma, a colon or a digit: outside a string there is little of it.
+    structure: u64,
+}
+
+/// The most bytes of a block.
+const BLOCK: usize = u64::BITS as usize;
+
+impl Block {
+    /// The first bytes of these.
+    #[inline]
+    fn of(bytes: &[u8]) -> Self {
+        if let Some(bytes) = bytes.first_chunk() {
+            return Self::whole(bytes);
+        }
+        let length = bytes.len();
+        // A comma is no structure.
+        let mut padded = [b','; BLOCK];
+        if let Some(place) = padded.get_mut(..length) {
+            place.copy_from_slice(bytes);
+        }
+        Self {
+            length,
+            ..Self::whole(&padded)
+        }
+    }
+
+    #[inline]
+    fn whole(bytes: &[u8; BLOCK]) -> Self {
+        let (mut quotes, mut backslashes, mut others) = (0, 0, 0);
+        let (chunks, _) = bytes.as_chunks();
+        for (chunk, at) in chunks.iter().zip((0..).step_by(16)) {
+            let bytes = u8x16::new(*chunk);
+            let bits = |marked: u8x16| u64::from(marked.to_bitmask()) << at;
+            let quote = equal(bytes, b'"');
+            let colon_or_digit = up_to(bytes - u8x16::splat(b'0'), b':' - b'0');
+            quotes |= bits(quote);
+            backslashes |= bits(equal(bytes, b'\\'));
+            others |= bits(quote | equal(bytes, b',') | colon_or_digit);
+        }
+        Self {
+            length: BLOCK,
+            quotes,
+            backslashes,
+            structure: !others,
+        }
+    }
+}
+
+/// The bytes from each odd quote up to the next one, which is not among them.
+#[inline]
+fn inside(quotes: u64) -> u64 {
+    let shifts = [1, 2, 4, 8, 16, 32];
+    (shifts.iter()).fold(quotes, |inside, shift| inside ^ inside << shift)
 }
 
 fn is_whitespace(byte: u8) -> bool {
@@ -242,6 +320,7 @@ static KINDS: [Kind; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn whole(text: &str) -> Result<Split, SplitError> {
         Splitter::new(1 << 20).split(text.as_bytes())
@@ -294,5 +373,54 @@ mod tests {
             Ok(Split::Partial { skip: 6 })
         );
         assert_eq!(splitter.split(b"\n{}"), Ok(Split::Frame(1..3)));
+    }
+
+    /// The same, a byte at a time.
+    fn bytewise(text: &[u8]) -> Result<Option<usize>, SplitError> {
+        let mut splitter = Splitter::new(text.len());
+        let (mut in_string, mut escape) = (false, false);
+        for (byte, end) in text.iter().zip(1..) {
+            match (in_string, KINDS[usize::from(*byte)]) {
+                (true, _) if escape => escape = false,
+                (true, Kind::Quote) => in_string = false,
+                (true, _) => escape = *byte == b'\\',
+                (false, Kind::Quote) => in_string = true,
+                (false, Kind::Plain) => {}
+                (false, Kind::Open) => splitter.open(*byte == b'{')?,
+                (false, Kind::Close) => splitter.close(*byte == b'}')?,
+                (false, Kind::None) => return Err(SplitError::NotJson),
+            }
+            if splitter.depth == 0 {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn a_frame_ends_where_a_look_at_each_byte_says(
+            inner in r#"([{}"\\]|\{\}|\[\]|"[^"\\]{0,90}"|\\{1,9}|[a-z0-9 ,:]{0,9}){0,40}"#,
+            cuts in proptest::collection::vec(0..200_usize, 0..6),
+        ) {
+            let text = format!("{{{inner}}}").into_bytes();
+            let wanted = bytewise(&text);
+            let mut splitter = Splitter::new(text.len());
+            let mut end = 0;
+            let mut got = Ok(None);
+            for cut in cuts.into_iter().chain([text.len()]) {
+                end = (end + cut).min(text.len());
+                got = splitter.split(&text[..end]).map(|split| match split {
+                    Split::Frame(place) => Some(place.end),
+                    Split::Partial { .. } => None,
+                });
+                if got != Ok(None) {
+                    break;
+                }
+            }
+            prop_assert_eq!(got, wanted);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Writing JSON objects, compact, byte-exact.
 
-use crate::swar::{below, equal, first, skip};
+use crate::simd::{equal, first, up_to};
 use bytes::BytesMut;
+use wide::u8x16;
 
 /// How `{` and `}` inside strings are written.
 ///
@@ -152,9 +153,7 @@ pub(crate) fn is_clean(text: &str) -> bool {
 
 /// What stands before the first byte that may need an escape, that byte, and what follows it.
 fn split_at_special(text: &[u8]) -> Option<(&[u8], u8, &[u8])> {
-    let clean = skip::<64>(text, is_special);
-    let clean = clean + skip::<16>(text.get(clean..)?, is_special);
-    let index = clean + first(text.get(clean..)?, special)?;
+    let index = first(text, special)?;
     let (before, after) = text.split_at_checked(index)?;
     let (special, after) = after.split_first()?;
     Some((before, *special, after))
@@ -166,10 +165,10 @@ pub(crate) fn escaped_len(text: &str) -> usize {
     text.len() + special * (r"\u0000".len() - 1)
 }
 
-/// As [`is_special`], for eight bytes.
-fn special(word: u64) -> u64 {
-    let quoted = equal(word, b'"') | equal(word, b'\\');
-    below(word, b' ') | quoted | equal(word, b'{') | equal(word, b'}')
+/// As [`is_special`], for many bytes.
+fn special(bytes: u8x16) -> u8x16 {
+    let quoted = equal(bytes, b'"') | equal(bytes, b'\\');
+    up_to(bytes, 0x1f) | quoted | equal(bytes, b'{') | equal(bytes, b'}')
 }
 
 fn is_special(byte: u8) -> bool {
