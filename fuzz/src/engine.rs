@@ -151,7 +151,7 @@ impl Authenticator for Accounts {
         let identity = Identity {
             nick: register.nick.clone(),
         };
-        let login = UserId::new(register.login.clone());
+        let login = UserId::from(&*register.login);
         match self.0.lock().unwrap().entry(login) {
             Entry::Vacant(entry) => {
                 entry.insert((register.pass.clone(), identity));

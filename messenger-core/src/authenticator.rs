@@ -124,7 +124,7 @@ impl Authenticator for StoredAccounts {
     }
 
     async fn register(&self, register: &Register) -> Result<(), RegisterError> {
-        let login = UserId::new(register.login.clone());
+        let login = UserId::from(&*register.login);
         // Spares the hash; the store settles a race.
         if self.identify(&login).await?.is_some() {
             return Err(RegisterError::LoginTaken);

@@ -75,11 +75,11 @@ impl Device {
     }
 
     pub(crate) fn given(&self) -> u64 {
-        self.given.load(Ordering::Acquire)
+        self.given.load(Ordering::SeqCst)
     }
 
     pub(crate) fn used(&self) -> Timestamp {
-        Timestamp::from_micros(self.used.load(Ordering::Relaxed))
+        Timestamp::from_micros(self.used.load(Ordering::SeqCst))
     }
 
     fn is_noted(&self, change: Change) -> &AtomicBool {
@@ -118,7 +118,7 @@ impl Marks {
 
     /// The device was given everything up to `seq`, with so much text.
     pub(crate) fn given(&self, device: &Arc<Device>, seq: u64, text: usize) {
-        let before = device.given.fetch_max(seq, Ordering::AcqRel);
+        let before = device.given.fetch_max(seq, Ordering::SeqCst);
         if before >= seq {
             return;
         }
@@ -146,7 +146,7 @@ impl Marks {
 
     /// The device is in use.
     pub(crate) fn used(&self, device: &Arc<Device>, now: Timestamp) {
-        if device.used.fetch_max(now.as_micros(), Ordering::AcqRel) < now.as_micros() {
+        if device.used.fetch_max(now.as_micros(), Ordering::SeqCst) < now.as_micros() {
             self.note(device, Change::Used);
         }
     }
@@ -180,7 +180,7 @@ impl Marks {
         }
         let marks = taken.devices.iter().map(|(device, change)| {
             // Before its place is read, so that a place that moves now is noted again.
-            device.is_noted(*change).swap(false, Ordering::AcqRel);
+            device.is_noted(*change).swap(false, Ordering::SeqCst);
             device.mark()
         });
         storage.advance(marks.collect()).await?;
@@ -206,7 +206,10 @@ impl Marks {
 
     /// True when it was not noted before.
     fn note(&self, device: &Arc<Device>, change: Change) -> bool {
-        let is_new = !device.is_noted(change).swap(true, Ordering::AcqRel);
+        // What has changed was written before, and a flush reads it after it has taken the note: in one order
+        // of all these, whoever finds a note here is in time for the flush that takes it.
+        let noted = device.is_noted(change);
+        let is_new = !noted.load(Ordering::SeqCst) && !noted.swap(true, Ordering::SeqCst);
         if is_new {
             self.noted(change).lock().push(Arc::clone(device));
         }

@@ -11,49 +11,79 @@ mod message;
 mod register;
 mod userinfo;
 
-pub(crate) use authorize::is_own;
 pub(crate) use failures::{need_auth, too_many};
 
 use crate::session::{Connection, Login, Reply};
-use messenger_proto::{Credentials, Inbound, Request, Response};
+use messenger_proto::{Inbound, Request, Response};
 use std::sync::Arc;
 
 /// Carries out one request.
 ///
-/// A `message` is made of its request before the future begins, which then holds no more than that,
-/// and every other request has a future of its own: there are many messages at once, and a future that
-/// could be of any kind would be some KiB large.
-#[inline]
+/// Whatever is not a message of the connection's own has a future of its own: a future that could be of any
+/// kind would be some KiB large.
 pub(crate) fn carry_out(
-    connection: Arc<Connection>,
+    connection: &Arc<Connection>,
     inbound: Inbound,
 ) -> impl Future<Output = Reply> + Send + 'static {
+    let begun = own_message(connection, inbound);
+    let connection = Arc::clone(connection);
+    async move {
+        match begun {
+            Ok(message) => message.await,
+            Err(inbound) => Box::pin(answer(connection, inbound)).await,
+        }
+    }
+}
+
+/// Carries out a `message` that is the connection's own as it stands; anything else is given back.
+///
+/// The message is made of its request before the future begins, which then holds no more than that: there
+/// are many of them at once.
+#[inline]
+pub(crate) fn own_message(
+    connection: &Arc<Connection>,
+    inbound: Inbound,
+) -> Result<impl Future<Output = Reply> + Send + 'static, Inbound> {
     let Inbound {
         credentials,
         request,
     } = inbound;
-    let begun = match request {
-        Request::SendMessage(request) => match authorize::own(&connection, &credentials) {
-            Some(login) => Ok(message::prepare(&connection, &login, request)),
-            None => Err((credentials, request.into())),
-        },
-        request => Err((credentials, request)),
+    let request = match request {
+        Request::SendMessage(request) => request,
+        request => {
+            return Err(Inbound {
+                credentials,
+                request,
+            });
+        }
     };
-    let mut begun = begun.map_err(|(credentials, request)| {
-        Box::pin(answer(Arc::clone(&connection), credentials, request))
-    });
-    async move {
-        let reply = match &mut begun {
-            Ok(message) => message::message(&connection, message).await,
-            Err(other) => other.await,
-        };
+    let Some(login) = authorize::own(connection, &credentials) else {
+        let request = request.into();
+        return Err(Inbound {
+            credentials,
+            request,
+        });
+    };
+    let prepared = message::prepare(connection, &login, request);
+    let connection = Arc::clone(connection);
+    Ok(async move {
+        let reply = message::message(&connection, &prepared).await;
         connection.shared.meters.answered(&reply.response);
         reply
-    }
+    })
 }
 
-async fn answer(connection: Arc<Connection>, credentials: Credentials, request: Request) -> Reply {
-    let connection = &connection;
+async fn answer(connection: Arc<Connection>, inbound: Inbound) -> Reply {
+    let reply = unmetered(&connection, inbound).await;
+    connection.shared.meters.answered(&reply.response);
+    reply
+}
+
+async fn unmetered(connection: &Arc<Connection>, inbound: Inbound) -> Reply {
+    let Inbound {
+        credentials,
+        request,
+    } = inbound;
     match request {
         Request::Register(request) => register::register(connection, request).await,
         Request::Auth(request) => Response::Auth(auth::auth(connection, request).await).into(),

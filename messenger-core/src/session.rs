@@ -11,8 +11,8 @@ use crate::notifier::ConnectionId;
 use crate::rules;
 use feed::Feed;
 use messenger_proto::{
-    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, MessageId, Outbound, Request,
-    Response, UserId,
+    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, MessageId, Outbound, Response,
+    UserId,
 };
 use parking_lot::Mutex;
 use std::fmt;
@@ -116,7 +116,7 @@ impl Session {
         let connection = Connection {
             id,
             peer,
-            message_prefix: format!("{engine:016x}-{number}-").into(),
+            message_prefix: format!("{}-{number}-", base36(engine)).into(),
             shared,
             login: Mutex::default(),
             feed: Mutex::default(),
@@ -181,29 +181,32 @@ impl Session {
         Some(delivery.event)
     }
 
-    /// Carries out one request.
-    ///
-    /// Requests that [may overlap](Self::may_overlap) may be under way at once: poll each at least
-    /// once before the next is begun, and they are stored in that order. Any other request must wait
-    /// for those before it, and those behind must wait for it.
+    /// Carries out one request: a `message` that does not [overlap](Self::overlap) with others, or anything
+    /// else. It must wait for those before it, and those behind must wait for it.
     ///
     /// Dropping the future leaves open whether the request was carried out.
-    #[inline]
     pub fn handle(&self, inbound: Inbound) -> impl Future<Output = Reply> + Send + 'static {
-        rules::carry_out(Arc::clone(&self.connection), inbound)
+        rules::carry_out(&self.connection, inbound)
     }
 
-    /// True for a `message` of a client that is authenticated: it is stored without looking anything
-    /// up first. False while one before it waits for its recipient to be looked up after all.
-    pub fn may_overlap(&self, inbound: &Inbound) -> bool {
-        let Request::SendMessage(_) = inbound.request else {
-            return false;
-        };
+    /// Carries out a `message` of a client that is authenticated: it is stored without looking anything
+    /// up first, and many may be under way at once. Poll each at least once before the next is begun, and
+    /// they are stored in that order.
+    ///
+    /// Dropping the future leaves open whether the message was stored.
+    ///
+    /// # Errors
+    /// It is something else, or one before it waits for its recipient to be looked up after all: it is
+    /// given back, to be [carried out](Self::handle) alone.
+    #[inline]
+    pub fn overlap(
+        &self,
+        inbound: Inbound,
+    ) -> Result<impl Future<Output = Reply> + Send + 'static, Inbound> {
         if self.connection.adopting.load(Ordering::Acquire) > 0 {
-            return false;
+            return Err(inbound);
         }
-        let own = |login: &Arc<Login>| rules::is_own(login, &inbound.credentials);
-        self.connection.look(own).unwrap_or(false)
+        rules::own_message(&self.connection, inbound)
     }
 
     /// The answer to a frame that was no request.
@@ -226,15 +229,15 @@ impl Session {
     /// `Ready(None)` when the connection cannot go on: it was told too late of copies of its user's
     /// own messages. It should be closed.
     pub fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        let login = self.connection.login();
-        let mut feed = self.connection.feed.lock();
-        let Some(login) = login else {
+        let Connection { shared, feed, .. } = &*self.connection;
+        let polled = self
+            .connection
+            .look(|login| feed.lock().poll(login, shared, cx));
+        let Some(polled) = polled else {
             // Nobody's mail need be kept.
-            *feed = Feed::default();
+            *feed.lock() = Feed::default();
             return Poll::Pending;
         };
-        let shared = &self.connection.shared;
-        let polled = feed.poll(&login, shared, cx);
         match &polled {
             Poll::Ready(Some(_)) => shared.meters.given.count(),
             Poll::Ready(None) => shared.meters.mailbox_overrun.increment(1),
@@ -279,12 +282,24 @@ impl Session {
     }
 }
 
+/// The number in digits and small letters, to keep ids short.
+fn base36(mut number: u64) -> String {
+    let mut digits = Vec::new();
+    while number > 0 {
+        digits.extend(char::from_digit((number % 36) as u32, 36));
+        number /= 36;
+    }
+    digits.into_iter().rev().collect()
+}
+
 impl Connection {
     /// An id that no other message has, of this or any other engine.
     pub(crate) fn next_message(&self) -> MessageId {
         let sent = self.sent.fetch_add(1, Ordering::Relaxed);
         let mut digits = itoa::Buffer::new();
-        [&*self.message_prefix, digits.format(sent)].concat().into()
+        [&*self.message_prefix, digits.format(sent)]
+            .into_iter()
+            .collect()
     }
 
     /// Who the connection belongs to.

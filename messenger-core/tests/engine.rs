@@ -352,19 +352,18 @@ async fn messages_to_somebody_unknown_yet_keep_their_order() {
     auth(&ann, "ann", "any").await.unwrap();
     let mut cx = Context::from_waker(Waker::noop());
     let inbound = |body| Inbound::new(message("bob", body));
-    assert!(ann.may_overlap(&inbound("1")));
-    let mut first = Box::pin(ann.handle(inbound("1")));
-    let mut second = Box::pin(ann.handle(inbound("2")));
+    let mut first = Box::pin(ann.overlap(inbound("1")).unwrap());
+    let mut second = Box::pin(ann.overlap(inbound("2")).unwrap());
     assert!(first.as_mut().poll(&mut cx).is_pending());
     assert!(second.as_mut().poll(&mut cx).is_pending());
     assert_eq!(directory.asked.load(Ordering::SeqCst), 2);
     directory.answers.add_permits(1);
     assert!(first.as_mut().poll(&mut cx).is_ready());
     // The second still waits to be told, and a third would now be stored at once.
-    assert!(!ann.may_overlap(&inbound("3")));
+    assert!(ann.overlap(inbound("3")).is_err());
     directory.answers.add_permits(1);
     assert!(second.as_mut().poll(&mut cx).is_ready());
-    assert!(ann.may_overlap(&inbound("3")));
+    assert!(ann.overlap(inbound("3")).is_ok());
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ pub(crate) struct ContactData<'a> {
 impl CardData<'_> {
     pub(crate) fn read(self, frame: Owner<'_>) -> Card {
         Card {
-            uid: self.uid.or_empty(frame).into(),
+            uid: self.uid.id(),
             nick: self.nick.or_empty(frame),
             email: self.email.or_empty(frame),
             phone: self.phone.or_empty(frame),
@@ -117,7 +117,7 @@ impl Contact {
             phone,
             picture,
         } = &self.card;
-        let texts = [&self.myid, uid.as_text(), nick, email, phone, picture];
+        let texts = [&*self.myid, uid.as_str(), nick, email, phone, picture];
         let texts = texts.into_iter().map(|text| escaped_len(text));
         AROUND + texts.sum::<usize>()
     }

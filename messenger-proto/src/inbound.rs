@@ -38,7 +38,7 @@ impl Credentials {
     #[inline]
     pub(crate) fn read(cid: Str<'_>, sid: Str<'_>, frame: Owner<'_>) -> Self {
         Self {
-            cid: cid.or_empty(frame).into(),
+            cid: cid.id(),
             sid: sid.or_empty(frame).into(),
         }
     }

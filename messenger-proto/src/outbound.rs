@@ -220,13 +220,13 @@ struct EvMessageData<'a> {
 impl EvMessageData<'_> {
     fn read(self, frame: Owner<'_>) -> EvMessage {
         let message = Message {
-            from: self.from.or_empty(frame).into(),
+            from: self.from.id(),
             nick: self.nick.or_empty(frame),
             body: self.body.or_empty(frame).into(),
             time: self.time.unwrap_or_default().0,
             attach: self.attach.unwrap_or_default().0.read(frame),
-            to: self.to.or_empty(frame).into(),
-            id: self.id.or_empty(frame).into(),
+            to: self.to.id(),
+            id: self.id.id(),
         };
         EvMessage {
             seq: self.seq.map(|seq| seq.0),

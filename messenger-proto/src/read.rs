@@ -44,6 +44,11 @@ impl<'a> Str<'a> {
         })
     }
 
+    /// The text as an id, empty when absent.
+    pub(crate) fn id<I: for<'t> From<&'t str>>(self) -> I {
+        self.0.as_deref().unwrap_or_default().into()
+    }
+
     /// The text, empty when absent.
     pub(crate) fn or_empty(self, frame: Owner<'_>) -> ByteString {
         self.text(frame).unwrap_or_default()
@@ -79,10 +84,6 @@ pub(crate) struct RequiredStr<'a>(Cow<'a, str>);
 impl RequiredStr<'_> {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
-    }
-
-    pub(crate) fn text(self, frame: Owner<'_>) -> ByteString {
-        Str(Some(self.0)).or_empty(frame)
     }
 }
 

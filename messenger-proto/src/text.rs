@@ -1,27 +1,18 @@
-//! The kinds of text on the wire. All of them share their bytes when cloned.
+//! The kinds of text on the wire. All of them are cheap to clone.
 
 use bytestring::ByteString;
+use smol_str::SmolStr;
 use std::fmt;
 
 macro_rules! text_type {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $text:ident) => {
         $(#[$doc])*
         #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(ByteString);
+        pub struct $name($text);
 
         impl $name {
-            /// Wraps the text as it is; nothing is checked.
-            pub fn new(text: impl Into<ByteString>) -> Self {
-                Self(text.into())
-            }
-
             /// The text.
             pub fn as_str(&self) -> &str {
-                &self.0
-            }
-
-            /// The text with its shared bytes.
-            pub fn as_text(&self) -> &ByteString {
                 &self.0
             }
 
@@ -43,12 +34,6 @@ macro_rules! text_type {
             }
         }
 
-        impl From<ByteString> for $name {
-            fn from(text: ByteString) -> Self {
-                Self(text)
-            }
-        }
-
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
@@ -57,9 +42,23 @@ macro_rules! text_type {
     };
 }
 
-macro_rules! open_text {
+/// Ids, which are short as a rule: up to 23 bytes lie where the id does.
+macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
-        text_type!($(#[$doc])* $name);
+        text_type!($(#[$doc])* $name, SmolStr);
+
+        impl From<ByteString> for $name {
+            fn from(text: ByteString) -> Self {
+                Self(SmolStr::new(text))
+            }
+        }
+
+        /// Puts the parts together.
+        impl<'a> FromIterator<&'a str> for $name {
+            fn from_iter<I: IntoIterator<Item = &'a str>>(parts: I) -> Self {
+                Self(parts.into_iter().collect())
+            }
+        }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,8 +80,27 @@ macro_rules! private_text {
             $(#[$doc])*
             ///
             /// `Debug` tells the length only, so that the text cannot reach a log by accident.
-            $name
+            $name,
+            ByteString
         );
+
+        impl $name {
+            /// Wraps the text as it is; nothing is checked.
+            pub fn new(text: impl Into<ByteString>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text with its shared bytes.
+            pub fn as_text(&self) -> &ByteString {
+                &self.0
+            }
+        }
+
+        impl From<ByteString> for $name {
+            fn from(text: ByteString) -> Self {
+                Self(text)
+            }
+        }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,13 +110,13 @@ macro_rules! private_text {
     };
 }
 
-open_text! {
+id! {
     /// Who a user is: the login, case-sensitive, never changing. On the wire `uid`, `cid`, `user`,
     /// `from` and `to`.
     UserId
 }
 
-open_text! {
+id! {
     /// What a message is called in the sender's reply, the sender's copy and the recipient's event.
     MessageId
 }

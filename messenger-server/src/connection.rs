@@ -10,7 +10,7 @@ mod window;
 use crate::Transport;
 use crate::half_read::Share;
 use crate::meters::Meters;
-use input::{Input, ReadError};
+use input::{Frame, Input, ReadError};
 use messenger_core::{Reply, Session};
 use messenger_proto::{
     CodecError, ErrorCode, Event, Failure, Outbound, Response, SplitError, Welcome,
@@ -197,12 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.input.next() {
                 Ok(Some(frame)) => {
                     self.turn.requests -= 1;
-                    let overlaps = frame.may_overlap(&self.session);
-                    if !overlaps {
-                        // A request of nobody may make the connection somebody's before it is answered.
-                        self.authenticated &= self.session.is_authenticated();
-                    }
-                    if let Some(reply) = self.window.begin(&self.session, frame, overlaps, cx) {
+                    if let Some(reply) = self.begin(frame, cx) {
                         self.answer(reply);
                     }
                 }
@@ -234,6 +229,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.refuse_stream(ErrorCode::InvalidData, &error);
                 }
             }
+        }
+    }
+
+    /// Begins with the request in a frame, or refuses a frame that is none. The reply, if it is there already
+    /// and nothing is before it.
+    #[inline]
+    fn begin(&mut self, frame: Frame, cx: &mut Context<'_>) -> Option<Reply> {
+        let Frame { request, length } = frame;
+        match request.map(|inbound| self.session.overlap(inbound)) {
+            Ok(Ok(message)) => self.window.start(message, length, cx),
+            Ok(Err(inbound)) => {
+                // A request of nobody may make the connection somebody's before it is answered.
+                self.authenticated &= self.session.is_authenticated();
+                self.window.begin_alone(&self.session, inbound, length, cx)
+            }
+            Err(bad) => self.window.push(self.session.refuse(&bad), length),
         }
     }
 

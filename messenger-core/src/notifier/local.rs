@@ -40,8 +40,11 @@ impl Notifier for LocalNotifier {
         let Some(mailboxes) = self.users.get(user) else {
             return;
         };
-        for (_, mailbox) in &*mailboxes {
-            mailbox.deliver(notice.clone());
+        if let Some(((_, last), others)) = mailboxes.split_last() {
+            for (_, mailbox) in others {
+                mailbox.deliver(notice.clone());
+            }
+            last.deliver(notice);
         }
     }
 }

@@ -44,7 +44,7 @@ async fn confirm(shared: &Shared, login: &Login, credentials: &Credentials) -> R
 }
 
 /// True when `cid` and `sid`, as far as they are there, are the connection's own.
-pub(crate) fn is_own(login: &Login, Credentials { cid, sid }: &Credentials) -> bool {
+fn is_own(login: &Login, Credentials { cid, sid }: &Credentials) -> bool {
     (cid.is_empty() || cid == login.user()) && (sid.is_empty() || is_same(sid, &login.sid))
 }
 

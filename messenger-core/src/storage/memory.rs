@@ -51,12 +51,10 @@ impl MemoryStorage {
         Self::default()
     }
 
-    fn user(&self, user: &UserId) -> Option<Arc<Mutex<User>>> {
-        self.users.get(user).map(|user| Arc::clone(&user))
-    }
-
     fn with_user<T>(&self, user: &UserId, act: impl FnOnce(&mut User) -> T) -> Option<T> {
-        self.user(user).map(|user| act(&mut user.lock()))
+        let user = self.users.get(user)?;
+        let mut user = user.lock();
+        Some(act(&mut user))
     }
 
     fn card(&self, user: &UserId) -> Option<Card> {

@@ -37,7 +37,7 @@ impl Wire for AddContact {
 
     fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let request = Self {
-            uid: data.uid.text(frame).into(),
+            uid: data.uid.as_str().into(),
         };
         (Credentials::read(data.cid, data.sid, frame), request)
     }

@@ -84,7 +84,7 @@ impl Wire for Auth {
     fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> AuthAccepted {
         AuthAccepted {
             sid: data.sid.or_empty(frame).into(),
-            uid: data.uid.or_empty(frame).into(),
+            uid: data.uid.id(),
             nick: data.nick.or_empty(frame),
         }
     }

@@ -36,7 +36,7 @@ impl Wire for DelContact {
 
     fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let request = Self {
-            uid: data.uid.text(frame).into(),
+            uid: data.uid.as_str().into(),
         };
         (Credentials::read(data.cid, data.sid, frame), request)
     }
@@ -45,8 +45,8 @@ impl Wire for DelContact {
         data.text(key!("uid"), self.uid.as_str());
     }
 
-    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> UserId {
-        data.uid.or_empty(frame).into()
+    fn read_accepted(data: AcceptedData<'_>, _: Owner<'_>) -> UserId {
+        data.uid.id()
     }
 
     fn write_accepted(accepted: Option<&UserId>, data: &mut Object<'_>) {

@@ -154,7 +154,7 @@ impl Wire for SendMessage {
     fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let attach = data.attach.unwrap_or_default().0;
         let request = Self {
-            uid: data.uid.text(frame).into(),
+            uid: data.uid.as_str().into(),
             body: data.body.or_empty(frame).into(),
             attach: attach.read(frame),
             mid: data.mid.text(frame),
@@ -173,9 +173,9 @@ impl Wire for SendMessage {
         }
     }
 
-    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> MessageAccepted {
+    fn read_accepted(data: AcceptedData<'_>, _: Owner<'_>) -> MessageAccepted {
         MessageAccepted {
-            id: data.id.or_empty(frame).into(),
+            id: data.id.id(),
             time: data.time.unwrap_or_default().0,
         }
     }

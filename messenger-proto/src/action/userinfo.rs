@@ -44,7 +44,7 @@ impl Wire for UserInfo {
 
     fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
         let request = Self {
-            user: data.user.text(frame).into(),
+            user: data.user.as_str().into(),
         };
         (Credentials::read(data.cid, data.sid, frame), request)
     }

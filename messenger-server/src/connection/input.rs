@@ -2,7 +2,6 @@
 
 use crate::half_read::{Evicted, PROGRESS, STALE, Share};
 use bytes::{BufMut, BytesMut};
-use messenger_core::Session;
 use messenger_proto::{BadRequest, Braces, CodecError, Inbound, ServerCodec};
 use std::cell::RefCell;
 use std::io;
@@ -75,14 +74,6 @@ pub(super) struct Frame {
     pub(super) request: Result<Inbound, BadRequest>,
     /// Its length in bytes.
     pub(super) length: usize,
-}
-
-impl Frame {
-    /// True when it may be carried out beside others.
-    pub(super) fn may_overlap(&self, session: &Session) -> bool {
-        let request = self.request.as_ref();
-        request.is_ok_and(|request| session.may_overlap(request))
-    }
 }
 
 impl Input {

@@ -1,6 +1,5 @@
 //! Requests under way, answered in their order.
 
-use super::input::Frame;
 use messenger_core::{Reply, Session};
 use messenger_proto::Inbound;
 use std::collections::VecDeque;
@@ -62,26 +61,20 @@ impl Window {
         self.slots.is_empty() && self.waiting.is_none()
     }
 
-    /// Begins with the request in a frame, or refuses a frame that is none; `overlaps` tells whether it
-    /// may be under way beside others. The reply, if it is there already and nothing is before it.
-    #[inline]
-    pub(super) fn begin(
+    /// Begins with a request that must be alone, once those before it are finished. The reply, if it is
+    /// there already.
+    pub(super) fn begin_alone(
         &mut self,
         session: &Session,
-        frame: Frame,
-        overlaps: bool,
+        inbound: Inbound,
+        length: usize,
         cx: &mut Context<'_>,
     ) -> Option<Reply> {
-        let Frame { request, length } = frame;
-        match request {
-            Err(bad) => self.push(session.refuse(&bad), length),
-            Ok(inbound) if overlaps => self.start(session, inbound, length, cx),
-            Ok(inbound) if self.slots.is_empty() => self.start_alone(session, inbound, length, cx),
-            Ok(inbound) => {
-                self.waiting = Some((inbound, length));
-                None
-            }
+        if self.slots.is_empty() {
+            return self.start_alone(session, inbound, length, cx);
         }
+        self.waiting = Some((inbound, length));
+        None
     }
 
     /// Puts a reply behind those that are under way; gives it back when there are none.
@@ -133,20 +126,20 @@ impl Window {
         length: usize,
         cx: &mut Context<'_>,
     ) -> Option<Reply> {
-        let reply = self.start(session, inbound, length, cx);
+        let reply = self.start(session.handle(inbound), length, cx);
         self.alone = reply.is_none();
         reply
     }
 
+    /// Begins with a request. The reply, if it is there already and nothing is before it.
     #[inline]
-    fn start(
+    pub(super) fn start(
         &mut self,
-        session: &Session,
-        inbound: Inbound,
+        request: impl Future<Output = Reply> + Send + 'static,
         length: usize,
         cx: &mut Context<'_>,
     ) -> Option<Reply> {
-        let mut request = Box::pin(session.handle(inbound));
+        let mut request = Box::pin(request);
         match request.as_mut().poll(cx) {
             Poll::Ready(reply) => self.push(reply, length),
             Poll::Pending => {

@@ -49,7 +49,7 @@ pub(super) fn data(connection: &Connection, user: &UserId) -> rusqlite::Result<O
             connection,
             user,
             "SELECT user, myid FROM myids WHERE owner = ?1",
-            |row| Ok((UserId::new(text(row, 0)?), text(row, 1)?)),
+            |row| Ok((UserId::from(text(row, 0)?), text(row, 1)?)),
         )?,
         sessions: all(
             connection,
