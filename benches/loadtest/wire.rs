@@ -5,8 +5,11 @@
 
 use crate::Failed;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use memchr::memmem::Finder;
 use messenger_client::proto::{Password, Split, Splitter};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,6 +28,11 @@ pub(crate) const ANSWER: &[u8] = br#"{"action":"message","#;
 
 /// What stands before a body, in a request and in an event.
 const BODY: &[u8] = br#""body":""#;
+
+static BODY_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BODY));
+
+/// What stands in the answer to a request that was carried out.
+static SUCCESS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""status":0"#));
 
 /// The destination by which a relay is told whose connection it is.
 pub(crate) const HELLO: u32 = u32::MAX;
@@ -152,7 +160,7 @@ impl Wire {
         // The welcome, and then the answer.
         wire.frame().await?;
         let answer = wire.frame().await?;
-        if memchr::memmem::find(&answer, br#""status":0"#).is_none() {
+        if SUCCESS.find(&answer).is_none() {
             return Err("a client was refused (--no-rate-limits?)".into());
         }
         Ok(wire)
@@ -286,7 +294,7 @@ pub(crate) fn is_accepted(frame: &[u8]) -> Result<bool, Failed> {
     if !frame.starts_with(ANSWER) {
         return Ok(false);
     }
-    match memchr::memmem::find(frame, br#""status":0"#) {
+    match SUCCESS.find(frame) {
         Some(_) => Ok(true),
         None => Err("a message was refused (--no-rate-limits?)".into()),
     }
@@ -294,7 +302,7 @@ pub(crate) fn is_accepted(frame: &[u8]) -> Result<bool, Failed> {
 
 /// The two numbers at the beginning of an event's body.
 pub(crate) fn numbers(event: &[u8]) -> Option<(u64, u64)> {
-    let begin = memchr::memmem::find(event, BODY)? + BODY.len();
+    let begin = BODY_FINDER.find(event)? + BODY.len();
     let digits = std::str::from_utf8(event.get(begin..begin + 32)?).ok()?;
     let number = |part: &str| u64::from_str_radix(part, 16).ok();
     Some((number(&digits[..16])?, number(&digits[16..])?))
@@ -302,6 +310,6 @@ pub(crate) fn numbers(event: &[u8]) -> Option<(u64, u64)> {
 
 /// A body that begins with these numbers.
 pub(crate) fn write_numbers(body: &mut [u8], one: u64, other: u64) {
-    let digits = format!("{one:016x}{other:016x}");
-    body[..32].copy_from_slice(digits.as_bytes());
+    // There is room for them.
+    let _ = write!(&mut body[..32], "{one:016x}{other:016x}");
 }

@@ -38,12 +38,12 @@ pub enum CodecError {
 }
 
 /// Takes the first whole frame out of `source`, and reads it: a small one where it lies.
-fn next_frame<T>(
+fn next_frame<T, E: Into<CodecError>>(
     splitter: &mut Splitter,
     source: &mut BytesMut,
-    small: impl FnOnce(&[u8]) -> T,
-    large: impl FnOnce(Bytes) -> T,
-) -> Result<Option<T>, SplitError> {
+    small: impl FnOnce(&[u8]) -> Result<T, E>,
+    large: impl FnOnce(Bytes) -> Result<T, E>,
+) -> Result<Option<T>, CodecError> {
     match splitter.split(source)? {
         Split::Partial { skip } => {
             source.advance(skip);
@@ -56,11 +56,11 @@ fn next_frame<T>(
                 let frame = source.split_to(length).freeze();
                 // What follows must not keep this frame alive, nor the frame what follows.
                 *source = BytesMut::from(&**source);
-                return Ok(Some(large(frame)));
+                return large(frame).map(Some).map_err(Into::into);
             }
             let read = small(source.get(..length).unwrap_or_default());
             source.advance(length);
-            Ok(Some(read))
+            read.map(Some).map_err(Into::into)
         }
     }
 }

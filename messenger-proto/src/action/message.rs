@@ -106,22 +106,18 @@ pub(crate) fn read_plain(frame: &str, owner: Owner<'_>) -> Option<Inbound> {
     })?;
     text.skip("}")?;
     text.end()?;
-    let data = Data {
-        uid: uid.required()?,
-        body,
-        attach: Some(Obj(AttachmentData {
-            mime,
-            data: attached,
-        })),
-        mid,
-        cid,
-        sid,
+    let request = SendMessage {
+        uid: uid.required()?.as_str().into(),
+        body: body.or_empty(owner).into(),
+        attach: Attachment {
+            mime: mime.or_empty(owner),
+            data: attached.or_empty(owner).into(),
+        },
+        mid: mid.text(owner),
     };
-    let (credentials, request) = SendMessage::read(data, owner);
-    let request = request.into();
     Some(Inbound {
-        credentials,
-        request,
+        credentials: Credentials::read(cid, sid, owner),
+        request: request.into(),
     })
 }
 

@@ -36,13 +36,12 @@ impl Decoder for ClientCodec {
     type Error = CodecError;
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Outbound>, CodecError> {
-        let read = next_frame(
+        next_frame(
             &mut self.splitter,
             source,
             Outbound::decode_slice,
             Outbound::decode,
-        )?;
-        Ok(read.transpose()?)
+        )
     }
 
     /// A half-sent frame at the end of the stream is dropped.

@@ -47,13 +47,12 @@ impl Decoder for ServerCodec {
 
     #[inline]
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
-        let read = next_frame(
+        next_frame(
             &mut self.splitter,
             source,
             Inbound::decode_slice,
             Inbound::decode,
-        )?;
-        Ok(read.transpose()?)
+        )
     }
 
     /// A half-sent frame at the end of the stream is dropped.
