@@ -40,6 +40,7 @@ pub(crate) fn carry_out(
 /// The message is made of its request before the future begins, which then holds no more than that: there
 /// are many of them at once.
 #[inline]
+#[allow(clippy::result_large_err)] // it is given back, not made
 pub(crate) fn own_message(
     connection: &Arc<Connection>,
     inbound: Inbound,

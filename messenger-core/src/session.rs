@@ -199,6 +199,7 @@ impl Session {
     /// It is something else, or one before it waits for its recipient to be looked up after all: it is
     /// given back, to be [carried out](Self::handle) alone.
     #[inline]
+    #[allow(clippy::result_large_err)] // it is given back, not made
     pub fn overlap(
         &self,
         inbound: Inbound,

@@ -118,7 +118,7 @@ impl Contact {
             picture,
         } = &self.card;
         let texts = [&*self.myid, uid.as_str(), nick, email, phone, picture];
-        let texts = texts.into_iter().map(|text| escaped_len(text));
+        let texts = texts.into_iter().map(escaped_len);
         AROUND + texts.sum::<usize>()
     }
 }

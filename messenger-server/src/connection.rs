@@ -237,14 +237,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[inline]
     fn begin(&mut self, frame: Frame, cx: &mut Context<'_>) -> Option<Reply> {
         let Frame { request, length } = frame;
-        match request.map(|inbound| self.session.overlap(inbound)) {
-            Ok(Ok(message)) => self.window.start(message, length, cx),
-            Ok(Err(inbound)) => {
+        let inbound = match request {
+            Ok(inbound) => inbound,
+            Err(bad) => return self.window.push(self.session.refuse(&bad), length),
+        };
+        match self.session.overlap(inbound) {
+            Ok(message) => self.window.start(message, length, cx),
+            Err(inbound) => {
                 // A request of nobody may make the connection somebody's before it is answered.
                 self.authenticated &= self.session.is_authenticated();
                 self.window.begin_alone(&self.session, inbound, length, cx)
             }
-            Err(bad) => self.window.push(self.session.refuse(&bad), length),
         }
     }
 

@@ -1,0 +1,159 @@
+//! Users whose accounts are kept elsewhere.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use async_trait::async_trait;
+use messenger_core::authenticator::{Authenticator, AuthenticatorError, Identity, Verdict};
+use messenger_core::proto::{
+    AddContact, Auth, Failure, Inbound, Password, Register, SendMessage, UserId, UserInfo,
+};
+use messenger_core::{Engine, Session};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use tokio::sync::Semaphore;
+
+fn code<T>(result: Result<T, Failure>) -> u32 {
+    result.err().map_or(0, |failure| failure.code.number())
+}
+
+async fn auth(session: &Session, login: &str, pass: &str) -> u32 {
+    let request = Auth {
+        login: login.to_owned().into(),
+        pass: pass.into(),
+        ack: false,
+    };
+    code(session.call(request).await)
+}
+
+fn message(to: &str, body: &str) -> SendMessage {
+    SendMessage {
+        uid: to.into(),
+        body: body.into(),
+        ..SendMessage::default()
+    }
+}
+
+/// A company's directory: everybody's password is their name backwards.
+struct Directory;
+
+#[async_trait]
+impl Authenticator for Directory {
+    async fn identify(&self, login: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
+        let known = ["ann", "bob", "eve"].contains(&login.as_str());
+        Ok(known.then(|| Identity {
+            nick: login.as_str().to_uppercase().into(),
+        }))
+    }
+
+    async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError> {
+        let right: String = login.as_str().chars().rev().collect();
+        Ok(match self.identify(login).await? {
+            None => Verdict::NoSuchLogin,
+            Some(_) if pass.as_str() != right => Verdict::WrongPass,
+            Some(identity) => Verdict::Accepted(identity),
+        })
+    }
+}
+
+#[tokio::test]
+async fn users_of_another_directory_need_no_account_here() {
+    let engine = Engine::builder()
+        .authenticator(Arc::new(Directory))
+        .build()
+        .unwrap();
+    let ann = engine.connect();
+    assert_eq!(auth(&ann, "max", "xam").await, 7);
+    assert_eq!(auth(&ann, "ann", "wrong").await, 2);
+    assert_eq!(auth(&ann, "ann", "nna").await, 0);
+    // Nobody has met the others here yet.
+    ann.call(message("bob", "welcome")).await.unwrap();
+    let card = ann.call(AddContact { uid: "eve".into() }).await.unwrap();
+    assert_eq!(card.nick, "EVE");
+    let eve = ann.call(UserInfo { user: "eve".into() }).await.unwrap();
+    assert_eq!(eve.nick, "EVE");
+    assert_eq!(code(ann.call(message("max", "x")).await), 8);
+    let mut bob = engine.connect();
+    assert_eq!(auth(&bob, "bob", "bob").await, 0);
+    let event = bob.next_event().await.unwrap();
+    assert_eq!(event.message.body.as_str(), "welcome");
+    let account = Register {
+        login: "new".into(),
+        pass: "secret".into(),
+        nick: "new".into(),
+    };
+    assert_eq!(code(engine.connect().call(account).await), 3);
+}
+
+/// A directory that takes its time to tell who somebody is, and may know them by another name later.
+struct SlowDirectory {
+    asked: AtomicUsize,
+    answers: Semaphore,
+    nick: Mutex<String>,
+}
+
+impl Default for SlowDirectory {
+    fn default() -> Self {
+        Self {
+            asked: AtomicUsize::new(0),
+            answers: Semaphore::new(0),
+            nick: Mutex::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Authenticator for SlowDirectory {
+    async fn identify(&self, _: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.answers.acquire().await.unwrap().forget();
+        let nick = self.nick.lock().unwrap().clone().into();
+        Ok(Some(Identity { nick }))
+    }
+
+    async fn verify(&self, _: &UserId, _: &Password) -> Result<Verdict, AuthenticatorError> {
+        let nick = self.nick.lock().unwrap().clone().into();
+        Ok(Verdict::Accepted(Identity { nick }))
+    }
+}
+
+#[tokio::test]
+async fn messages_to_somebody_unknown_yet_keep_their_order() {
+    let directory = Arc::new(SlowDirectory::default());
+    let engine = Engine::builder()
+        .authenticator(Arc::<SlowDirectory>::clone(&directory))
+        .build()
+        .unwrap();
+    let ann = engine.connect();
+    assert_eq!(auth(&ann, "ann", "any").await, 0);
+    let mut cx = Context::from_waker(Waker::noop());
+    let inbound = |body| Inbound::new(message("bob", body));
+    let mut first = Box::pin(ann.overlap(inbound("1")).unwrap());
+    let mut second = Box::pin(ann.overlap(inbound("2")).unwrap());
+    assert!(first.as_mut().poll(&mut cx).is_pending());
+    assert!(second.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(directory.asked.load(Ordering::SeqCst), 2);
+    directory.answers.add_permits(1);
+    assert!(first.as_mut().poll(&mut cx).is_ready());
+    // The second still waits to be told, and a third would now be stored at once.
+    assert!(ann.overlap(inbound("3")).is_err());
+    directory.answers.add_permits(1);
+    assert!(second.as_mut().poll(&mut cx).is_ready());
+    assert!(ann.overlap(inbound("3")).is_ok());
+}
+
+#[tokio::test]
+async fn a_new_nick_in_the_directory_is_taken_over_at_the_next_login() {
+    let directory = Arc::new(SlowDirectory::default());
+    let engine = Engine::builder()
+        .authenticator(Arc::<SlowDirectory>::clone(&directory))
+        .build()
+        .unwrap();
+    let ann = engine.connect();
+    for nick in ["Ann", "Anne"] {
+        *directory.nick.lock().unwrap() = nick.to_owned();
+        assert_eq!(auth(&ann, "ann", "any").await, 0);
+        let profile = ann.call(UserInfo { user: "ann".into() }).await.unwrap();
+        assert_eq!(profile.nick, nick);
+    }
+}
