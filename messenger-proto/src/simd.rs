@@ -15,11 +15,11 @@ pub(crate) fn first(text: &[u8], found: impl Fn(u8x16) -> u8x16) -> Option<usize
     if rest.is_empty() {
         return None;
     }
-    let (last, before) = match text.last_chunk::<16>() {
-        Some(last) => (*last, text.len() - 16),
-        None => (padded(text).to_le_bytes(), 0),
+    let (last, before) = match text.last_chunk() {
+        Some(last) => (u8x16::new(*last), text.len() - 16),
+        None => (padded(text), 0),
     };
-    let marked = found(u8x16::new(last)).to_bitmask();
+    let marked = found(last).to_bitmask();
     if marked == 0 {
         return None;
     }
@@ -42,10 +42,10 @@ pub(crate) fn up_to(bytes: u8x16, byte: u8) -> u8x16 {
 
 /// Fewer than sixteen bytes, and zeros behind them.
 #[inline]
-fn padded(text: &[u8]) -> u128 {
+pub(crate) fn padded(text: &[u8]) -> u8x16 {
     // The ends are put together; where they overlap they are the same.
     let behind = |width: usize| 8 * (text.len() - width);
-    if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
+    let bytes = if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
         let (head, tail) = (u64::from_le_bytes(*head), u64::from_le_bytes(*tail));
         u128::from(head) | u128::from(tail) << behind(8)
     } else if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
@@ -54,7 +54,8 @@ fn padded(text: &[u8]) -> u128 {
     } else {
         let bytes = text.iter().rev();
         bytes.fold(0, |word, byte| word << 8 | u128::from(*byte))
-    }
+    };
+    u8x16::new(bytes.to_le_bytes())
 }
 
 #[cfg(test)]

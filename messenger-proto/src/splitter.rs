@@ -4,7 +4,7 @@
 //! splitter finds an object's closing brace without parsing it. It does no I/O and keeps no bytes:
 //! it only remembers how far it has looked, so each byte is looked at once, whatever the chunks.
 
-use crate::simd::{equal, up_to};
+use crate::simd::{equal, padded, up_to};
 use memchr::memchr2;
 use std::ops::Range;
 use wide::u8x16;
@@ -235,40 +235,33 @@ impl Block {
     /// The first bytes of these.
     #[inline]
     fn of(bytes: &[u8]) -> Self {
-        if let Some(bytes) = bytes.first_chunk() {
-            return Self::whole(bytes);
+        let bytes = bytes.get(..BLOCK).unwrap_or(bytes);
+        let mut block = Self {
+            length: bytes.len(),
+            quotes: 0,
+            backslashes: 0,
+            structure: 0,
+        };
+        let (chunks, rest) = bytes.as_chunks();
+        for (chunk, at) in chunks.iter().zip((0..).step_by(16)) {
+            block.add(u8x16::new(*chunk), at);
         }
-        let length = bytes.len();
-        // A comma is no structure.
-        let mut padded = [b','; BLOCK];
-        if let Some(place) = padded.get_mut(..length) {
-            place.copy_from_slice(bytes);
+        if !rest.is_empty() {
+            block.add(padded(rest), 16 * chunks.len());
+            block.structure &= (1 << block.length) - 1;
         }
-        Self {
-            length,
-            ..Self::whole(&padded)
-        }
+        block
     }
 
     #[inline]
-    fn whole(bytes: &[u8; BLOCK]) -> Self {
-        let (mut quotes, mut backslashes, mut others) = (0, 0, 0);
-        let (chunks, _) = bytes.as_chunks();
-        for (chunk, at) in chunks.iter().zip((0..).step_by(16)) {
-            let bytes = u8x16::new(*chunk);
-            let bits = |marked: u8x16| u64::from(marked.to_bitmask()) << at;
-            let quote = equal(bytes, b'"');
-            let colon_or_digit = up_to(bytes - u8x16::splat(b'0'), b':' - b'0');
-            quotes |= bits(quote);
-            backslashes |= bits(equal(bytes, b'\\'));
-            others |= bits(quote | equal(bytes, b',') | colon_or_digit);
-        }
-        Self {
-            length: BLOCK,
-            quotes,
-            backslashes,
-            structure: !others,
-        }
+    fn add(&mut self, bytes: u8x16, at: usize) {
+        let bits = |marked: u8x16| u64::from(marked.to_bitmask()) << at;
+        let quote = equal(bytes, b'"');
+        let colon_or_digit = up_to(bytes - u8x16::splat(b'0'), b':' - b'0');
+        let others = quote | equal(bytes, b',') | colon_or_digit;
+        self.quotes |= bits(quote);
+        self.backslashes |= bits(equal(bytes, b'\\'));
+        self.structure |= bits(!others);
     }
 }
 
