@@ -9,8 +9,8 @@ use messenger_core::authenticator::{
 use messenger_core::policy::{InboxLimits, Limits};
 use messenger_core::proto::{
     Ack, AddContact, Attachment, Auth, ContactList, Credentials, DelContact, ErrorCode, Import,
-    ImportEntry, Inbound, Password, Register, Request, Response, SendMessage, SessionId,
-    SetUserInfo, UserId, UserInfo,
+    ImportEntry, Inbound, MessageAccepted, MessageId, Password, Register, Request, Response,
+    SendMessage, SessionId, SetUserInfo, UserId, UserInfo,
 };
 use messenger_core::testing::{ManualClock, SeededEntropy};
 use messenger_core::{Engine, Policy, Session};
@@ -22,6 +22,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 const CONNECTIONS: usize = 4;
+
+/// How long a `mid` is remembered, in minutes.
+const REMEMBERED: u64 = 7 * 24 * 60;
 
 /// The most operations of one input.
 const OPERATIONS: usize = 100;
@@ -169,8 +172,9 @@ struct World {
     sessions: Vec<(String, SessionId)>,
     /// What was accepted, by recipient; the first is at place 1.
     accepted: BTreeMap<String, Vec<String>>,
-    /// How many messages were sent.
-    sent: usize,
+    /// What was accepted under which `mid` of whom, and in which minute.
+    mids: BTreeMap<(UserId, u8), (MessageId, u64)>,
+    minute: u64,
 }
 
 struct Connection {
@@ -191,7 +195,7 @@ impl World {
                 sessions: 2,
                 contacts: 2,
                 inbox: InboxLimits {
-                    messages: 20,
+                    messages: 5,
                     bytes: 10_000,
                 },
                 ..Limits::default()
@@ -216,7 +220,8 @@ impl World {
             clock,
             sessions: Vec::new(),
             accepted: BTreeMap::new(),
-            sent: 0,
+            mids: BTreeMap::new(),
+            minute: 0,
         }
     }
 
@@ -377,6 +382,7 @@ impl World {
                 self.ask(connection, UserInfo { user }).await;
             }
             Operation::Wait { minutes } => {
+                self.minute += u64::from(minutes);
                 self.clock.advance(Duration::from_secs(60) * minutes.into());
             }
             Operation::KeepHouse => self.engine.keep_house().await.unwrap(),
@@ -386,6 +392,7 @@ impl World {
                     .delete_user(&user.as_str().into())
                     .await
                     .unwrap();
+                self.mids.retain(|(sender, _), _| sender.as_str() != user);
                 self.accepted.remove(&user);
             }
             Operation::EndSessions { user } => self.end_sessions(&name(user)).await,
@@ -401,21 +408,32 @@ impl World {
         mid: Option<u8>,
         attach: bool,
     ) {
-        self.sent += 1;
+        let mid = mid.map(|mid| mid % 4);
         let message = SendMessage {
             uid: to.into(),
             body: body.as_str().into(),
-            // Each is used once, so that what is accepted is stored.
-            mid: mid.map(|mid| format!("{mid} {}", self.sent).into()),
+            mid: mid.map(|mid| mid.to_string().into()),
             attach: Attachment {
                 mime: if attach { "x" } else { "" }.into(),
                 data: if attach { "AAAA" } else { "" }.into(),
             },
         };
         let response = self.ask(connection, message).await;
-        if let Response::SendMessage(Ok(_)) = response {
-            self.accepted.entry(to.to_owned()).or_default().push(body);
+        let Response::SendMessage(Ok(MessageAccepted { id, .. })) = response else {
+            return;
+        };
+        if let Some(mid) = mid {
+            let sender = self.connection(connection).session.user();
+            let of_sender = (sender.expect("somebody's"), mid);
+            if let Some((first, minute)) = self.mids.get(&of_sender)
+                && self.minute - minute <= REMEMBERED
+            {
+                assert_eq!(id, *first, "nothing is stored twice");
+                return;
+            }
+            self.mids.insert(of_sender, (id, self.minute));
         }
+        self.accepted.entry(to.to_owned()).or_default().push(body);
     }
 
     /// Takes all that there is for a connection.

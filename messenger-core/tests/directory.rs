@@ -102,6 +102,16 @@ impl Default for SlowDirectory {
     }
 }
 
+/// One, and a connection to an engine that asks it.
+fn slow() -> (Arc<SlowDirectory>, Session) {
+    let directory = Arc::new(SlowDirectory::default());
+    let engine = Engine::builder()
+        .authenticator(Arc::<SlowDirectory>::clone(&directory))
+        .build()
+        .unwrap();
+    (directory, engine.connect())
+}
+
 #[async_trait]
 impl Authenticator for SlowDirectory {
     async fn identify(&self, _: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
@@ -119,12 +129,7 @@ impl Authenticator for SlowDirectory {
 
 #[tokio::test]
 async fn messages_to_somebody_unknown_yet_keep_their_order() {
-    let directory = Arc::new(SlowDirectory::default());
-    let engine = Engine::builder()
-        .authenticator(Arc::<SlowDirectory>::clone(&directory))
-        .build()
-        .unwrap();
-    let ann = engine.connect();
+    let (directory, ann) = slow();
     assert_eq!(auth(&ann, "ann", "any").await, 0);
     let mut cx = Context::from_waker(Waker::noop());
     let inbound = |body| Inbound::new(message("bob", body));
@@ -144,12 +149,7 @@ async fn messages_to_somebody_unknown_yet_keep_their_order() {
 
 #[tokio::test]
 async fn a_new_nick_in_the_directory_is_taken_over_at_the_next_login() {
-    let directory = Arc::new(SlowDirectory::default());
-    let engine = Engine::builder()
-        .authenticator(Arc::<SlowDirectory>::clone(&directory))
-        .build()
-        .unwrap();
-    let ann = engine.connect();
+    let (directory, ann) = slow();
     for nick in ["Ann", "Anne"] {
         *directory.nick.lock().unwrap() = nick.to_owned();
         assert_eq!(auth(&ann, "ann", "any").await, 0);
