@@ -13,7 +13,7 @@ mod userinfo;
 
 pub(crate) use failures::{need_auth, too_many};
 
-use crate::session::{Connection, Login, Reply};
+use crate::session::{Connection, Login, Reply, Running};
 use messenger_proto::{Inbound, Request, Response};
 use std::sync::Arc;
 
@@ -37,14 +37,14 @@ pub(crate) fn carry_out(
 
 /// Carries out a `message` that is the connection's own as it stands; anything else is given back.
 ///
-/// The message is made of its request before the future begins, which then holds no more than that: there
-/// are many of them at once.
+/// The message is made of its request before the future begins, which then holds no more than that, and is
+/// put at once where it stays: there are many of them at once.
 #[inline]
 #[allow(clippy::result_large_err)] // it is given back, not made
 pub(crate) fn own_message(
     connection: &Arc<Connection>,
     inbound: Inbound,
-) -> Result<impl Future<Output = Reply> + Send + 'static, Inbound> {
+) -> Result<Running, Inbound> {
     let Inbound {
         credentials,
         request,
@@ -67,11 +67,11 @@ pub(crate) fn own_message(
     };
     let prepared = message::prepare(connection, &login, request);
     let connection = Arc::clone(connection);
-    Ok(async move {
+    Ok(Box::pin(async move {
         let reply = message::message(&connection, &prepared).await;
         connection.shared.meters.answered(&reply.response);
         reply
-    })
+    }))
 }
 
 async fn answer(connection: Arc<Connection>, inbound: Inbound) -> Reply {

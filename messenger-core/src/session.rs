@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -69,6 +70,9 @@ pub struct Reply {
     /// an older client waits for after `register`.
     pub follow: Option<Outbound>,
 }
+
+/// A request under way.
+pub type Running = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 /// A message for a connection.
 #[derive(Clone, Debug)]
@@ -200,10 +204,7 @@ impl Session {
     /// given back, to be [carried out](Self::handle) alone.
     #[inline]
     #[allow(clippy::result_large_err)] // it is given back, not made
-    pub fn overlap(
-        &self,
-        inbound: Inbound,
-    ) -> Result<impl Future<Output = Reply> + Send + 'static, Inbound> {
+    pub fn overlap(&self, inbound: Inbound) -> Result<Running, Inbound> {
         if self.connection.adopting.load(Ordering::Acquire) > 0 {
             return Err(inbound);
         }

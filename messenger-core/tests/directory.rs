@@ -133,8 +133,8 @@ async fn messages_to_somebody_unknown_yet_keep_their_order() {
     assert_eq!(auth(&ann, "ann", "any").await, 0);
     let mut cx = Context::from_waker(Waker::noop());
     let inbound = |body| Inbound::new(message("bob", body));
-    let mut first = Box::pin(ann.overlap(inbound("1")).unwrap());
-    let mut second = Box::pin(ann.overlap(inbound("2")).unwrap());
+    let mut first = ann.overlap(inbound("1")).unwrap();
+    let mut second = ann.overlap(inbound("2")).unwrap();
     assert!(first.as_mut().poll(&mut cx).is_pending());
     assert!(second.as_mut().poll(&mut cx).is_pending());
     assert_eq!(directory.asked.load(Ordering::SeqCst), 2);

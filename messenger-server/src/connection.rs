@@ -10,10 +10,11 @@ mod window;
 use crate::Transport;
 use crate::half_read::Share;
 use crate::meters::Meters;
-use input::{Frame, Input, ReadError};
+use input::{Input, ReadError};
 use messenger_core::{Reply, Session};
 use messenger_proto::{
-    CodecError, ErrorCode, Event, Failure, Outbound, Response, SplitError, Welcome,
+    BadRequest, CodecError, ErrorCode, Event, Failure, Inbound, Outbound, Response, SplitError,
+    Welcome,
 };
 use output::Output;
 use std::fmt;
@@ -182,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn carry_out(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
             while let Poll::Ready(reply) = self.window.poll(&self.session, cx) {
-                self.answer(reply);
+                self.answer(&reply);
             }
             if self.phase == Phase::Broken {
                 return Ok(());
@@ -195,10 +196,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             match self.input.next() {
-                Ok(Some(frame)) => {
+                Ok(Some(request)) => {
                     self.turn.requests -= 1;
-                    if let Some(reply) = self.begin(frame, cx) {
-                        self.answer(reply);
+                    if let Some(reply) = self.begin(request, cx) {
+                        self.answer(&reply);
                     }
                 }
                 Ok(None) if self.phase == Phase::Open => {
@@ -232,11 +233,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Begins with the request in a frame, or refuses a frame that is none. The reply, if it is there already
-    /// and nothing is before it.
+    /// Begins with a request, or refuses what ought to have been one. The reply, if it is there already and
+    /// nothing is before it.
     #[inline]
-    fn begin(&mut self, frame: Frame, cx: &mut Context<'_>) -> Option<Reply> {
-        let Frame { request, length } = frame;
+    fn begin(
+        &mut self,
+        request: Result<Inbound, BadRequest>,
+        cx: &mut Context<'_>,
+    ) -> Option<Reply> {
+        let length = self.input.length();
         let inbound = match request {
             Ok(inbound) => inbound,
             Err(bad) => return self.window.push(self.session.refuse(&bad), length),
@@ -273,12 +278,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Queues a reply and what follows it.
-    fn answer(&mut self, Reply { response, follow }: Reply) {
+    fn answer(&mut self, Reply { response, follow }: &Reply) {
         // A message of somebody's makes the connection nobody else's.
         let is_settled = self.authenticated && matches!(response, Response::SendMessage(_));
-        self.output.push(&Outbound::Response(response));
+        self.output.push_response(response);
         if let Some(follow) = follow {
-            self.output.push(&follow);
+            self.output.push(follow);
         }
         if !is_settled {
             self.note_authentication();
@@ -311,7 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         tracing::debug!(%error, "a client's stream cannot be read on");
         let failure = Failure::new(code, error.to_string());
         if let Some(reply) = self.window.push(Response::unknown(failure).into(), 0) {
-            self.answer(reply);
+            self.answer(&reply);
         }
         self.input.clear();
         self.phase = Phase::Finishing { linger: true };

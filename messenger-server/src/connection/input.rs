@@ -40,6 +40,8 @@ thread_local! {
 pub(super) struct Input {
     codec: ServerCodec,
     limit: usize,
+    /// The length in bytes of the frame that was decoded last.
+    length: usize,
     /// Received and not yet decoded; never longer than a frame may be, and one byte.
     buffer: BytesMut,
     /// What the unfinished frame takes of the budget that all connections have together.
@@ -68,19 +70,12 @@ impl From<Evicted> for ReadError {
     }
 }
 
-/// A frame that was received.
-pub(super) struct Frame {
-    /// A request, or what ought to have been one.
-    pub(super) request: Result<Inbound, BadRequest>,
-    /// Its length in bytes.
-    pub(super) length: usize,
-}
-
 impl Input {
     pub(super) fn new(limit: usize, braces: Braces, share: Share) -> Self {
         Self {
             codec: ServerCodec::new(limit, braces),
             limit,
+            length: 0,
             buffer: BytesMut::new(),
             share,
             seen: 0,
@@ -94,15 +89,15 @@ impl Input {
         self.codec.set_limit(limit);
     }
 
-    /// The next frame, if a whole one is there.
+    /// The next request, or what ought to have been one, if a whole frame is there.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<Frame>, CodecError> {
+    pub(super) fn next(&mut self) -> Result<Option<Result<Inbound, BadRequest>>, CodecError> {
         if self.buffer.is_empty() {
             return Ok(None);
         }
         let before = self.buffer.len();
         let request = self.codec.decode(&mut self.buffer)?;
-        let length = before - self.buffer.len();
+        self.length = before - self.buffer.len();
         if self.buffer.is_empty() {
             self.clear();
         } else if request.is_some() {
@@ -113,7 +108,12 @@ impl Input {
                 self.buffer = BytesMut::from(&*self.buffer);
             }
         }
-        Ok(request.map(|request| Frame { request, length }))
+        Ok(request)
+    }
+
+    /// The length in bytes of the frame that was decoded last.
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 
     /// Reads some more. To be called when nothing whole is there.

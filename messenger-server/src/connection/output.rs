@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use messenger_core::Place;
-use messenger_proto::{Braces, EvMessage, Event, Outbound};
+use messenger_proto::{Braces, EvMessage, Event, Outbound, Response};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::iter;
@@ -67,12 +67,21 @@ impl Output {
     }
 
     pub(super) fn push(&mut self, frame: &Outbound) {
-        self.make_room();
-        if let Outbound::Event(Event::Message(message)) = frame {
-            return self.push_message(message);
+        match frame {
+            Outbound::Response(response) => self.push_response(response),
+            Outbound::Event(Event::Message(message)) => self.push_message(message),
+            other => self.append(|tail, braces| other.encode(tail, braces)),
         }
+    }
+
+    pub(super) fn push_response(&mut self, response: &Response) {
+        self.append(|tail, braces| response.encode(tail, braces));
+    }
+
+    fn append(&mut self, encode: impl FnOnce(&mut BytesMut, Braces)) {
+        self.make_room();
         let before = self.tail.len();
-        frame.encode(&mut self.tail, self.braces);
+        encode(&mut self.tail, self.braces);
         self.queued += (self.tail.len() - before) as u64;
     }
 

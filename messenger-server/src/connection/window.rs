@@ -1,9 +1,8 @@
 //! Requests under way, answered in their order.
 
-use messenger_core::{Reply, Session};
+use messenger_core::{Reply, Running, Session};
 use messenger_proto::Inbound;
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// Requests under way. `message` requests overlap; any other waits for those before it, and those
@@ -21,7 +20,7 @@ pub(super) struct Window {
 }
 
 enum Slot {
-    Running(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    Running(Running),
     Done(Option<Box<Reply>>),
 }
 
@@ -126,7 +125,7 @@ impl Window {
         length: usize,
         cx: &mut Context<'_>,
     ) -> Option<Reply> {
-        let reply = self.start(session.handle(inbound), length, cx);
+        let reply = self.start(Box::pin(session.handle(inbound)), length, cx);
         self.alone = reply.is_none();
         reply
     }
@@ -135,11 +134,10 @@ impl Window {
     #[inline]
     pub(super) fn start(
         &mut self,
-        request: impl Future<Output = Reply> + Send + 'static,
+        mut request: Running,
         length: usize,
         cx: &mut Context<'_>,
     ) -> Option<Reply> {
-        let mut request = Box::pin(request);
         match request.as_mut().poll(cx) {
             Poll::Ready(reply) => self.push(reply, length),
             Poll::Pending => {
