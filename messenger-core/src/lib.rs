@@ -70,4 +70,4 @@ pub use messenger_proto as proto;
 pub use operator::{ResetPasswordError, UserExport};
 pub use passwords::PasswordCostError;
 pub use policy::Policy;
-pub use session::{Delivery, Place, Reply, Running, Session};
+pub use session::{Begun, Delivery, Place, Reply, Running, Session};

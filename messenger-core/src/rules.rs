@@ -13,7 +13,7 @@ mod userinfo;
 
 pub(crate) use failures::{need_auth, too_many};
 
-use crate::session::{Connection, Login, Reply, Running};
+use crate::session::{Begun, Connection, Login, Reply};
 use messenger_proto::{Inbound, Request, Response};
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ pub(crate) fn carry_out(
     connection: &Arc<Connection>,
     inbound: Inbound,
 ) -> impl Future<Output = Reply> + Send + 'static {
-    let begun = own_message(connection, inbound);
     let connection = Arc::clone(connection);
     async move {
-        match begun {
-            Ok(message) => message.await,
+        match own_message(&connection, inbound) {
+            Ok(Begun::Answered(reply)) => reply,
+            Ok(Begun::UnderWay(message)) => message.await,
             Err(inbound) => Box::pin(answer(connection, inbound)).await,
         }
     }
@@ -37,14 +37,14 @@ pub(crate) fn carry_out(
 
 /// Carries out a `message` that is the connection's own as it stands; anything else is given back.
 ///
-/// The message is made of its request before the future begins, which then holds no more than that, and is
+/// The message is made of its request before a future begins, which then holds no more than that, and is
 /// put at once where it stays: there are many of them at once.
 #[inline]
 #[allow(clippy::result_large_err)] // it is given back, not made
 pub(crate) fn own_message(
     connection: &Arc<Connection>,
     inbound: Inbound,
-) -> Result<Running, Inbound> {
+) -> Result<Begun, Inbound> {
     let Inbound {
         credentials,
         request,
@@ -65,13 +65,23 @@ pub(crate) fn own_message(
             request,
         });
     };
-    let prepared = message::prepare(connection, &login, request);
-    let connection = Arc::clone(connection);
-    Ok(Box::pin(async move {
-        let reply = message::message(&connection, &prepared).await;
-        connection.shared.meters.answered(&reply.response);
-        reply
-    }))
+    let meters = &connection.shared.meters;
+    let reply = match message::prepare(connection, &login, request) {
+        Err(failure) => Response::SendMessage(Err(failure)).into(),
+        Ok(new) => match message::send_now(connection, &new) {
+            Some(reply) => reply,
+            None => {
+                let connection = Arc::clone(connection);
+                return Ok(Begun::UnderWay(Box::pin(async move {
+                    let reply = message::send(&connection, &new).await;
+                    connection.shared.meters.answered(&reply.response);
+                    reply
+                })));
+            }
+        },
+    };
+    meters.answered(&reply.response);
+    Ok(Begun::Answered(reply))
 }
 
 async fn answer(connection: Arc<Connection>, inbound: Inbound) -> Reply {
@@ -101,8 +111,10 @@ async fn unmetered(connection: &Arc<Connection>, inbound: Inbound) -> Reply {
 async fn authorized(connection: &Connection, login: &Login, request: Request) -> Reply {
     let shared = &*connection.shared;
     if let Request::SendMessage(request) = request {
-        let message = message::prepare(connection, login, request);
-        return message::message(connection, &message).await;
+        return match message::prepare(connection, login, request) {
+            Ok(new) => message::send(connection, &new).await,
+            Err(failure) => Response::SendMessage(Err(failure)).into(),
+        };
     }
     login.touch(shared.now());
     let response = match request {

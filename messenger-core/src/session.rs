@@ -74,6 +74,24 @@ pub struct Reply {
 /// A request under way.
 pub type Running = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
+/// What has become of a request.
+#[allow(clippy::large_enum_variant)] // most are answered at once
+pub enum Begun {
+    /// It is carried out.
+    Answered(Reply),
+    /// It waits for the store.
+    UnderWay(Running),
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered(reply) => f.debug_tuple("Answered").field(reply).finish(),
+            Self::UnderWay(_) => f.write_str("UnderWay"),
+        }
+    }
+}
+
 /// A message for a connection.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -194,17 +212,17 @@ impl Session {
     }
 
     /// Carries out a `message` of a client that is authenticated: it is stored without looking anything
-    /// up first, and many may be under way at once. Poll each at least once before the next is begun, and
-    /// they are stored in that order.
+    /// up first, at once if the store can do that, and many may be under way. Poll each that is at least
+    /// once before the next is begun, and they are stored in that order.
     ///
-    /// Dropping the future leaves open whether the message was stored.
+    /// Dropping its future leaves open whether the message was stored.
     ///
     /// # Errors
     /// It is something else, or one before it waits for its recipient to be looked up after all: it is
     /// given back, to be [carried out](Self::handle) alone.
     #[inline]
     #[allow(clippy::result_large_err)] // it is given back, not made
-    pub fn overlap(&self, inbound: Inbound) -> Result<Running, Inbound> {
+    pub fn overlap(&self, inbound: Inbound) -> Result<Begun, Inbound> {
         if self.connection.adopting.load(Ordering::Acquire) > 0 {
             return Err(inbound);
         }

@@ -139,6 +139,19 @@ pub trait Storage: Send + Sync + 'static {
     /// was given to some session and is over the limit is dropped instead, oldest first.
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError>;
 
+    /// Does what [`append`](Self::append) does, if that takes no waiting: then a message costs no future.
+    /// `None` when it would; nothing was done then. The message takes its place behind those whose `append`
+    /// was polled before.
+    ///
+    /// A store that waits for a disk or another process leaves this as it is.
+    ///
+    /// # Errors
+    /// As for `append`.
+    fn append_now(&self, message: &NewMessage) -> Option<Result<Appended, AppendError>> {
+        let _ = message;
+        None
+    }
+
     /// The messages behind place `after`, oldest first: at most `page.messages` of them, and no
     /// further one once they come to `page.bytes`.
     ///

@@ -92,6 +92,13 @@ impl Store {
         self.times.publish();
     }
 
+    /// See [`Storage::append_now`].
+    pub(crate) fn append_now(&self, message: &NewMessage) -> Option<Result<Appended, AppendError>> {
+        let appended = self.storage.append_now(message)?;
+        self.times.append.at_once.count();
+        Some(appended)
+    }
+
     async fn timed<T>(&self, time: &Time, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {

@@ -11,7 +11,7 @@ use crate::Transport;
 use crate::half_read::Share;
 use crate::meters::Meters;
 use input::{Input, ReadError};
-use messenger_core::{Reply, Session};
+use messenger_core::{Begun, Reply, Session};
 use messenger_proto::{
     BadRequest, CodecError, ErrorCode, Event, Failure, Inbound, Outbound, Response, SplitError,
     Welcome,
@@ -198,9 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.input.next() {
                 Ok(Some(request)) => {
                     self.turn.requests -= 1;
-                    if let Some(reply) = self.begin(request, cx) {
-                        self.answer(&reply);
-                    }
+                    self.begin(request, cx);
                 }
                 Ok(None) if self.phase == Phase::Open => {
                     match self.input.read(&mut self.stream, cx) {
@@ -233,26 +231,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Begins with a request, or refuses what ought to have been one. The reply, if it is there already and
-    /// nothing is before it.
+    /// Begins with a request, or refuses what ought to have been one, and answers if nothing is before it.
     #[inline]
-    fn begin(
-        &mut self,
-        request: Result<Inbound, BadRequest>,
-        cx: &mut Context<'_>,
-    ) -> Option<Reply> {
+    fn begin(&mut self, request: Result<Inbound, BadRequest>, cx: &mut Context<'_>) {
         let length = self.input.length();
-        let inbound = match request {
-            Ok(inbound) => inbound,
-            Err(bad) => return self.window.push(self.session.refuse(&bad), length),
+        let begun = match request {
+            Ok(inbound) => self.session.overlap(inbound),
+            Err(bad) => Ok(Begun::Answered(self.session.refuse(&bad))),
         };
-        match self.session.overlap(inbound) {
-            Ok(message) => self.window.start(message, length, cx),
+        let reply = match begun {
+            Ok(Begun::Answered(reply)) => self.window.push(reply, length),
+            Ok(Begun::UnderWay(message)) => self.window.start(message, length, cx),
             Err(inbound) => {
                 // A request of nobody may make the connection somebody's before it is answered.
                 self.authenticated &= self.session.is_authenticated();
                 self.window.begin_alone(&self.session, inbound, length, cx)
             }
+        };
+        if let Some(reply) = reply {
+            self.answer(&reply);
         }
     }
 

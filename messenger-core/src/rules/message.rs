@@ -3,6 +3,7 @@
 use super::check;
 use super::failures::{empty, no_such_user};
 use super::userinfo::adopt;
+use crate::engine::Shared;
 use crate::notifier::Notice;
 use crate::session::{Connection, Login, Reply};
 use crate::storage::{AppendError, Appended, NewMessage};
@@ -12,24 +13,19 @@ use messenger_proto::{
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Stores what was [prepared](prepare), and tells everyone concerned.
-pub(super) async fn message(
-    connection: &Connection,
-    prepared: &Result<NewMessage, Failure>,
-) -> Reply {
-    let sent = match prepared {
-        Ok(new) => send(connection, new).await,
-        Err(failure) => Err(failure.clone()),
-    };
-    match sent {
-        Ok((accepted, copy)) => Reply {
-            response: Response::SendMessage(Ok(accepted)),
-            follow: copy.map(|message| {
-                let copy = EvMessage { seq: None, message };
-                Outbound::Event(Event::Message(copy))
-            }),
-        },
-        Err(failure) => Response::SendMessage(Err(failure)).into(),
+/// Stores the message, answers, and tells everyone concerned.
+pub(super) async fn send(connection: &Connection, new: &NewMessage) -> Reply {
+    let appended = append(connection, new).await;
+    answer(connection, new, appended)
+}
+
+/// The same, if the store does not have to wait, and knows the recipient.
+#[inline]
+pub(super) fn send_now(connection: &Connection, new: &NewMessage) -> Option<Reply> {
+    let shared = &*connection.shared;
+    match shared.storage.append_now(new)? {
+        Err(AppendError::NoSuchUser) => None,
+        appended => Some(answer(connection, new, failed(shared, appended))),
     }
 }
 
@@ -63,47 +59,58 @@ pub(super) fn prepare(
     })
 }
 
-/// Stores the message and tells everyone concerned; the sender's own copy comes back.
-async fn send(
-    connection: &Connection,
-    new: &NewMessage,
-) -> Result<(MessageAccepted, Option<SharedMessage>), Failure> {
-    let shared = &*connection.shared;
+/// Answers, with the sender's own copy behind it, and tells everyone concerned.
+#[inline]
+fn answer(connection: &Connection, new: &NewMessage, appended: Result<Appended, Failure>) -> Reply {
     let message = &new.message;
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
-    let echo = shared.policy.echo && message.from != message.to;
-    match append(connection, new).await? {
-        Appended::Stored { seq } => {
-            shared.meters.accepted.count();
-            let accepted = MessageAccepted {
-                id: message.id.clone(),
-                time: message.time,
-            };
-            if echo {
-                let copy = Notice::Copy {
-                    origin: connection.id,
-                    message: message.clone(),
-                };
-                shared.notifier.notify(&message.from, copy);
-            }
-            let stored = Notice::Inbox {
-                seq,
-                accepted: new.now,
-                message: Some(message.clone()),
-            };
-            shared.notifier.notify(&message.to, stored);
-            Ok((accepted, echo.then(|| message.clone())))
+    let echo = connection.shared.policy.echo && message.from != message.to;
+    let (id, time, copy) = match appended {
+        Ok(Appended::Stored { seq }) => {
+            tell(connection, new, seq, echo);
+            let copy = echo.then(|| message.clone());
+            (message.id.clone(), message.time, copy)
         }
-        Appended::Duplicate { id, time } => {
+        Ok(Appended::Duplicate { id, time }) => {
             // Whoever sends again has lost the reply, and with it the copy that was behind it.
-            let copy = Message {
-                id: id.clone(),
-                time,
-                ..(**message).clone()
-            };
-            Ok((MessageAccepted { id, time }, echo.then(|| copy.into())))
+            let copy = echo.then(|| {
+                SharedMessage::from(Message {
+                    id: id.clone(),
+                    time,
+                    ..(**message).clone()
+                })
+            });
+            (id, time, copy)
         }
+        Err(failure) => return Response::SendMessage(Err(failure)).into(),
+    };
+    Reply {
+        response: Response::SendMessage(Ok(MessageAccepted { id, time })),
+        follow: copy.map(|message| {
+            let copy = EvMessage { seq: None, message };
+            Outbound::Event(Event::Message(copy))
+        }),
     }
+}
+
+/// Tells the sender's other connections, if they are to have a copy, and the recipient's.
+fn tell(connection: &Connection, new: &NewMessage, seq: u64, echo: bool) {
+    let shared = &*connection.shared;
+    let message = &new.message;
+    shared.meters.accepted.count();
+    if echo {
+        let copy = Notice::Copy {
+            origin: connection.id,
+            message: message.clone(),
+        };
+        shared.notifier.notify(&message.from, copy);
+    }
+    let stored = Notice::Inbox {
+        seq,
+        accepted: new.now,
+        message: Some(message.clone()),
+    };
+    shared.notifier.notify(&message.to, stored);
 }
 
 fn check_limits(connection: &Connection, request: &SendMessage) -> Result<(), Failure> {
@@ -130,12 +137,16 @@ async fn append(connection: &Connection, new: &NewMessage) -> Result<Appended, F
             }
             Ok(shared.storage.append(new.clone()).await?)
         }
-        Err(full @ AppendError::InboxFull) => {
-            shared.meters.inbox_full.increment(1);
-            Err(full.into())
-        }
-        appended => Ok(appended?),
+        appended => failed(shared, appended),
     }
+}
+
+/// What could not be appended, as the sender is told it.
+fn failed(shared: &Shared, appended: Result<Appended, AppendError>) -> Result<Appended, Failure> {
+    if let Err(AppendError::InboxFull) = appended {
+        shared.meters.inbox_full.increment(1);
+    }
+    Ok(appended?)
 }
 
 /// Counted while it lives.

@@ -61,6 +61,22 @@ impl MemoryStorage {
         self.with_user(user, |found| found.card(user))
     }
 
+    /// Appends the message, unless its sender has sent it before.
+    fn append_once(&self, new: &NewMessage) -> Result<Appended, AppendError> {
+        let Some(mid) = &new.mid else {
+            let seq = self.append_to(new)?;
+            return Ok(Appended::Stored { seq });
+        };
+        let mut mids = self.mids.lock();
+        let of_sender = mids.of(&new.message.from);
+        if let Some((id, time)) = of_sender.find(mid, new.mid_forgotten_before) {
+            return Ok(Appended::Duplicate { id, time });
+        }
+        let seq = self.append_to(new)?;
+        of_sender.insert(mid.clone(), new.now, &new.message);
+        Ok(Appended::Stored { seq })
+    }
+
     fn append_to(&self, new: &NewMessage) -> Result<u64, AppendError> {
         self.with_user(&new.message.to, |user| {
             user.inbox.append(new.message.to_kept(), new.limits)
@@ -291,19 +307,11 @@ impl Storage for MemoryStorage {
     }
 
     async fn append(&self, new: NewMessage) -> Result<Appended, AppendError> {
-        let Some(mid) = new.mid.clone() else {
-            return Ok(Appended::Stored {
-                seq: self.append_to(&new)?,
-            });
-        };
-        let mut mids = self.mids.lock();
-        let of_sender = mids.of(&new.message.from);
-        if let Some((id, time)) = of_sender.find(&mid, new.mid_forgotten_before) {
-            return Ok(Appended::Duplicate { id, time });
-        }
-        let seq = self.append_to(&new)?;
-        of_sender.insert(mid, new.now, &new.message);
-        Ok(Appended::Stored { seq })
+        self.append_once(&new)
+    }
+
+    fn append_now(&self, new: &NewMessage) -> Option<Result<Appended, AppendError>> {
+        Some(self.append_once(new))
     }
 
     async fn inbox(
