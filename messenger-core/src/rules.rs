@@ -65,23 +65,14 @@ pub(crate) fn own_message(
             request,
         });
     };
-    let meters = &connection.shared.meters;
-    let reply = match message::prepare(connection, &login, request) {
-        Err(failure) => Response::SendMessage(Err(failure)).into(),
-        Ok(new) => match message::send_now(connection, &new) {
-            Some(reply) => reply,
-            None => {
-                let connection = Arc::clone(connection);
-                return Ok(Begun::UnderWay(Box::pin(async move {
-                    let reply = message::send(&connection, &new).await;
-                    connection.shared.meters.answered(&reply.response);
-                    reply
-                })));
-            }
-        },
+    let begun = match message::prepare(connection, &login, request) {
+        Err(failure) => Begun::Answered(Response::SendMessage(Err(failure)).into()),
+        Ok(new) => message::begin(connection, new),
     };
-    meters.answered(&reply.response);
-    Ok(Begun::Answered(reply))
+    if let Begun::Answered(reply) = &begun {
+        connection.shared.meters.answered(&reply.response);
+    }
+    Ok(begun)
 }
 
 async fn answer(connection: Arc<Connection>, inbound: Inbound) -> Reply {

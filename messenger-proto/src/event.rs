@@ -78,6 +78,7 @@ struct Head {
 }
 
 impl From<Message> for SharedMessage {
+    #[inline]
     fn from(message: Message) -> Self {
         let (message, head) = (Arc::new(message), OnceLock::new());
         Self(Arc::new(Shared { message, head }))

@@ -4,6 +4,7 @@ use crate::action::{
     Ack, AddContact, Auth, ContactList, DelContact, Import, Register, SendMessage, SetUserInfo,
     UserInfo, Wire, message,
 };
+use crate::plain::Plain;
 use crate::read::{Obj, Owner, RequiredStr, Str};
 use crate::write::{Braces, key, object};
 use crate::{Action, ErrorCode, Failure, Response, SessionId, UserId};
@@ -221,10 +222,20 @@ impl Inbound {
 
     #[inline]
     fn read(frame: &str, owner: Owner<'_>) -> Result<Result<Self, BadRequest>, ParseError> {
-        match message::read_plain(frame, owner) {
-            Some(inbound) => Ok(Ok(inbound)),
-            None => Self::parse(frame, owner),
+        let mut text = Plain::text(frame);
+        match message::read_plain(&mut text, owner) {
+            Some(inbound) if text.left() == 0 => Ok(Ok(inbound)),
+            _ => Self::parse(frame, owner),
         }
+    }
+
+    /// Reads the frame that a buffer begins with if it is a message in the usual form, and tells how long it
+    /// is: then nobody has to look for its end first.
+    #[inline]
+    pub(crate) fn read_first(buffer: &[u8]) -> Option<(Self, usize)> {
+        let mut text = Plain::bytes(buffer);
+        let inbound = message::read_plain(&mut text, None)?;
+        Some((inbound, buffer.len() - text.left()))
     }
 
     fn parse(frame: &str, owner: Owner<'_>) -> Result<Result<Self, BadRequest>, ParseError> {

@@ -240,6 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(bad) => Ok(Begun::Answered(self.session.refuse(&bad))),
         };
         let reply = match begun {
+            Ok(Begun::Answered(reply)) if self.window.is_empty() => return self.answer(&reply),
             Ok(Begun::Answered(reply)) => self.window.push(reply, length),
             Ok(Begun::UnderWay(message)) => self.window.start(message, length, cx),
             Err(inbound) => {

@@ -5,12 +5,13 @@ use super::failures::{empty, no_such_user};
 use super::userinfo::adopt;
 use crate::engine::Shared;
 use crate::notifier::Notice;
-use crate::session::{Connection, Login, Reply};
+use crate::session::{Begun, Connection, Login, Reply};
 use crate::storage::{AppendError, Appended, NewMessage};
 use messenger_proto::{
     EvMessage, Event, Failure, Message, MessageAccepted, Outbound, Response, SendMessage,
     SharedMessage,
 };
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Stores the message, answers, and tells everyone concerned.
@@ -19,17 +20,28 @@ pub(super) async fn send(connection: &Connection, new: &NewMessage) -> Reply {
     answer(connection, new, appended)
 }
 
-/// The same, if the store does not have to wait, and knows the recipient.
+/// The same, at once if the store does not have to wait and knows the recipient.
 #[inline]
-pub(super) fn send_now(connection: &Connection, new: &NewMessage) -> Option<Reply> {
+pub(super) fn begin(connection: &Arc<Connection>, new: NewMessage) -> Begun {
     let shared = &*connection.shared;
-    match shared.storage.append_now(new)? {
-        Err(AppendError::NoSuchUser) => None,
-        appended => Some(answer(connection, new, failed(shared, appended))),
+    match shared.storage.append_now(&new) {
+        None | Some(Err(AppendError::NoSuchUser)) => {
+            let connection = Arc::clone(connection);
+            Begun::UnderWay(Box::pin(async move {
+                let reply = send(&connection, &new).await;
+                connection.shared.meters.answered(&reply.response);
+                reply
+            }))
+        }
+        Some(appended) => {
+            let appended = counted(shared, appended);
+            Begun::Answered(answer(connection, &new, appended))
+        }
     }
 }
 
 /// Makes a message of a request that is the login's.
+#[inline]
 pub(super) fn prepare(
     connection: &Connection,
     login: &Login,
@@ -137,12 +149,12 @@ async fn append(connection: &Connection, new: &NewMessage) -> Result<Appended, F
             }
             Ok(shared.storage.append(new.clone()).await?)
         }
-        appended => failed(shared, appended),
+        appended => counted(shared, appended),
     }
 }
 
-/// What could not be appended, as the sender is told it.
-fn failed(shared: &Shared, appended: Result<Appended, AppendError>) -> Result<Appended, Failure> {
+/// Counts a full inbox.
+fn counted(shared: &Shared, appended: Result<Appended, AppendError>) -> Result<Appended, Failure> {
     if let Err(AppendError::InboxFull) = appended {
         shared.meters.inbox_full.increment(1);
     }

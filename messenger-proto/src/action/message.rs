@@ -74,7 +74,7 @@ pub(crate) struct AcceptedData<'a> {
 
 /// Reads a frame that asks for this in the usual form, as clients write it.
 #[inline]
-pub(crate) fn read_plain(frame: &str, owner: Owner<'_>) -> Option<Inbound> {
+pub(crate) fn read_plain(text: &mut Plain<'_>, owner: Owner<'_>) -> Option<Inbound> {
     let [
         mut uid,
         mut body,
@@ -85,27 +85,25 @@ pub(crate) fn read_plain(frame: &str, owner: Owner<'_>) -> Option<Inbound> {
         mut sid,
     ] = [const { Str::absent() }; 7];
     let mut has_attachment = false;
-    let mut text = Plain::new(frame);
     text.skip(r#"{"action":"message","data":{"#)?;
     text.fields(|key, text| match key {
-        "uid" => uid.set(text.string()?),
-        "body" => body.set(text.string()?),
-        "attach" if !has_attachment => {
+        b"uid" => uid.set(text.string()?),
+        b"body" => body.set(text.string()?),
+        b"attach" if !has_attachment => {
             has_attachment = true;
             text.skip("{")?;
             text.fields(|key, text| match key {
-                "mime" => mime.set(text.string()?),
-                "data" => attached.set(text.string()?),
+                b"mime" => mime.set(text.string()?),
+                b"data" => attached.set(text.string()?),
                 _ => None,
             })
         }
-        "mid" => mid.set(text.string()?),
-        "cid" => cid.set(text.string()?),
-        "sid" => sid.set(text.string()?),
+        b"mid" => mid.set(text.string()?),
+        b"cid" => cid.set(text.string()?),
+        b"sid" => sid.set(text.string()?),
         _ => None,
     })?;
     text.skip("}")?;
-    text.end()?;
     let request = SendMessage {
         uid: uid.required()?.as_str().into(),
         body: body.or_empty(owner).into(),

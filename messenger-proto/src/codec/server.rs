@@ -1,8 +1,8 @@
 //! The server's end.
 
-use super::{CodecError, DEFAULT_LIMIT, next_frame};
+use super::{COPIED_UP_TO, CodecError, DEFAULT_LIMIT, next_frame};
 use crate::{BadRequest, Braces, Inbound, Outbound, Splitter};
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 /// Decodes what clients send, encodes what they are sent.
@@ -47,6 +47,16 @@ impl Decoder for ServerCodec {
 
     #[inline]
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
+        // Where a frame begins, and only there, so that no byte is looked at this way twice.
+        if !self.splitter.in_frame() {
+            let most = self.splitter.limit().min(COPIED_UP_TO);
+            if let Some((inbound, length)) =
+                Inbound::read_first(source.get(..most).unwrap_or(source))
+            {
+                source.advance(length);
+                return Ok(Some(Ok(inbound)));
+            }
+        }
         next_frame(
             &mut self.splitter,
             source,
