@@ -1,7 +1,7 @@
 //! What the server sends unasked: the welcome and messages.
 
 use crate::action::Attachment;
-use crate::write::{Braces, Object, is_clean, key, object, string};
+use crate::write::{Braces, digits, escaped, is_clean, key, object};
 use crate::{MessageId, PrivateText, UserId};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -101,31 +101,26 @@ impl SharedMessage {
 
 impl Head {
     fn of(message: &Message, braces: Braces) -> Self {
-        let mut pieces = Pieces {
+        let mut head = Pieces {
             done: Vec::new(),
             out: BytesMut::with_capacity(message.size().min(SHARED_FROM) + 256),
             braces,
         };
-        let out = &mut pieces.out;
-        out.extend_from_slice(br#"{"action":"ev_message","data":{"#);
-        let mut data = Object::begin(out, braces);
-        data.text(key!("from"), message.from.as_str());
-        data.text(key!("nick"), &message.nick);
-        data.key(key!("body"));
-        pieces.text(&message.body);
-        let mut data = Object::resume(&mut pieces.out, braces);
-        data.number(key!("time"), message.time);
-        data.key(key!("attach"));
-        pieces.out.extend_from_slice(b"{");
-        let mut attach = Object::begin(&mut pieces.out, braces);
-        attach.text(key!("mime"), &message.attach.mime);
-        attach.key(key!("data"));
-        pieces.text(&message.attach.data);
-        pieces.out.extend_from_slice(b"}");
-        let mut data = Object::resume(&mut pieces.out, braces);
-        data.text(key!("to"), message.to.as_str());
-        data.text(key!("id"), message.id.as_str());
-        pieces.end()
+        // Keys are written together with what stands around them.
+        head.text(
+            r#"{"action":"ev_message","data":{"from":""#,
+            message.from.as_str(),
+        );
+        head.text(r#"","nick":""#, &message.nick);
+        head.shared_text(r#"","body":""#, &message.body);
+        head.raw(r#"","time":"#);
+        digits(&mut head.out, message.time);
+        head.text(r#","attach":{"mime":""#, &message.attach.mime);
+        head.shared_text(r#"","data":""#, &message.attach.data);
+        head.text(r#""},"to":""#, message.to.as_str());
+        head.text(r#"","id":""#, message.id.as_str());
+        head.raw(r#"""#);
+        head.end()
     }
 }
 
@@ -137,14 +132,25 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn text(&mut self, text: &PrivateText) {
+    /// Writes this as it is.
+    fn raw(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Writes what stands `before` a text as it is, and the text with its escapes.
+    fn text(&mut self, before: &str, text: &str) {
+        self.raw(before);
+        escaped(&mut self.out, text, self.braces);
+    }
+
+    /// The same; a long text that needs no escapes is a piece of its own.
+    fn shared_text(&mut self, before: &str, text: &PrivateText) {
         if text.as_str().len() < SHARED_FROM || !is_clean(text.as_str()) {
-            return string(&mut self.out, text.as_str(), self.braces);
+            return self.text(before, text.as_str());
         }
-        self.out.extend_from_slice(b"\"");
+        self.raw(before);
         self.done.push(self.out.split().freeze());
         self.done.push(text.as_text().as_bytes().clone());
-        self.out.extend_from_slice(b"\"");
     }
 
     fn end(mut self) -> Head {
@@ -213,7 +219,8 @@ impl EvMessage {
             None => append(&Head::of(&self.message, braces)),
         }
         if let Some(seq) = self.seq {
-            Object::resume(out, Braces::Plain).number(key!("seq"), seq);
+            out.extend_from_slice(br#","seq":"#);
+            digits(out, seq);
         }
         out.extend_from_slice(b"}}");
     }

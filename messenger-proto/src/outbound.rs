@@ -3,7 +3,7 @@
 use crate::action::{AttachmentData, Wire};
 use crate::event::{EvMessage, Event, Message, Welcome};
 use crate::read::{Num, Obj, Owner, Str};
-use crate::write::{Braces, key, object};
+use crate::write::{Braces, Object, key, object};
 use crate::{
     Ack, Action, AddContact, Auth, AuthAccepted, Card, Contact, ContactList, DelContact, ErrorCode,
     Failure, Import, MessageAccepted, Profile, Register, SendMessage, SetUserInfo, UserId,
@@ -88,6 +88,16 @@ macro_rules! responses {
                 }
             }
 
+            /// How the frame of a success begins.
+            fn success(&self) -> Option<&'static str> {
+                match self {
+                    $(Self::$name(Ok(_)) => Some(concat!(
+                        r#"{"action":""#, $wire, r#"","data":{"status":0,"error":"OK""#
+                    )),)*
+                    _ => None,
+                }
+            }
+
             fn write_accepted(&self, data: &mut crate::write::Object<'_>) {
                 match self {
                     $(Self::$name(result) => {
@@ -161,15 +171,17 @@ impl Response {
 
     /// Appends the frame to `out`.
     pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
+        if let Some(begin) = self.success() {
+            out.extend_from_slice(begin.as_bytes());
+            self.write_accepted(&mut Object::resume(out, braces));
+            return out.extend_from_slice(b"}}");
+        }
         object(out, braces, |frame| {
             frame.text(key!("action"), self.action());
             frame.object(key!("data"), |data| {
-                match self.failure() {
-                    None => data.raw(br#""status":0,"error":"OK""#),
-                    Some(failure) => {
-                        data.number(key!("status"), failure.code.number().into());
-                        data.text(key!("error"), &failure.text);
-                    }
+                if let Some(failure) = self.failure() {
+                    data.number(key!("status"), failure.code.number().into());
+                    data.text(key!("error"), &failure.text);
                 }
                 self.write_accepted(data);
             });

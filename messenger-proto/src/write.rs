@@ -51,7 +51,7 @@ pub(crate) fn object(out: &mut BytesMut, braces: Braces, fields: impl FnOnce(&mu
 
 impl<'a> Object<'a> {
     /// Begins behind an opening brace; the caller writes both braces.
-    pub(crate) fn begin(out: &'a mut BytesMut, braces: Braces) -> Self {
+    fn begin(out: &'a mut BytesMut, braces: Braces) -> Self {
         Self {
             out,
             braces,
@@ -75,14 +75,7 @@ impl<'a> Object<'a> {
 
     pub(crate) fn number(&mut self, key: Key, value: u64) {
         self.key(key);
-        let mut digits = itoa::Buffer::new();
-        self.out.extend_from_slice(digits.format(value).as_bytes());
-    }
-
-    /// Writes fields, which are the first ones, as they are.
-    pub(crate) fn raw(&mut self, fields: &[u8]) {
-        self.out.extend_from_slice(fields);
-        self.empty = false;
+        digits(self.out, value);
     }
 
     pub(crate) fn object(&mut self, key: Key, fields: impl FnOnce(&mut Object<'_>)) {
@@ -120,7 +113,7 @@ impl<'a> Object<'a> {
     }
 
     /// Writes a key, which the caller has its value follow.
-    pub(crate) fn key(&mut self, key: Key) {
+    fn key(&mut self, key: Key) {
         let comma = usize::from(self.empty);
         let key = key.behind_others.as_bytes();
         self.out
@@ -129,13 +122,16 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Writes a JSON string. What needs no escape is found many bytes at a time and copied whole.
-pub(crate) fn string(out: &mut BytesMut, text: &str, braces: Braces) {
-    if text.is_empty() {
-        return out.extend_from_slice(b"\"\"");
-    }
-    out.reserve(text.len() + 2);
+/// Writes a JSON string.
+fn string(out: &mut BytesMut, text: &str, braces: Braces) {
     out.extend_from_slice(b"\"");
+    escaped(out, text, braces);
+    out.extend_from_slice(b"\"");
+}
+
+/// Writes what stands between the quotes of a JSON string. What needs no escape is found many bytes at a time
+/// and copied whole.
+pub(crate) fn escaped(out: &mut BytesMut, text: &str, braces: Braces) {
     let mut rest = text.as_bytes();
     while let Some((before, special, after)) = split_at_special(rest) {
         out.extend_from_slice(before);
@@ -143,7 +139,12 @@ pub(crate) fn string(out: &mut BytesMut, text: &str, braces: Braces) {
         rest = after;
     }
     out.extend_from_slice(rest);
-    out.extend_from_slice(b"\"");
+}
+
+/// Writes a number.
+pub(crate) fn digits(out: &mut BytesMut, number: u64) {
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(digits.format(number).as_bytes());
 }
 
 /// True when the text is written as it is.
