@@ -58,14 +58,21 @@ pub(crate) fn own_message(
             });
         }
     };
-    let Some(login) = authorize::own(connection, &credentials) else {
-        let request = request.into();
-        return Err(Inbound {
-            credentials,
-            request,
-        });
+    let owner = connection.owner();
+    let prepared = match &owner {
+        Some(owner) if authorize::is_own(&owner.login, &credentials) => {
+            message::prepare(connection, &owner.login, request)
+        }
+        _ => {
+            let request = request.into();
+            return Err(Inbound {
+                credentials,
+                request,
+            });
+        }
     };
-    let begun = match message::prepare(connection, &login, request) {
+    drop(owner);
+    let begun = match prepared {
         Err(failure) => Begun::Answered(Response::SendMessage(Err(failure)).into()),
         Ok(new) => message::begin(connection, new),
     };

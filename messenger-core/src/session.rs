@@ -14,7 +14,7 @@ use messenger_proto::{
     Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, MessageId, Outbound, Response,
     UserId,
 };
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use std::fmt;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -50,14 +50,19 @@ pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     /// Where it comes from, if it is known.
     pub(crate) peer: Option<IpAddr>,
-    login: Mutex<Option<Arc<Login>>>,
-    feed: Mutex<Feed>,
+    owner: Mutex<Option<Owner>>,
     /// Messages that wait for the authenticator to tell who their recipient is.
     pub(crate) adopting: AtomicUsize,
     /// How its messages' ids begin.
     message_prefix: Box<str>,
     /// How many messages it has sent.
     sent: AtomicU64,
+}
+
+/// Whose a connection is, and what they are given.
+pub(crate) struct Owner {
+    pub(crate) login: Arc<Login>,
+    feed: Feed,
 }
 
 /// The answer to a request, and what belongs right behind it.
@@ -140,8 +145,7 @@ impl Session {
             peer,
             message_prefix: format!("{}-{number}-", base36(engine)).into(),
             shared,
-            login: Mutex::default(),
-            feed: Mutex::default(),
+            owner: Mutex::default(),
             adopting: AtomicUsize::new(0),
             sent: AtomicU64::new(0),
         };
@@ -165,7 +169,7 @@ impl Session {
 
     /// True while it is somebody's.
     pub fn is_authenticated(&self) -> bool {
-        self.connection.look(|_| ()).is_some()
+        self.connection.owner().is_some()
     }
 
     /// Carries out one request and gives the result that belongs to it.
@@ -249,15 +253,12 @@ impl Session {
     /// `Ready(None)` when the connection cannot go on: it was told too late of copies of its user's
     /// own messages. It should be closed.
     pub fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        let Connection { shared, feed, .. } = &*self.connection;
-        let polled = self
-            .connection
-            .look(|login| feed.lock().poll(login, shared, cx));
-        let Some(polled) = polled else {
-            // Nobody's mail need be kept.
-            *feed.lock() = Feed::default();
+        let shared = &self.connection.shared;
+        let Some(mut owner) = self.connection.owner() else {
             return Poll::Pending;
         };
+        let Owner { login, feed } = &mut *owner;
+        let polled = feed.poll(login, shared, cx);
         match &polled {
             Poll::Ready(Some(_)) => shared.meters.given.count(),
             Poll::Ready(None) => shared.meters.mailbox_overrun.increment(1),
@@ -270,8 +271,8 @@ impl Session {
     /// given by [`poll_event`](Self::poll_event), or could not be read. A server takes no requests
     /// meanwhile, so that nothing comes between.
     pub fn has_caught_up(&self) -> bool {
-        let has_caught_up = self.connection.look(|login| login.has_caught_up());
-        has_caught_up.unwrap_or(true)
+        let owner = self.connection.owner();
+        owner.is_none_or(|owner| owner.feed.has_caught_up())
     }
 
     /// Says that what stands at these places, and everything before, has been given: it was written
@@ -324,27 +325,30 @@ impl Connection {
 
     /// Who the connection belongs to.
     pub(crate) fn login(&self) -> Option<Arc<Login>> {
-        self.look(Arc::clone)
+        self.owner().map(|owner| Arc::clone(&owner.login))
     }
 
-    /// Looks at who the connection belongs to.
-    fn look<T>(&self, look: impl FnOnce(&Arc<Login>) -> T) -> Option<T> {
-        let mut login = self.login.lock();
-        if let Some(ended) = login.take_if(|login| login.mailbox.has_ended()) {
-            drop(login);
+    /// Who the connection belongs to, and stays with meanwhile.
+    pub(crate) fn owner(&self) -> Option<MappedMutexGuard<'_, Owner>> {
+        let mut owner = self.owner.lock();
+        if let Some(ended) = owner.take_if(|owner| owner.login.mailbox.has_ended()) {
+            // Dropped without the lock: it unsubscribes.
+            drop(owner);
             drop(ended);
             return None;
         }
-        login.as_ref().map(look)
+        MutexGuard::try_map(owner, Option::as_mut).ok()
     }
 
     /// True when this login was given the message at this place, or one behind it, through here.
     pub(crate) fn has_given(&self, login: &Login, seq: u64) -> bool {
-        self.feed.lock().has_given(login, seq)
+        let owner = self.owner();
+        owner.is_some_and(|owner| owner.login.number == login.number && owner.feed.has_given(seq))
     }
 
     pub(crate) fn set_login(&self, login: Arc<Login>) {
-        let before = self.login.lock().replace(login);
+        let feed = Feed::default();
+        let before = self.owner.lock().replace(Owner { login, feed });
         // Dropped without the lock: it unsubscribes.
         drop(before);
     }

@@ -22,12 +22,6 @@ pub(super) async fn authorize(
     }
 }
 
-/// The connection's login, when the request is its own as it stands.
-pub(super) fn own(connection: &Connection, credentials: &Credentials) -> Option<Arc<Login>> {
-    let login = connection.login()?;
-    is_own(&login, credentials).then_some(login)
-}
-
 /// On an authenticated connection `cid` and `sid` may be absent; if present they must be the user's.
 async fn confirm(shared: &Shared, login: &Login, credentials: &Credentials) -> Result<(), Failure> {
     if is_own(login, credentials) {
@@ -44,7 +38,7 @@ async fn confirm(shared: &Shared, login: &Login, credentials: &Credentials) -> R
 }
 
 /// True when `cid` and `sid`, as far as they are there, are the connection's own.
-fn is_own(login: &Login, Credentials { cid, sid }: &Credentials) -> bool {
+pub(super) fn is_own(login: &Login, Credentials { cid, sid }: &Credentials) -> bool {
     (cid.is_empty() || cid == login.user()) && (sid.is_empty() || is_same(sid, &login.sid))
 }
 

@@ -27,13 +27,14 @@ type Reading = Pin<Box<dyn Future<Output = Result<Page, StorageError>> + Send>>;
 
 #[derive(Default)]
 pub(super) struct Feed {
-    /// Whose messages; another one starts the feed anew.
-    login: Option<Arc<Login>>,
+    has_begun: bool,
     cursor: u64,
     /// The store may have messages behind the cursor that no mail will tell of.
     behind: bool,
     page: VecDeque<(u64, Message)>,
     reading: Option<Reading>,
+    /// The first page of what waited when it began has been given.
+    has_caught_up: bool,
 }
 
 impl fmt::Debug for Feed {
@@ -46,35 +47,31 @@ impl fmt::Debug for Feed {
 }
 
 impl Feed {
-    /// True when this login was given the message at this place, or one behind it.
-    pub(super) fn has_given(&self, login: &Login, seq: u64) -> bool {
-        self.is_of(login) && seq <= self.cursor
+    /// True when it gave the message at this place, or one behind it.
+    pub(super) fn has_given(&self, seq: u64) -> bool {
+        seq <= self.cursor
     }
 
-    fn is_of(&self, login: &Login) -> bool {
-        let own = self.login.as_ref();
-        own.is_some_and(|own| own.number == login.number)
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.has_caught_up
     }
 
     pub(super) fn poll(
         &mut self,
-        login: &Arc<Login>,
+        login: &Login,
         shared: &Arc<Shared>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Delivery>> {
-        if !self.is_of(login) {
-            *self = Self {
-                login: Some(Arc::clone(login)),
-                // The request that resumed the session may have acknowledged more.
-                cursor: login.start.max(login.device.given()),
-                behind: true,
-                ..Self::default()
-            };
+        if !self.has_begun {
+            self.has_begun = true;
+            self.behind = true;
+            // The request that resumed the session may have acknowledged more.
+            self.cursor = login.start.max(login.device.given());
         }
         loop {
             if let Some((seq, message)) = self.page.pop_front() {
                 if self.page.is_empty() {
-                    login.set_caught_up();
+                    self.has_caught_up = true;
                 }
                 return self.give(login, seq, message.into(), None);
             }
@@ -88,7 +85,7 @@ impl Feed {
             if login.mailbox.has_ended() {
                 return Poll::Pending;
             }
-            login.set_caught_up();
+            self.has_caught_up = true;
             match ready!(login.mailbox.poll(cx)) {
                 Mail::Inbox { seq, .. } if seq <= self.cursor => {}
                 Mail::Inbox {

@@ -25,8 +25,6 @@ pub(crate) struct Login {
     pub(crate) mailbox: Mailbox,
     /// The session's place in the inbox when the connection began.
     pub(crate) start: u64,
-    /// The first page of what waited when it began has been given.
-    caught_up: AtomicBool,
     look_failed: AtomicBool,
     marks: Arc<Marks>,
     online: Arc<Online>,
@@ -61,7 +59,6 @@ impl Login {
             device: Arc::new(device),
             mailbox,
             start: record.given,
-            caught_up: AtomicBool::new(false),
             look_failed: AtomicBool::new(false),
             marks: Arc::clone(&shared.marks),
             online: Arc::clone(&shared.online),
@@ -79,14 +76,6 @@ impl Login {
 
     pub(crate) fn touch(&self, now: Timestamp) {
         self.marks.used(&self.device, now);
-    }
-
-    pub(super) fn set_caught_up(&self) {
-        self.caught_up.store(true, Ordering::Release);
-    }
-
-    pub(super) fn has_caught_up(&self) -> bool {
-        self.caught_up.load(Ordering::Acquire)
     }
 
     /// Notes whether the last look into the store failed.

@@ -52,6 +52,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         inbox::numbers_without_a_gap,
         inbox::racing_appends_leave_no_gap,
         inbox::appends_take_places_in_the_order_of_their_first_polls,
+        inbox::takes_messages_at_once_or_not_at_all,
         inbox::is_read_in_pages,
         inbox::is_full_of_what_nobody_was_given,
         inbox::is_full_by_bytes,

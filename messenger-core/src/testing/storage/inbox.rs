@@ -8,7 +8,9 @@ use crate::storage::{
 use futures_util::future::join_all;
 use messenger_proto::{Attachment, Message, SharedMessage, UserId};
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 fn numbered(count: u64) -> Vec<(u64, String)> {
     (1..=count).map(|seq| (seq, seq.to_string())).collect()
@@ -69,6 +71,35 @@ pub(super) async fn appends_take_places_in_the_order_of_their_first_polls(
         assert_eq!(appended.unwrap(), Appended::Stored { seq: index });
     }
     assert_eq!(bodies(storage, &ann, 0).await, numbered(100));
+}
+
+/// Under the same rules, and behind what is under way. A store that waits appends nothing this way.
+pub(super) async fn takes_messages_at_once_or_not_at_all(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    if storage.append_now(&message_to(&ann, "1")).is_none() {
+        assert_eq!(storage.newest(&ann).await.unwrap(), 0);
+        return;
+    }
+    let mut second = pin!(storage.append(message_to(&ann, "2")));
+    let polled = second
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    let now = |message: &NewMessage| storage.append_now(message).unwrap();
+    let third = now(&with_mid(&ann, "3", "m", 1)).unwrap();
+    assert_eq!(third, Appended::Stored { seq: 3 });
+    let second = match polled {
+        Poll::Ready(second) => second,
+        Poll::Pending => second.await,
+    };
+    assert_eq!(second.unwrap(), Appended::Stored { seq: 2 });
+    let again = now(&with_mid(&ann, "x", "m", 50)).unwrap();
+    assert!(matches!(again, Appended::Duplicate { id, .. } if id.as_str() == "id of 3"));
+    let unknown = now(&message_to(&"nobody".into(), "x"));
+    assert!(matches!(unknown, Err(AppendError::NoSuchUser)));
+    let mut fourth = message_to(&ann, "4");
+    fourth.limits.messages = 3;
+    assert!(matches!(now(&fourth), Err(AppendError::InboxFull)));
+    assert_eq!(bodies(storage, &ann, 0).await, numbered(3));
 }
 
 pub(super) async fn is_read_in_pages(storage: &Arc<dyn Storage>) {
