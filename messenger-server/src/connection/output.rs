@@ -15,7 +15,7 @@ const PIECES: usize = 16;
 
 /// How much room is taken for what is encoded, in bytes; it is given back when the connection falls
 /// idle.
-const AT_ONCE: usize = 4 * 1024;
+const AT_ONCE: usize = 8 * 1024;
 
 /// What waits to be written, and up to where the inbox will have been given with it.
 pub(super) struct Output {
