@@ -17,6 +17,12 @@ const PIECES: usize = 16;
 /// idle.
 const AT_ONCE: usize = 8 * 1024;
 
+/// What most frames take beside a long text, in bytes.
+const SMALL: usize = 512;
+
+/// Longer texts are likely pieces of their own, in bytes.
+const LONG: usize = 4 * 1024;
+
 /// What waits to be written, and up to where the inbox will have been given with it.
 pub(super) struct Output {
     braces: Braces,
@@ -79,7 +85,7 @@ impl Output {
     }
 
     fn append(&mut self, encode: impl FnOnce(&mut BytesMut, Braces)) {
-        self.make_room();
+        self.make_room(SMALL);
         let before = self.tail.len();
         encode(&mut self.tail, self.braces);
         self.queued += (self.tail.len() - before) as u64;
@@ -87,7 +93,7 @@ impl Output {
 
     /// Queues a message; a large one shares its bytes with whoever else is given it.
     pub(super) fn push_message(&mut self, message: &EvMessage) {
-        self.make_room();
+        self.make_room(message.message.size().min(LONG) + SMALL);
         let Self { pieces, queued, .. } = self;
         let mut counted = self.tail.len();
         message.encode_pieces(&mut self.tail, self.braces, |tail, piece| {
@@ -101,10 +107,14 @@ impl Output {
         self.queued += (self.tail.len() - counted) as u64;
     }
 
-    /// Takes room for several frames at once.
-    fn make_room(&mut self) {
-        if self.tail.capacity() == 0 {
-            self.tail.reserve(AT_ONCE);
+    /// Takes room for several frames at once: what is encoded need not be moved to make room for more.
+    fn make_room(&mut self, expected: usize) {
+        if self.tail.capacity() - self.tail.len() < expected {
+            let room = BytesMut::with_capacity(expected.max(AT_ONCE));
+            let full = std::mem::replace(&mut self.tail, room);
+            if !full.is_empty() {
+                self.pieces.push_back(full.freeze());
+            }
         }
     }
 
