@@ -11,6 +11,8 @@ use crate::storage::SessionKey;
 use messenger_proto::{SharedMessage, UserId};
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Carries notices to the connections of a user.
 ///
@@ -77,6 +79,8 @@ impl fmt::Display for ConnectionId {
 #[must_use]
 pub struct Subscription {
     _guard: Box<dyn Any + Send + Sync>,
+    /// How many there are for the user, if that is known.
+    count: Option<Arc<AtomicUsize>>,
 }
 
 impl Subscription {
@@ -84,7 +88,23 @@ impl Subscription {
     pub fn new(guard: impl Any + Send + Sync) -> Self {
         Self {
             _guard: Box::new(guard),
+            count: None,
         }
+    }
+
+    /// The same, from a notifier that keeps count of the user's subscriptions, this one included, wherever
+    /// they are: a sender who has no other is not told of its own messages.
+    pub fn counted(guard: impl Any + Send + Sync, count: Arc<AtomicUsize>) -> Self {
+        Self {
+            count: Some(count),
+            ..Self::new(guard)
+        }
+    }
+
+    /// True when it is known that the user has no other.
+    pub fn is_only(&self) -> bool {
+        let count = self.count.as_ref();
+        count.is_some_and(|count| count.load(Ordering::SeqCst) == 1)
     }
 }
 

@@ -59,10 +59,11 @@ pub(crate) fn own_message(
         }
     };
     let owner = connection.owner();
-    let prepared = match &owner {
-        Some(owner) if authorize::is_own(&owner.login, &credentials) => {
-            message::prepare(connection, &owner.login, request)
-        }
+    let (prepared, is_only) = match &owner {
+        Some(owner) if authorize::is_own(&owner.login, &credentials) => (
+            message::prepare(connection, &owner.login, request),
+            owner.login.is_only(),
+        ),
         _ => {
             let request = request.into();
             return Err(Inbound {
@@ -74,7 +75,7 @@ pub(crate) fn own_message(
     drop(owner);
     let begun = match prepared {
         Err(failure) => Begun::Answered(Response::SendMessage(Err(failure)).into()),
-        Ok(new) => message::begin(connection, new),
+        Ok(new) => message::begin(connection, new, is_only),
     };
     if let Begun::Answered(reply) = &begun {
         connection.shared.meters.answered(&reply.response);

@@ -17,12 +17,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Stores the message, answers, and tells everyone concerned.
 pub(super) async fn send(connection: &Connection, new: &NewMessage) -> Reply {
     let appended = append(connection, new).await;
-    answer(connection, new, appended)
+    answer(connection, new, appended, false)
 }
 
-/// The same, at once if the store does not have to wait and knows the recipient.
+/// The same, at once if the store does not have to wait and knows the recipient. `is_only` says that the sender
+/// has no other connection, which would be told too.
 #[inline]
-pub(super) fn begin(connection: &Arc<Connection>, new: NewMessage) -> Begun {
+pub(super) fn begin(connection: &Arc<Connection>, new: NewMessage, is_only: bool) -> Begun {
     let shared = &*connection.shared;
     match shared.storage.append_now(&new) {
         None | Some(Err(AppendError::NoSuchUser)) => {
@@ -35,7 +36,7 @@ pub(super) fn begin(connection: &Arc<Connection>, new: NewMessage) -> Begun {
         }
         Some(appended) => {
             let appended = counted(shared, appended);
-            Begun::Answered(answer(connection, &new, appended))
+            Begun::Answered(answer(connection, &new, appended, is_only))
         }
     }
 }
@@ -73,13 +74,18 @@ pub(super) fn prepare(
 
 /// Answers, with the sender's own copy behind it, and tells everyone concerned.
 #[inline]
-fn answer(connection: &Connection, new: &NewMessage, appended: Result<Appended, Failure>) -> Reply {
+fn answer(
+    connection: &Connection,
+    new: &NewMessage,
+    appended: Result<Appended, Failure>,
+    is_only: bool,
+) -> Reply {
     let message = &new.message;
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
     let echo = connection.shared.policy.echo && message.from != message.to;
     let (id, time, copy) = match appended {
         Ok(Appended::Stored { seq }) => {
-            tell(connection, new, seq, echo);
+            tell(connection, new, seq, echo && !is_only);
             let copy = echo.then(|| message.clone());
             (message.id.clone(), message.time, copy)
         }
@@ -106,11 +112,11 @@ fn answer(connection: &Connection, new: &NewMessage, appended: Result<Appended, 
 }
 
 /// Tells the sender's other connections, if they are to have a copy, and the recipient's.
-fn tell(connection: &Connection, new: &NewMessage, seq: u64, echo: bool) {
+fn tell(connection: &Connection, new: &NewMessage, seq: u64, others: bool) {
     let shared = &*connection.shared;
     let message = &new.message;
     shared.meters.accepted.count();
-    if echo {
+    if others {
         let copy = Notice::Copy {
             origin: connection.id,
             message: message.clone(),

@@ -29,7 +29,7 @@ pub(crate) struct Login {
     marks: Arc<Marks>,
     online: Arc<Online>,
     meters: Arc<Meters>,
-    _subscription: Subscription,
+    subscription: Subscription,
 }
 
 /// What a session is, beside its record.
@@ -63,7 +63,7 @@ impl Login {
             marks: Arc::clone(&shared.marks),
             online: Arc::clone(&shared.online),
             meters: Arc::clone(&shared.meters),
-            _subscription: subscription,
+            subscription,
         });
         shared.online.insert(&login);
         shared.meters.sessions.increment(1);
@@ -72,6 +72,11 @@ impl Login {
 
     pub(crate) fn user(&self) -> &UserId {
         &self.device.user
+    }
+
+    /// True when it is known that the user is connected nowhere else.
+    pub(crate) fn is_only(&self) -> bool {
+        self.subscription.is_only()
     }
 
     pub(crate) fn touch(&self, now: Timestamp) {

@@ -1,7 +1,7 @@
 //! What every [`Notifier`] must do.
 
 use crate::clock::Timestamp;
-use crate::notifier::{ConnectionId, Mail, Mailbox, Notice, Notifier};
+use crate::notifier::{ConnectionId, Mail, Mailbox, Notice, Notifier, Subscription};
 use crate::storage::SessionKey;
 use messenger_proto::{Message, SharedMessage, UserId};
 use std::future::poll_fn;
@@ -26,6 +26,8 @@ pub async fn suite<N: Notifier + ?Sized>(make: impl AsyncFn() -> (Arc<N>, Arc<N>
     a_copy_does_not_return_to_its_origin(&*one, &*other).await;
     let (one, other) = make().await;
     the_end_of_a_session_reaches_its_connections(&*one, &*other).await;
+    let (one, other) = make().await;
+    no_subscription_is_the_only_one_beside_another(&*one, &*other);
 }
 
 fn connection(number: u64) -> ConnectionId {
@@ -149,4 +151,23 @@ async fn the_end_of_a_session_reaches_its_connections<N: Notifier + ?Sized>(one:
     expect_seq(&staying, 1).await;
     assert!(going.has_ended());
     assert!(!staying.has_ended());
+}
+
+fn no_subscription_is_the_only_one_beside_another<N: Notifier + ?Sized>(one: &N, other: &N) {
+    let ann = UserId::from("ann");
+    let first = one.subscribe(&ann, mailbox(1));
+    let alone = first.is_only();
+    let second = other.subscribe(&ann, mailbox(2));
+    let third = one.subscribe(&ann, mailbox(3));
+    assert!(
+        ![&first, &second, &third]
+            .map(Subscription::is_only)
+            .contains(&true)
+    );
+    drop(second);
+    assert!(!first.is_only());
+    drop(third);
+    assert_eq!(first.is_only(), alone, "the others are gone");
+    drop(first);
+    assert_eq!(other.subscribe(&ann, mailbox(4)).is_only(), alone);
 }
