@@ -487,6 +487,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
             return Poll::Ready(());
         }
         connection.note_outgoing(connection.output.len());
+        connection.input.rest();
         connection.output.rest();
         connection.window.rest();
         Poll::Pending

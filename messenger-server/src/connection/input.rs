@@ -3,12 +3,13 @@
 use crate::half_read::{Evicted, PROGRESS, STALE, Share};
 use bytes::{BufMut, BytesMut};
 use messenger_proto::{BadRequest, Braces, CodecError, Inbound, ServerCodec};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncRead;
 use tokio::time::{Sleep, sleep};
 use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
@@ -32,8 +33,9 @@ const SMALL_PIECE: usize = CHUNK / 4;
 const GATHERED_FOR: Duration = Duration::from_millis(1);
 
 thread_local! {
-    /// Where small reads go first, so that an idle connection holds no buffer.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
+    /// Where small reads go first, so that an idle connection holds no buffer. It is lent to the connection
+    /// that is being polled.
+    static SCRATCH: Cell<BytesMut> = Cell::default();
 }
 
 /// What a connection receives, cut into requests.
@@ -44,6 +46,8 @@ pub(super) struct Input {
     length: usize,
     /// Received and not yet decoded; never longer than a frame may be, and one byte.
     buffer: BytesMut,
+    /// The buffer is the thread's, until the end of this poll.
+    is_lent: bool,
     /// What the unfinished frame takes of the budget that all connections have together.
     share: Share,
     /// How much of it was there when it had got on last.
@@ -77,6 +81,7 @@ impl Input {
             limit,
             length: 0,
             buffer: BytesMut::new(),
+            is_lent: false,
             share,
             seen: 0,
             retry: None,
@@ -127,10 +132,17 @@ impl Input {
         let room = most.saturating_sub(self.buffer.len()).max(1);
         let is_large = self.buffer.len() >= LARGE;
         let room = room.min(if is_large { LARGE_CHUNK } else { CHUNK });
-        if !self.buffer.is_empty() {
-            let more = if is_large { room } else { 0 };
-            ready!(self.poll_hold(self.buffer.len() + more, cx))?;
+        let buffer = &mut self.buffer;
+        if buffer.is_empty() {
+            let read = ready!(read_chunk(stream, room, cx, |chunk| mem::swap(
+                buffer, chunk
+            )))?;
+            self.is_lent = read > 0;
+            return Poll::Ready(Ok(read));
         }
+        self.rest();
+        let more = if is_large { room } else { 0 };
+        ready!(self.poll_hold(self.buffer.len() + more, cx))?;
         if is_large {
             ready!(self.poll_gathered(cx));
             self.grow(most);
@@ -144,6 +156,15 @@ impl Input {
         let buffer = &mut self.buffer;
         read_chunk(stream, room, cx, |chunk| buffer.extend_from_slice(chunk))
             .map_err(ReadError::from)
+    }
+
+    /// Gives the thread's buffer back, at the end of every poll.
+    pub(super) fn rest(&mut self) {
+        if self.is_lent {
+            let rest = BytesMut::from(&*self.buffer);
+            SCRATCH.set(mem::replace(&mut self.buffer, rest));
+            self.is_lent = false;
+        }
     }
 
     /// True when nothing received is left.
@@ -210,6 +231,8 @@ impl Input {
 
     /// Drops what was received.
     pub(super) fn clear(&mut self) {
+        self.buffer.clear();
+        self.rest();
         self.buffer = BytesMut::new();
         self.share.release();
         self.seen = 0;
@@ -222,14 +245,15 @@ fn read_chunk(
     stream: &mut (impl AsyncRead + Unpin),
     room: usize,
     cx: &mut Context<'_>,
-    take: impl FnOnce(&[u8]),
+    take: impl FnOnce(&mut BytesMut),
 ) -> Poll<io::Result<usize>> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let room = room.min(scratch.len());
-        let mut chunk = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
-        Pin::new(stream).poll_read(cx, &mut chunk).map_ok(|()| {
-            take(chunk.filled());
-            chunk.filled().len()
-        })
-    })
+    let mut chunk = SCRATCH.take();
+    chunk.clear();
+    chunk.reserve(CHUNK);
+    let read = poll_read_buf(Pin::new(stream), cx, &mut (&mut chunk).limit(room));
+    if let Poll::Ready(Ok(1..)) = read {
+        take(&mut chunk);
+    }
+    SCRATCH.set(chunk);
+    read
 }
