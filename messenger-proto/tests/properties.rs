@@ -289,12 +289,24 @@ proptest! {
             ],
             0..4,
         ),
+        is_torn in any::<bool>(),
+        limit in 40..200_usize,
     ) {
         let fields = fields.join(",");
         let as_usual = format!(r#"{{"action":"message","data":{{"uid":"bob",{fields}}}}}"#);
-        let spaced = as_usual.replacen('{', "{ ", 1);
-        let read = |frame: String| Inbound::decode(Bytes::from(frame)).ok();
-        prop_assert_eq!(read(as_usual), read(spaced));
+        let mut as_usual = as_usual.into_bytes();
+        // Half of an é is not UTF-8.
+        as_usual.retain(|byte| !is_torn || *byte != 0xa9);
+        let spaced = [b"{ ", as_usual.get(1..).unwrap_or_default()].concat();
+        let read = |frame: &[u8]| Inbound::decode(Bytes::copy_from_slice(frame)).ok();
+        prop_assert_eq!(read(&as_usual), read(&spaced));
+        // And with something behind it, at the limit and around it.
+        let take = |frame: &[u8], limit| {
+            let mut source = BytesMut::from(&*[frame, b"{}"].concat());
+            let request = ServerCodec::new(limit, Braces::Plain).decode(&mut source).ok()?;
+            Some(request.map(|request| (request, source)))
+        };
+        prop_assert_eq!(take(&as_usual, limit), take(&spaced, limit + 1));
     }
 
     /// A client that counts braces without looking at strings finds the same frames.
