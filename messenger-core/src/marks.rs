@@ -21,10 +21,6 @@ const OVERHEAD: usize = 1024;
 /// What is counted of a session's own before it is added to that of all, which every processor adds to.
 const OWN_BYTES: usize = 4 * OVERHEAD;
 
-/// By how much a session's last use moves at the least, in microseconds: what sends thousands of messages a
-/// second need not note each.
-const USED_STEP: u64 = 1000;
-
 /// A session as the engine remembers it while it is in use.
 #[derive(Debug)]
 pub(crate) struct Device {
