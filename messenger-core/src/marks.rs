@@ -146,14 +146,6 @@ impl Marks {
 
     /// The device is in use.
     pub(crate) fn used(&self, device: &Arc<Device>, now: Timestamp) {
-        if now.as_micros()
-            < device
-                .used
-                .load(Ordering::Relaxed)
-                .saturating_add(USED_STEP)
-        {
-            return;
-        }
         if device.used.fetch_max(now.as_micros(), Ordering::SeqCst) < now.as_micros() {
             self.note(device, Change::Used);
         }
