@@ -160,6 +160,28 @@ async fn a_session_expires_30_days_after_its_last_use() {
 }
 
 #[tokio::test]
+async fn the_least_recently_used_session_ends_though_all_were_used_within_a_millisecond() {
+    let (engine, clock) = with_clock();
+    let (first, _) = join(&engine, "ann").await;
+    let log_in = async || {
+        clock.advance(Duration::from_micros(100));
+        let session = engine.connect();
+        auth(&session, "ann", "secret").await.unwrap();
+        session
+    };
+    let second = log_in().await;
+    let mut others = Vec::new();
+    for _ in 2..policy().limits.sessions {
+        others.push(log_in().await);
+    }
+    clock.advance(Duration::from_micros(1));
+    assert_eq!(code(&first, message("ann", "still here")).await, 0);
+    others.push(log_in().await);
+    assert!(first.is_authenticated());
+    assert!(!second.is_authenticated());
+}
+
+#[tokio::test]
 async fn a_mid_is_remembered_for_7_days() {
     let (engine, clock) = with_clock();
     let (ann, _) = join(&engine, "ann").await;
