@@ -38,7 +38,7 @@ pub(crate) struct Meters {
     pub(crate) accepted: Tally,
     pub(crate) given: Tally,
     /// Messages that were answered with success.
-    sent: Tally,
+    pub(crate) sent: Tally,
     tallies: Tallies,
     delivery: Histogram,
     pub(crate) mailbox_overrun: Counter,

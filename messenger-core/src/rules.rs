@@ -13,8 +13,9 @@ mod userinfo;
 
 pub(crate) use failures::{need_auth, too_many};
 
-use crate::session::{Begun, Connection, Login, Reply};
+use crate::session::{Begun, Connection, Login, Owner, Reply};
 use messenger_proto::{Inbound, Request, Response};
+use parking_lot::MappedMutexGuard;
 use std::sync::Arc;
 
 /// Carries out one request.
@@ -28,9 +29,9 @@ pub(crate) fn carry_out(
     let connection = Arc::clone(connection);
     async move {
         match own_message(&connection, inbound) {
-            Ok(Begun::Answered(reply)) => reply,
-            Ok(Begun::UnderWay(message)) => message.await,
-            Err(inbound) => Box::pin(answer(connection, inbound)).await,
+            Begun::Answered(reply) => reply,
+            Begun::UnderWay(message) => message.await,
+            Begun::NotYet(inbound) => Box::pin(answer(connection, inbound)).await,
         }
     }
 }
@@ -40,47 +41,22 @@ pub(crate) fn carry_out(
 /// The message is made of its request before a future begins, which then holds no more than that, and is
 /// put at once where it stays: there are many of them at once.
 #[inline]
-#[allow(clippy::result_large_err)] // it is given back, not made
-pub(crate) fn own_message(
-    connection: &Arc<Connection>,
-    inbound: Inbound,
-) -> Result<Begun, Inbound> {
-    let Inbound {
-        credentials,
-        request,
-    } = inbound;
-    let request = match request {
-        Request::SendMessage(request) => request,
-        request => {
-            return Err(Inbound {
-                credentials,
-                request,
-            });
-        }
+pub(crate) fn own_message(connection: &Arc<Connection>, inbound: Inbound) -> Begun {
+    let is_own =
+        |owner: &MappedMutexGuard<'_, Owner>| authorize::is_own(&owner.login, &inbound.credentials);
+    let Some(owner) = connection.owner().filter(is_own) else {
+        return Begun::NotYet(inbound);
     };
-    let owner = connection.owner();
-    let (prepared, is_only) = match &owner {
-        Some(owner) if authorize::is_own(&owner.login, &credentials) => (
-            message::prepare(connection, &owner.login, request),
-            owner.login.is_only(),
-        ),
-        _ => {
-            let request = request.into();
-            return Err(Inbound {
-                credentials,
-                request,
-            });
-        }
+    let Request::SendMessage(request) = inbound.request else {
+        return Begun::NotYet(inbound);
     };
+    let is_only = owner.login.is_only();
+    let prepared = message::prepare(connection, &owner.login, request);
     drop(owner);
-    let begun = match prepared {
-        Err(failure) => Begun::Answered(Response::SendMessage(Err(failure)).into()),
+    match prepared {
         Ok(new) => message::begin(connection, new, is_only),
-    };
-    if let Begun::Answered(reply) = &begun {
-        connection.shared.meters.answered(&reply.response);
+        Err(failure) => message::refuse(connection, failure),
     }
-    Ok(begun)
 }
 
 async fn answer(connection: Arc<Connection>, inbound: Inbound) -> Reply {

@@ -86,6 +86,8 @@ pub enum Begun {
     Answered(Reply),
     /// It waits for the store.
     UnderWay(Running),
+    /// Nothing: it must be [carried out](Session::handle) alone.
+    NotYet(Inbound),
 }
 
 impl fmt::Debug for Begun {
@@ -93,6 +95,7 @@ impl fmt::Debug for Begun {
         match self {
             Self::Answered(reply) => f.debug_tuple("Answered").field(reply).finish(),
             Self::UnderWay(_) => f.write_str("UnderWay"),
+            Self::NotYet(inbound) => f.debug_tuple("NotYet").field(inbound).finish(),
         }
     }
 }
@@ -219,16 +222,12 @@ impl Session {
     /// up first, at once if the store can do that, and many may be under way. Poll each that is at least
     /// once before the next is begun, and they are stored in that order.
     ///
-    /// Dropping its future leaves open whether the message was stored.
-    ///
-    /// # Errors
-    /// It is something else, or one before it waits for its recipient to be looked up after all: it is
-    /// given back, to be [carried out](Self::handle) alone.
+    /// [Not yet](Begun::NotYet) when it is something else, or when one before it waits for its recipient to be
+    /// looked up after all. Dropping its future leaves open whether the message was stored.
     #[inline]
-    #[allow(clippy::result_large_err)] // it is given back, not made
-    pub fn overlap(&self, inbound: Inbound) -> Result<Begun, Inbound> {
+    pub fn overlap(&self, inbound: Inbound) -> Begun {
         if self.connection.adopting.load(Ordering::Acquire) > 0 {
-            return Err(inbound);
+            return Begun::NotYet(inbound);
         }
         rules::own_message(&self.connection, inbound)
     }

@@ -229,13 +229,11 @@ impl Inbound {
         }
     }
 
-    /// Reads the frame that a buffer begins with if it is a message in the usual form, and tells how long it
-    /// is: then nobody has to look for its end first.
+    /// Reads the frame that a buffer begins with if it is a message in the usual form: then nobody has to look
+    /// for its end first.
     #[inline]
-    pub(crate) fn read_first(buffer: &[u8]) -> Option<(Self, usize)> {
-        let mut text = Plain::bytes(buffer);
-        let inbound = message::read_plain(&mut text, None)?;
-        Some((inbound, buffer.len() - text.left()))
+    pub(crate) fn read_first(buffer: &mut Plain<'_>) -> Option<Self> {
+        message::read_plain(buffer, None)
     }
 
     fn parse(frame: &str, owner: Owner<'_>) -> Result<Result<Self, BadRequest>, ParseError> {

@@ -13,8 +13,7 @@ use crate::meters::Meters;
 use input::{Input, ReadError};
 use messenger_core::{Begun, Reply, Session};
 use messenger_proto::{
-    BadRequest, CodecError, ErrorCode, Event, Failure, Inbound, Outbound, Response, SplitError,
-    Welcome,
+    CodecError, ErrorCode, Event, Failure, Inbound, Outbound, Response, SplitError, Welcome,
 };
 use output::Output;
 use std::fmt;
@@ -196,9 +195,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             match self.input.next() {
-                Ok(Some(request)) => {
+                Ok(Some(Ok(inbound))) => {
                     self.turn.requests -= 1;
-                    self.begin(request, cx);
+                    self.begin(inbound, cx);
+                }
+                Ok(Some(Err(bad))) => {
+                    self.turn.requests -= 1;
+                    let reply = self.session.refuse(&bad);
+                    if let Some(reply) = self.window.push(reply, self.input.length()) {
+                        self.answer(&reply);
+                    }
                 }
                 Ok(None) if self.phase == Phase::Open => {
                     match self.input.read(&mut self.stream, cx) {
@@ -231,19 +237,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Begins with a request, or refuses what ought to have been one, and answers if nothing is before it.
+    /// Begins with a request, and answers if nothing is before it.
     #[inline]
-    fn begin(&mut self, request: Result<Inbound, BadRequest>, cx: &mut Context<'_>) {
+    fn begin(&mut self, inbound: Inbound, cx: &mut Context<'_>) {
         let length = self.input.length();
-        let begun = match request {
-            Ok(inbound) => self.session.overlap(inbound),
-            Err(bad) => Ok(Begun::Answered(self.session.refuse(&bad))),
-        };
+        let begun = self.session.overlap(inbound);
         let reply = match begun {
-            Ok(Begun::Answered(reply)) if self.window.is_empty() => return self.answer(&reply),
-            Ok(Begun::Answered(reply)) => self.window.push(reply, length),
-            Ok(Begun::UnderWay(message)) => self.window.start(message, length, cx),
-            Err(inbound) => {
+            Begun::Answered(ref reply) if self.window.is_empty() => return self.answer(reply),
+            Begun::Answered(reply) => self.window.push(reply, length),
+            Begun::UnderWay(message) => self.window.start(message, length, cx),
+            Begun::NotYet(inbound) => {
                 // A request of nobody may make the connection somebody's before it is answered.
                 self.authenticated &= self.session.is_authenticated();
                 self.window.begin_alone(&self.session, inbound, length, cx)

@@ -16,8 +16,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Stores the message, answers, and tells everyone concerned.
 pub(super) async fn send(connection: &Connection, new: &NewMessage) -> Reply {
-    let appended = append(connection, new).await;
-    answer(connection, new, appended, false)
+    match append(connection, new).await {
+        Ok(appended) => answer(connection, new, appended, false),
+        Err(failure) => Response::SendMessage(Err(failure)).into(),
+    }
 }
 
 /// The same, at once if the store does not have to wait and knows the recipient. `is_only` says that the sender
@@ -34,11 +36,19 @@ pub(super) fn begin(connection: &Arc<Connection>, new: NewMessage, is_only: bool
                 reply
             }))
         }
-        Some(appended) => {
-            let appended = counted(shared, appended);
+        Some(Ok(appended)) => {
+            shared.meters.sent.count();
             Begun::Answered(answer(connection, &new, appended, is_only))
         }
+        Some(Err(error)) => refuse(connection, counted(shared, error).into()),
     }
+}
+
+/// The answer to a message that is not stored.
+pub(super) fn refuse(connection: &Connection, failure: Failure) -> Begun {
+    let reply = Reply::from(Response::SendMessage(Err(failure)));
+    connection.shared.meters.answered(&reply.response);
+    Begun::Answered(reply)
 }
 
 /// Makes a message of a request that is the login's.
@@ -74,22 +84,17 @@ pub(super) fn prepare(
 
 /// Answers, with the sender's own copy behind it, and tells everyone concerned.
 #[inline]
-fn answer(
-    connection: &Connection,
-    new: &NewMessage,
-    appended: Result<Appended, Failure>,
-    is_only: bool,
-) -> Reply {
+fn answer(connection: &Connection, new: &NewMessage, appended: Appended, is_only: bool) -> Reply {
     let message = &new.message;
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
     let echo = connection.shared.policy.echo && message.from != message.to;
     let (id, time, copy) = match appended {
-        Ok(Appended::Stored { seq }) => {
+        Appended::Stored { seq } => {
             tell(connection, new, seq, echo && !is_only);
             let copy = echo.then(|| message.clone());
             (message.id.clone(), message.time, copy)
         }
-        Ok(Appended::Duplicate { id, time }) => {
+        Appended::Duplicate { id, time } => {
             // Whoever sends again has lost the reply, and with it the copy that was behind it.
             let copy = echo.then(|| {
                 SharedMessage::from(Message {
@@ -100,7 +105,6 @@ fn answer(
             });
             (id, time, copy)
         }
-        Err(failure) => return Response::SendMessage(Err(failure)).into(),
     };
     Reply {
         response: Response::SendMessage(Ok(MessageAccepted { id, time })),
@@ -155,16 +159,17 @@ async fn append(connection: &Connection, new: &NewMessage) -> Result<Appended, F
             }
             Ok(shared.storage.append(new.clone()).await?)
         }
-        appended => counted(shared, appended),
+        Err(error) => Err(counted(shared, error).into()),
+        Ok(appended) => Ok(appended),
     }
 }
 
 /// Counts a full inbox.
-fn counted(shared: &Shared, appended: Result<Appended, AppendError>) -> Result<Appended, Failure> {
-    if let Err(AppendError::InboxFull) = appended {
+fn counted(shared: &Shared, error: AppendError) -> AppendError {
+    if let AppendError::InboxFull = error {
         shared.meters.inbox_full.increment(1);
     }
-    Ok(appended?)
+    error
 }
 
 /// Counted while it lives.

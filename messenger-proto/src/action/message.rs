@@ -4,7 +4,7 @@ use super::Wire;
 use crate::plain::Plain;
 use crate::read::{Num, Obj, Owner, RequiredStr, Str};
 use crate::write::{Object, key};
-use crate::{Credentials, Inbound, MessageId, PrivateText, UserId};
+use crate::{Credentials, Inbound, MessageId, PrivateText, Request, UserId};
 use bytestring::ByteString;
 use serde::Deserialize;
 
@@ -104,18 +104,19 @@ pub(crate) fn read_plain(text: &mut Plain<'_>, owner: Owner<'_>) -> Option<Inbou
         _ => None,
     })?;
     text.skip("}")?;
-    let request = SendMessage {
-        uid: uid.required()?.as_str().into(),
-        body: body.or_empty(owner).into(),
-        attach: Attachment {
-            mime: mime.or_empty(owner),
-            data: attached.or_empty(owner).into(),
-        },
-        mid: mid.text(owner),
-    };
+    let uid = uid.required()?;
+    // Made where it is returned: it is large, and there are many.
     Some(Inbound {
         credentials: Credentials::read(cid, sid, owner),
-        request: request.into(),
+        request: Request::SendMessage(SendMessage {
+            uid: uid.as_str().into(),
+            body: body.or_empty(owner).into(),
+            attach: Attachment {
+                mime: mime.or_empty(owner),
+                data: attached.or_empty(owner).into(),
+            },
+            mid: mid.text(owner),
+        }),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The server's end.
 
 use super::{COPIED_UP_TO, CodecError, DEFAULT_LIMIT, next_frame};
+use crate::plain::Plain;
 use crate::{BadRequest, Braces, Inbound, Outbound, Splitter};
 use bytes::{Buf, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
@@ -50,11 +51,13 @@ impl Decoder for ServerCodec {
         // Where a frame begins, and only there, so that no byte is looked at this way twice.
         if !self.splitter.in_frame() {
             let most = self.splitter.limit().min(COPIED_UP_TO);
-            if let Some((inbound, length)) =
-                Inbound::read_first(source.get(..most).unwrap_or(source))
-            {
+            let beginning = source.get(..most).unwrap_or(source);
+            let mut rest = Plain::bytes(beginning);
+            let message = Inbound::read_first(&mut rest);
+            if message.is_some() {
+                let length = beginning.len() - rest.left();
                 source.advance(length);
-                return Ok(Some(Ok(inbound)));
+                return Ok(message.map(Ok));
             }
         }
         next_frame(

@@ -101,11 +101,11 @@ impl Input {
             return Ok(None);
         }
         let before = self.buffer.len();
-        let request = self.codec.decode(&mut self.buffer)?;
+        let request = self.codec.decode(&mut self.buffer);
         self.length = before - self.buffer.len();
         if self.buffer.is_empty() {
             self.clear();
-        } else if request.is_some() {
+        } else if let Ok(Some(_)) = request {
             // What follows is another frame, and may be a small one.
             self.share.release();
             self.seen = 0;
@@ -113,7 +113,7 @@ impl Input {
                 self.buffer = BytesMut::from(&*self.buffer);
             }
         }
-        Ok(request)
+        request
     }
 
     /// The length in bytes of the frame that was decoded last.
