@@ -2,6 +2,7 @@
 //! every store must pass: `cargo run -p examples --features testing --bin custom_storage`.
 
 use async_trait::async_trait;
+use messenger_core::AddressRule;
 use messenger_core::Engine;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
@@ -250,9 +251,18 @@ impl Storage for TableStorage {
         let mut tables = self.tables();
         let mut found = Vec::new();
         let mut bytes = 0;
-        for Lookup { myid, email, phone } in entries {
+        for Lookup {
+            myid,
+            emails,
+            phones,
+            ..
+        } in entries
+        {
+            let is_in = |key: &Option<String>, keys: &[String]| {
+                key.as_ref().is_some_and(|key| keys.contains(key))
+            };
             let matches = |(_, (_, keys)): &(&UserId, &(Profile, Keys))| {
-                (email.is_some() && keys.email == email) || (phone.is_some() && keys.phone == phone)
+                is_in(&keys.email, &emails) || is_in(&keys.phone, &phones)
             };
             let uids = tables.profiles.iter().filter(matches).take(limits.matches);
             for card in uids
@@ -275,6 +285,14 @@ impl Storage for TableStorage {
             }
         }
         Ok(found)
+    }
+
+    async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
+        for (profile, keys) in self.tables().profiles.values_mut() {
+            keys.email = rule.email(&profile.email);
+            keys.phone = rule.phone(&profile.phone);
+        }
+        Ok(())
     }
 
     async fn open_session(&self, new: NewSession) -> Result<OpenedSession, OpenSessionError> {

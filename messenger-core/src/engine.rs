@@ -1,5 +1,6 @@
 //! The engine: what all connections share.
 
+use crate::address::AddressRule;
 use crate::authenticator::{Authenticator, StoredAccounts};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::entropy::{Entropy, NoEntropy, OsEntropy};
@@ -19,7 +20,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 /// A messenger. Cheap to clone; many may live in a process.
 ///
@@ -40,6 +41,9 @@ pub(crate) struct Shared {
     pub(crate) marks: Arc<Marks>,
     pub(crate) online: Arc<Online>,
     pub(crate) limiters: Option<Limiters>,
+    address_rule: AddressRule,
+    /// The store's keys are this rule's.
+    is_rekeyed: OnceCell<()>,
     /// Large imports are worked on one at a time.
     pub(crate) imports: Semaphore,
     pub(crate) meters: Arc<Meters>,
@@ -155,8 +159,11 @@ impl Builder {
             }),
         };
         let id = u64::from_le_bytes(id);
+        let limits = &self.policy.limits;
         let shared = Arc::new(Shared {
             storage,
+            address_rule: AddressRule::new(self.policy.region, limits.email, limits.phone),
+            is_rekeyed: OnceCell::new(),
             notifier: self.notifier,
             limiters,
             imports: Semaphore::new(1),
@@ -277,6 +284,13 @@ impl Shared {
     pub(crate) fn publish_metrics(&self) {
         self.meters.publish();
         self.storage.publish();
+    }
+
+    /// How addresses are compared. The first who asks has the store compute its keys by this rule.
+    pub(crate) async fn address_rule(&self) -> Result<&AddressRule, StorageError> {
+        let rule = &self.address_rule;
+        let rekeyed = self.is_rekeyed.get_or_try_init(|| self.storage.rekey(rule));
+        rekeyed.await.map(|()| rule)
     }
 
     pub(crate) async fn flush_marks(&self) -> Result<(), StorageError> {

@@ -30,6 +30,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, runtime: &Handle) {
         Arc::clone(&shared.marks),
     ));
     runtime.spawn(look(Arc::downgrade(shared)));
+    runtime.spawn(rekey(Arc::clone(shared)));
     runtime.spawn(sweep(Arc::downgrade(shared)));
 }
 
@@ -48,6 +49,13 @@ async fn store_marks(shared: Weak<Shared>, marks: Arc<Marks>) {
             drop(shared);
             sleep(AFTER_FAILURE).await;
         }
+    }
+}
+
+/// Before anybody looks for users, if it can be: those who do wait for it.
+async fn rekey(shared: Arc<Shared>) {
+    if let Err(error) = shared.address_rule().await {
+        log_failure(&error);
     }
 }
 

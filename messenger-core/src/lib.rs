@@ -64,7 +64,7 @@ mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use address::{Region, UnknownRegion};
+pub use address::{AddressRule, Region, UnknownRegion};
 pub use engine::{BuildError, Builder, Engine};
 pub use messenger_proto as proto;
 pub use operator::{ResetPasswordError, UserExport};

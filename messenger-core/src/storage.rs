@@ -4,6 +4,7 @@ mod memory;
 
 pub use memory::MemoryStorage;
 
+use crate::address::AddressRule;
 use crate::clock::Timestamp;
 use crate::policy::InboxLimits;
 use async_trait::async_trait;
@@ -94,6 +95,13 @@ pub trait Storage: Send + Sync + 'static {
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError>;
+
+    /// Sees to it that the keys of all users' addresses are this rule's: computes them anew from the texts,
+    /// unless they were computed under its [name](AddressRule::name) when this was last done. A call that was
+    /// interrupted is done again.
+    ///
+    /// The engine calls it once, before it changes or looks for any address.
+    async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError>;
 
     /// Begins a session behind the newest message that any session of the user, ended ones
     /// included, was given. Over the limit the least recently used ones end.
@@ -282,10 +290,10 @@ pub enum AddContactError {
 pub struct Lookup {
     /// The owner's own id for the person.
     pub myid: ByteString,
-    /// The email address in the form in which it is compared.
-    pub email: Option<String>,
-    /// The phone number in the form in which it is compared.
-    pub phone: Option<String>,
+    /// Email addresses in the form in which they are compared; whoever has one of them is found.
+    pub emails: Vec<String>,
+    /// Phone numbers in the form in which they are compared; so is whoever has one of these.
+    pub phones: Vec<String>,
 }
 
 /// How much [`Storage::find_users`] finds and remembers.

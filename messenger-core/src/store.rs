@@ -1,5 +1,6 @@
 //! The storage as the engine calls it: each call is timed.
 
+use crate::address::AddressRule;
 use crate::clock::Clock;
 use crate::meters;
 use crate::storage::{
@@ -127,6 +128,7 @@ timed! {
     add_contact(owner: &UserId, uid: &UserId, limit: usize) -> Result<Card, AddContactError>;
     remove_contact(owner: &UserId, uid: &UserId) -> Result<(), StorageError>;
     find_users(owner: &UserId, entries: Vec<Lookup>, limits: FindLimits) -> Result<Vec<Contact>, StorageError>;
+    rekey(rule: &AddressRule) -> Result<(), StorageError>;
     open_session(session: NewSession) -> Result<OpenedSession, OpenSessionError>;
     session(user: &UserId, key: &SessionKey) -> Result<Option<SessionRecord>, StorageError>;
     end_session(user: &UserId, key: &SessionKey) -> Result<(), StorageError>;

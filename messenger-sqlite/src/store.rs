@@ -4,6 +4,7 @@ mod accounts;
 mod contacts;
 mod inbox;
 mod inboxes;
+mod rekey;
 mod sessions;
 mod sweep;
 mod users;
@@ -15,6 +16,7 @@ use crate::file::{self, Lock};
 use crate::readers::Readers;
 use crate::writer::{Fault, Writer, Writing};
 use async_trait::async_trait;
+use messenger_core::AddressRule;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
@@ -188,6 +190,32 @@ impl Storage for SqliteStorage {
             .await?;
         }
         Ok(found)
+    }
+
+    async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
+        let name = rule.name();
+        let ours = name.clone();
+        if self
+            .readers
+            .call(move |connection: &_| rekey::is_done(connection, &ours))
+            .await?
+        {
+            return Ok(());
+        }
+        let mut after = String::new();
+        loop {
+            let rule = rule.clone();
+            let compute = move |connection: &_| rekey::compute(connection, &rule, &after);
+            let page = self.readers.call(compute).await?;
+            let Some(last) = rekey::last(&page) else {
+                break;
+            };
+            after = last;
+            self.write(move |writing| rekey::store(writing, &page))
+                .await?;
+        }
+        self.write(move |writing| rekey::set_done(writing.connection, &name))
+            .await
     }
 
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {

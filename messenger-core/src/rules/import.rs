@@ -1,7 +1,7 @@
 //! `import`: which people of an address book are users.
 
 use super::check;
-use crate::address::{Region, email_key, phone_key};
+use crate::address::AddressRule;
 use crate::background;
 use crate::engine::Shared;
 use crate::session::Login;
@@ -24,8 +24,6 @@ pub(super) async fn import(
     }
     for entry in &request.contacts {
         check::at_most_chars("myid", &entry.myid, limits.myid)?;
-        check::at_most_chars("phone", &entry.phone, limits.phone)?;
-        check::at_most_chars("email", &entry.email, limits.email)?;
     }
     if let Some(limiters) = &shared.limiters {
         limiters.import(login.user(), request.contacts.len())?;
@@ -42,12 +40,12 @@ pub(super) async fn import(
 
 /// How to find the people; those that there is nothing to find by are left out.
 async fn lookups(shared: &Shared, contacts: Vec<ImportEntry>) -> Result<Vec<Lookup>, Failure> {
-    let region = shared.policy.region;
+    let rule = shared.address_rule().await?.clone();
     let are_few = contacts.len() <= FEW;
     let work = move || {
         let lookups = contacts
             .into_iter()
-            .filter_map(|entry| lookup(entry, region));
+            .filter_map(|entry| lookup(entry, &rule));
         lookups.collect()
     };
     if are_few {
@@ -58,13 +56,13 @@ async fn lookups(shared: &Shared, contacts: Vec<ImportEntry>) -> Result<Vec<Look
     Ok(background::run(work).await?)
 }
 
-/// How to find the person; `None` when there is nothing to find them by.
-fn lookup(entry: ImportEntry, region: Region) -> Option<Lookup> {
-    let email = email_key(&entry.email);
-    let phone = phone_key(&entry.phone, region);
-    (email.is_some() || phone.is_some()).then_some(Lookup {
+/// How to find the person; `None` when there is nothing to find them by, or nothing that can be read.
+fn lookup(entry: ImportEntry, rule: &AddressRule) -> Option<Lookup> {
+    let emails = rule.emails(&entry.email);
+    let phones = rule.phones(&entry.phone);
+    (!emails.is_empty() || !phones.is_empty()).then_some(Lookup {
         myid: entry.myid,
-        email,
-        phone,
+        emails,
+        phones,
     })
 }

@@ -2,7 +2,6 @@
 
 use super::check;
 use super::failures::no_such_user;
-use crate::address::{email_key, phone_key};
 use crate::engine::Shared;
 use crate::session::Login;
 use crate::storage::{Address, ProfileChange};
@@ -37,14 +36,15 @@ pub(super) async fn change(
     if let Some(text) = &request.picture {
         check::at_most_bytes("picture", text, limits.picture)?;
     }
+    let rule = shared.address_rule().await?;
     let change = ProfileChange {
         user_status: request.user_status,
         email: request.email.map(|text| Address {
-            key: email_key(&text),
+            key: rule.email(&text),
             text,
         }),
         phone: request.phone.map(|text| Address {
-            key: phone_key(&text, shared.policy.region),
+            key: rule.phone(&text),
             text,
         }),
         picture: request.picture,

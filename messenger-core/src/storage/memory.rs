@@ -9,6 +9,7 @@ use super::{
     NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
     SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
+use crate::address::AddressRule;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use dashmap::{DashMap, Entry};
@@ -280,6 +281,20 @@ impl Storage for MemoryStorage {
         Ok(found)
     }
 
+    async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
+        for entry in &self.users {
+            let mut user = entry.lock();
+            let email = rule.email(&user.profile.email);
+            let phone = rule.phone(&user.profile.phone);
+            let mut addresses = self.addresses.lock();
+            let old = std::mem::replace(&mut user.email_key, email.clone());
+            move_address(&mut addresses.emails, entry.key(), old, email);
+            let old = std::mem::replace(&mut user.phone_key, phone.clone());
+            move_address(&mut addresses.phones, entry.key(), old, phone);
+        }
+        Ok(())
+    }
+
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
         self.with_user(&session.user, |user| user.open_session(&session))
             .ok_or(OpenSessionError::NoSuchUser)
@@ -342,10 +357,10 @@ impl Storage for MemoryStorage {
 impl Addresses {
     /// Who has set one of the entry's addresses.
     fn matching(&self, entry: &Lookup, limit: usize) -> BTreeSet<UserId> {
-        let by_email = entry.email.as_ref().and_then(|key| self.emails.get(key));
-        let by_phone = entry.phone.as_ref().and_then(|key| self.phones.get(key));
-        let both = by_email.into_iter().chain(by_phone).flatten();
-        both.take(limit).cloned().collect()
+        let by_email = entry.emails.iter().filter_map(|key| self.emails.get(key));
+        let by_phone = entry.phones.iter().filter_map(|key| self.phones.get(key));
+        let all = by_email.chain(by_phone).flatten();
+        all.take(limit).cloned().collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A store that fails or waits when told to.
 
+use crate::address::AddressRule;
 use crate::storage::{
     Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
     NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
@@ -151,6 +152,11 @@ impl Storage for FaultyStorage {
     ) -> Result<Vec<Contact>, StorageError> {
         self.check()?;
         self.inner.find_users(owner, entries, limits).await
+    }
+
+    async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
+        self.check()?;
+        self.inner.rekey(rule).await
     }
 
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {

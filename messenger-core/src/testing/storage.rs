@@ -41,6 +41,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         contacts::are_listed_in_the_order_they_were_added,
         contacts::are_refused_in_the_documented_order,
         contacts::are_found_by_email_and_phone,
+        contacts::are_found_by_another_rule,
         contacts::are_remembered_by_their_owners_ids,
         contacts::are_found_up_to_the_limits,
         contacts::are_found_while_they_change,

@@ -5,6 +5,7 @@ use crate::writer::Fault;
 use messenger_core::proto::{ByteString, Card, Contact, UserId};
 use messenger_core::storage::{AddContactError, FindLimits, Lookup};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
 
 /// Reads a card from the columns login, nick, email, phone, picture.
 fn card(row: &Row<'_>) -> rusqlite::Result<Card> {
@@ -86,10 +87,23 @@ pub(super) fn find(
     )?;
     let mut found = Vec::new();
     let mut bytes = 0;
-    for Lookup { myid, email, phone } in entries {
-        let mut users = select.query(params![email, phone, integer(limits.matches)])?;
-        while let Some(row) = users.next()? {
-            let card = card(row)?;
+    for Lookup {
+        myid,
+        emails,
+        phones,
+        ..
+    } in entries
+    {
+        let mut users = BTreeMap::new();
+        for number in 0..emails.len().max(phones.len()) {
+            let (email, phone) = (emails.get(number), phones.get(number));
+            let mut rows = select.query(params![email, phone, integer(limits.matches)])?;
+            while let Some(row) = rows.next()? {
+                let card = card(row)?;
+                users.insert(card.uid.clone(), card);
+            }
+        }
+        for card in users.into_values().take(limits.matches) {
             let myid = myid.clone();
             let contact = Contact { myid, card };
             bytes += contact.encoded_len();

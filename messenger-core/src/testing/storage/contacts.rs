@@ -1,6 +1,7 @@
 //! Contacts and finding users.
 
 use super::create;
+use crate::address::AddressRule;
 use crate::storage::{AddContactError, Address, FindLimits, Lookup, ProfileChange, Storage};
 use futures_util::future::join_all;
 use messenger_proto::UserId;
@@ -33,11 +34,11 @@ async fn set_addresses(storage: &Arc<dyn Storage>, user: &UserId, email: &str, p
 }
 
 fn lookup(myid: &str, email: &str, phone: &str) -> Lookup {
-    let key = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let keys = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     Lookup {
         myid: myid.to_owned().into(),
-        email: key(email),
-        phone: key(phone),
+        emails: keys(email),
+        phones: keys(phone),
     }
 }
 
@@ -99,12 +100,11 @@ pub(super) async fn are_found_by_email_and_phone(storage: &Arc<dyn Storage>) {
         lookup("1", "b@x", "+1"),
         lookup("2", "m@x", ""),
         lookup("3", "no@x", "+9"),
+        lookup("5", "no@x m@x b@x", "+9 +1"),
         lookup("4", "", ""),
     ];
     let all = found(storage, &ann, entries, LIMITS).await;
-    assert_eq!(all.len(), 3, "each once for an entry: {all:?}");
-    assert!(all.contains(&"1:bob".into()) && all.contains(&"1:max".into()));
-    assert_eq!(all.last().map(String::as_str), Some("2:max"));
+    assert_eq!(all, ["1:bob", "1:max", "2:max", "5:bob", "5:max"]);
     assert!(uids(storage, &ann).await.is_empty(), "finding adds nobody");
 
     set_addresses(storage, &max, "", "").await;
@@ -113,6 +113,29 @@ pub(super) async fn are_found_by_email_and_phone(storage: &Arc<dyn Storage>) {
         found(storage, &ann, entries, LIMITS).await,
         ["2:bob"],
         "max has moved away"
+    );
+}
+
+pub(super) async fn are_found_by_another_rule(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    for number in 0..3 {
+        let user = create(storage, &format!("user{number}")).await;
+        set_addresses(storage, &user, "all@x", &format!("0171 234567{number}")).await;
+    }
+    for (region, key) in [("DE", "+491712345671"), ("GB", "+441712345671")] {
+        let rule = AddressRule::new(region.parse().unwrap(), 254, 32);
+        storage.rekey(&rule).await.unwrap();
+        storage.rekey(&rule).await.unwrap();
+        let entries = vec![lookup("1", "", key)];
+        assert_eq!(found(storage, &ann, entries, LIMITS).await, ["1:user1"]);
+    }
+    let entries = vec![
+        lookup("1", "ALL@X", "+491712345671"),
+        lookup("2", "all@x", ""),
+    ];
+    assert_eq!(
+        found(storage, &ann, entries, LIMITS).await,
+        ["2:user0", "2:user1", "2:user2"]
     );
 }
 

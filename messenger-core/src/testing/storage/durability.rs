@@ -20,8 +20,8 @@ pub(super) async fn everything_answered_is_there_again(open: &impl AsyncFn() -> 
     storage.add_contact(&ann, &bob, 10).await.unwrap();
     let entry = Lookup {
         myid: "17".into(),
-        email: Some("bob@example.org".to_owned()),
-        phone: None,
+        emails: vec!["bob@example.org".to_owned()],
+        phones: Vec::new(),
     };
     let limits = crate::storage::FindLimits {
         matches: 10,

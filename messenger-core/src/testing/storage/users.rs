@@ -129,8 +129,8 @@ async fn know(storage: &Arc<dyn Storage>, owner: &UserId, other: &UserId) {
 async fn find(storage: &Arc<dyn Storage>, owner: &UserId, email: &str) -> usize {
     let lookup = Lookup {
         myid: "friend".into(),
-        email: Some(email.to_owned()),
-        phone: None,
+        emails: vec![email.to_owned()],
+        phones: Vec::new(),
     };
     let limits = FindLimits {
         matches: 9,

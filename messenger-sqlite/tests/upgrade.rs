@@ -1,0 +1,102 @@
+//! Stores of earlier versions, and stores whose users are to be found by another rule.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use messenger_core::proto::{Auth, Import, ImportEntry, Register, SetUserInfo};
+use messenger_core::{Engine, Policy, Session};
+use messenger_sqlite::SqliteStorage;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An engine on the store, where numbers without a country code belong to the region.
+fn engine(path: &Path, region: &str) -> Engine {
+    let policy = Policy {
+        region: region.parse().unwrap(),
+        ..Policy::default()
+    };
+    let storage = Arc::new(SqliteStorage::open(path).unwrap());
+    let engine = Engine::builder().storage(storage).policy(policy);
+    engine.without_housekeeping().build().unwrap()
+}
+
+async fn log_in(engine: &Engine, login: &str) -> Session {
+    let session = engine.connect();
+    let auth = Auth {
+        login: login.into(),
+        pass: "secret".into(),
+        ack: false,
+    };
+    session.call(auth).await.unwrap();
+    session
+}
+
+/// An engine with `ann`, whose session it gives.
+async fn begin(path: &Path, region: &str) -> (Engine, Session) {
+    let engine = engine(path, region);
+    let register = Register {
+        login: "ann".into(),
+        pass: "secret".into(),
+        nick: "Ann".into(),
+    };
+    engine.connect().call(register).await.unwrap();
+    let ann = log_in(&engine, "ann").await;
+    (engine, ann)
+}
+
+async fn is_found(session: &Session, phone: &str) -> bool {
+    let entry = ImportEntry {
+        phone: phone.into(),
+        ..ImportEntry::default()
+    };
+    let import = Import {
+        contacts: vec![entry],
+    };
+    !session.call(import).await.unwrap().is_empty()
+}
+
+#[tokio::test]
+async fn another_default_region_finds_those_who_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let (engine, ann) = begin(&path, "RU").await;
+    let set = SetUserInfo {
+        phone: Some("0171 2345678".into()),
+        ..SetUserInfo::default()
+    };
+    ann.call(set).await.unwrap();
+    assert!(!is_found(&ann, "+491712345678").await);
+    drop((engine, ann));
+    for (region, found) in [("DE", true), ("RU", false), ("DE", true)] {
+        let engine = self::engine(&path, region);
+        let ann = log_in(&engine, "ann").await;
+        assert_eq!(is_found(&ann, "+491712345678").await, found, "{region}");
+    }
+}
+
+/// What version 1 took for the number of `+7 812 123-45-67` is another one.
+#[tokio::test]
+async fn keys_of_a_store_of_version_1_are_computed_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../src/schema.sql"))
+        .unwrap();
+    old.pragma_update(None, "application_id", 0x6d73_6772)
+        .unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    old.execute_batch("BEGIN").unwrap();
+    for number in 0..1200 {
+        let insert =
+            "INSERT INTO users (login, nick, phone, phone_key) VALUES (?1, ?1, ?2, '+7121234567')";
+        let phone = format!("+7 812 123-{number:04}");
+        let row = (format!("user{number}"), phone);
+        old.execute(insert, row).unwrap();
+    }
+    old.execute_batch("COMMIT").unwrap();
+    drop(old);
+    let (_engine, ann) = begin(&path, "RU").await;
+    assert!(!is_found(&ann, "+7121234567").await);
+    for phone in ["8 (812) 123-00-00", "+78121231199"] {
+        assert!(is_found(&ann, phone).await, "{phone}");
+    }
+}
