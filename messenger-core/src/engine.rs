@@ -214,10 +214,7 @@ impl Engine {
 
     /// What a new connection is greeted with.
     pub fn welcome(&self) -> Welcome {
-        Welcome {
-            message: self.shared.policy.welcome.as_str().into(),
-            time: self.shared.clock.now().as_secs(),
-        }
+        self.shared.welcome()
     }
 
     /// The limits and switches in force.
@@ -268,6 +265,13 @@ impl Engine {
 impl Shared {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    pub(crate) fn welcome(&self) -> Welcome {
+        Welcome {
+            message: self.policy.welcome.as_str().into(),
+            time: self.clock.now().as_secs(),
+        }
     }
 
     pub(crate) fn next_connection(&self) -> ConnectionId {

@@ -45,6 +45,7 @@ mod address;
 pub mod authenticator;
 mod background;
 pub mod clock;
+mod driver;
 mod engine;
 pub mod entropy;
 mod housekeeping;
@@ -65,6 +66,7 @@ mod tally;
 pub mod testing;
 
 pub use address::{AddressRule, Region, UnknownRegion};
+pub use driver::{Driver, DriverLimits, Ended, Frame};
 pub use engine::{BuildError, Builder, Engine};
 pub use messenger_proto as proto;
 pub use operator::{ResetPasswordError, UserExport};

@@ -42,6 +42,7 @@ pub(crate) struct Meters {
     tallies: Tallies,
     delivery: Histogram,
     pub(crate) mailbox_overrun: Counter,
+    pub(crate) max_outgoing: Counter,
     pub(crate) inbox_full: Counter,
     requests: [[OnceLock<Counter>; STATUSES]; ACTIONS.len()],
 }
@@ -73,6 +74,7 @@ impl Meters {
             },
             delivery: histogram!("messenger_delivery_seconds"),
             mailbox_overrun: limit("mailbox"),
+            max_outgoing: limit("max_outgoing"),
             inbox_full: limit("inbox"),
             requests: Default::default(),
         }

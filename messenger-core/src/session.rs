@@ -12,7 +12,7 @@ use crate::rules;
 use feed::Feed;
 use messenger_proto::{
     Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, MessageId, Outbound, Response,
-    UserId,
+    UserId, Welcome,
 };
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use std::fmt;
@@ -168,6 +168,16 @@ impl Session {
         self.connection
             .login()
             .map(|login| login.device.user.clone())
+    }
+
+    /// What a new connection is greeted with.
+    pub(crate) fn welcome(&self) -> Welcome {
+        self.connection.shared.welcome()
+    }
+
+    /// Counts that no requests are read because too much is unsent.
+    pub(crate) fn note_held_back(&self) {
+        self.connection.shared.meters.max_outgoing.increment(1);
     }
 
     /// True while it is somebody's.

@@ -1,20 +1,17 @@
-//! One connection's life, in one task: read, decode, hand to the session, encode, write.
+//! One connection's life, in one task: read, decode, hand to the driver, encode, write.
 //!
-//! Whenever something happens on the connection the task does all it can: it decodes and carries
-//! out requests until there are none, takes the session's events, and writes everything together.
+//! Whenever something happens on the connection the task does all it can: it decodes requests and hands
+//! them over until there are none, takes the driver's frames, and writes everything together.
 
 mod input;
 mod output;
-mod window;
 
 use crate::Transport;
 use crate::half_read::Share;
 use crate::meters::Meters;
 use input::{Input, ReadError};
-use messenger_core::{Begun, Reply, Session};
-use messenger_proto::{
-    CodecError, ErrorCode, Event, Failure, Inbound, Outbound, Response, SplitError, Welcome,
-};
+use messenger_core::{Driver, Ended, Session};
+use messenger_proto::{CodecError, ErrorCode, Failure, SplitError};
 use output::Output;
 use std::fmt;
 use std::io;
@@ -25,10 +22,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use window::Window;
-
-/// Unsent bytes up to which events are taken from the session: beyond it they wait in the inbox.
-const EVENTS_UP_TO: usize = 64 * 1024;
 
 /// How many requests a connection carries out, and how many bytes it reads, before it lets others run:
 /// a flood of one client must not keep others waiting.
@@ -50,19 +43,14 @@ const LINGER_BYTES: usize = 64 * 1024 * 1024;
 /// A connection being served. It is a future that ends with the connection.
 pub(crate) struct Connection<S> {
     stream: S,
-    session: Session,
+    driver: Driver,
     transport: Arc<Transport>,
     meters: Arc<Meters>,
     input: Input,
-    window: Window,
     output: Output,
     phase: Phase,
     /// What may still be done in this turn.
     turn: Turn,
-    /// The client was authenticated by an answer that it has. Events come behind that answer.
-    authenticated: bool,
-    /// The first of what waited in the inbox is given before more requests are taken.
-    catching_up: bool,
     /// When the client must have authenticated, or the closing must be over.
     deadline: Option<Pin<Box<Sleep>>>,
     /// When the peer must have taken something of what waits for it.
@@ -72,8 +60,6 @@ pub(crate) struct Connection<S> {
     after_stop: usize,
     /// How many unsent bytes were counted.
     noted_outgoing: usize,
-    /// No requests are read because too much is unsent.
-    is_held_back: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +100,7 @@ enum Phase {
 impl<S> fmt::Debug for Connection<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("session", &self.session)
+            .field("driver", &self.driver)
             .field("phase", &self.phase)
             .finish_non_exhaustive()
     }
@@ -124,31 +110,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(
         stream: S,
         session: Session,
-        welcome: Welcome,
         transport: Arc<Transport>,
         meters: Arc<Meters>,
         share: Share,
         stop: CancellationToken,
     ) -> Self {
         meters.connections.increment(1);
-        let mut output = Output::new(transport.braces);
-        output.push(&Outbound::Event(Event::Welcome(welcome)));
+        let driver = Driver::new(session, transport.driver);
         Self {
             stream,
-            session,
-            input: Input::new(transport.frame_before_auth, transport.braces, share),
-            window: Window::new(transport.overlapping, transport.overlapping_bytes),
+            input: Input::new(driver.frame_limit(), transport.braces, share),
+            driver,
             turn: A_TURN,
-            authenticated: false,
-            catching_up: false,
-            output,
+            output: Output::new(transport.braces),
             phase: Phase::Open,
             deadline: None,
             stall: None,
             stop: Some(Box::pin(stop.cancelled_owned())),
             after_stop: AFTER_STOP,
             noted_outgoing: 0,
-            is_held_back: false,
             transport,
             meters,
         }
@@ -161,15 +141,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.refuse_stream(ErrorCode::TooManyRequests, &ReadError::Evicted);
         }
         loop {
-            self.carry_out(cx)?;
+            self.take_requests(cx)?;
+            let was_wanted = self.driver.wants_request(self.output.len());
             self.take_events(cx);
-            let wrote = self.write(cx)? || self.note_caught_up();
+            let wrote = self.write(cx)?;
             if self.is_finished() {
                 ready!(self.finish(cx))?;
                 return Poll::Ready(Ok(()));
             }
-            // Writing everything made room for more, and so did catching up.
-            if !wrote {
+            // Writing everything made room for more, and so may events have.
+            if !wrote && (was_wanted || !self.driver.wants_request(self.output.len())) {
                 if self.turn.is_over() {
                     cx.waker().wake_by_ref();
                 }
@@ -178,33 +159,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Takes and carries out requests until there are none, or too much is under way.
-    fn carry_out(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Takes requests until there are none, or no more are wanted, and queues what they are answered.
+    fn take_requests(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
-            while let Poll::Ready(reply) = self.window.poll(&self.session, cx) {
-                self.answer(&reply);
+            while let Poll::Ready(outbound) = self.driver.poll_reply(cx) {
+                self.output.push(&outbound);
             }
-            if self.phase == Phase::Broken {
+            let is_wanted = self.driver.wants_request(self.output.len());
+            if !is_wanted || self.turn.is_over() {
                 return Ok(());
             }
-            if !self.window.has_room()
-                || self.is_held_back()
-                || self.catching_up
-                || self.turn.is_over()
-            {
-                return Ok(());
-            }
+            self.input.set_limit(self.driver.frame_limit());
             match self.input.next() {
-                Ok(Some(Ok(inbound))) => {
+                Ok(Some(request)) => {
                     self.turn.requests -= 1;
-                    self.begin(inbound, cx);
-                }
-                Ok(Some(Err(bad))) => {
-                    self.turn.requests -= 1;
-                    let reply = self.session.refuse(&bad);
-                    if let Some(reply) = self.window.push(reply, self.input.length()) {
-                        self.answer(&reply);
-                    }
+                    self.driver.request(request, self.input.length());
                 }
                 Ok(None) if self.phase == Phase::Open => {
                     match self.input.read(&mut self.stream, cx) {
@@ -224,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Ok(None) => {
                     // A frame that has not come whole will not.
-                    self.input.clear();
+                    self.take_no_more();
                     return Ok(());
                 }
                 Err(error) => {
@@ -237,24 +206,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Begins with a request, and answers if nothing is before it.
-    #[inline]
-    fn begin(&mut self, inbound: Inbound, cx: &mut Context<'_>) {
-        let length = self.input.length();
-        let begun = self.session.overlap(inbound);
-        let reply = match begun {
-            Begun::Answered(ref reply) if self.window.is_empty() => return self.answer(reply),
-            Begun::Answered(reply) => self.window.push(reply, length),
-            Begun::UnderWay(message) => self.window.start(message, length, cx),
-            Begun::NotYet(inbound) => {
-                // A request of nobody may make the connection somebody's before it is answered.
-                self.authenticated &= self.session.is_authenticated();
-                self.window.begin_alone(&self.session, inbound, length, cx)
-            }
-        };
-        if let Some(reply) = reply {
-            self.answer(&reply);
-        }
+    /// What was handed over is still carried out.
+    fn take_no_more(&mut self) {
+        self.input.clear();
+        self.driver.finish();
     }
 
     /// A server that stops does not read on for as long as a client goes on sending.
@@ -268,83 +223,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// True while so much is unsent that no requests are read.
-    fn is_held_back(&mut self) -> bool {
-        let is_held_back = self.output.len() >= self.transport.outgoing;
-        if is_held_back && !self.is_held_back {
-            self.meters.max_outgoing.increment(1);
-        }
-        self.is_held_back = is_held_back;
-        is_held_back
-    }
-
-    /// Queues a reply and what follows it.
-    fn answer(&mut self, Reply { response, follow }: &Reply) {
-        // A message of somebody's makes the connection nobody else's.
-        let is_settled = self.authenticated && matches!(response, Response::SendMessage(_));
-        self.output.push_response(response);
-        if let Some(follow) = follow {
-            self.output.push(follow);
-        }
-        if !is_settled {
-            self.note_authentication();
-        }
-    }
-
-    /// The frame limit and the time to authenticate depend on whether the client has.
-    fn note_authentication(&mut self) {
-        self.catching_up = !self.session.has_caught_up();
-        self.authenticated = self.session.is_authenticated();
-        if self.authenticated {
-            self.input.set_limit(self.transport.frame);
-            if self.phase == Phase::Open {
-                self.deadline = None;
-            }
-        } else {
-            self.input.set_limit(self.transport.frame_before_auth);
-        }
-    }
-
-    /// True when the first of what waited has now been given.
-    fn note_caught_up(&mut self) -> bool {
-        let caught_up = self.catching_up && self.session.has_caught_up();
-        self.catching_up &= !caught_up;
-        caught_up
-    }
-
     /// The stream cannot be read on: says why, and ends the connection once that is flushed.
     fn refuse_stream(&mut self, code: ErrorCode, error: &dyn fmt::Display) {
         tracing::debug!(%error, "a client's stream cannot be read on");
-        let failure = Failure::new(code, error.to_string());
-        if let Some(reply) = self.window.push(Response::unknown(failure).into(), 0) {
-            self.answer(&reply);
-        }
+        self.driver.refuse(Failure::new(code, error.to_string()));
         self.input.clear();
         self.phase = Phase::Finishing { linger: true };
     }
 
     /// Takes events while little is unsent.
     fn take_events(&mut self, cx: &mut Context<'_>) {
-        if self.phase != Phase::Open || !self.authenticated {
-            return;
-        }
-        while self.output.len() < EVENTS_UP_TO {
-            match self.session.poll_event(cx) {
-                Poll::Ready(Some(delivery)) => {
-                    self.output.push_message(&delivery.event);
-                    if let Some(place) = delivery.place {
-                        self.output.mark(place);
+        while let Poll::Ready(event) = self.driver.poll_event(self.output.len(), cx) {
+            match event {
+                Ok(frame) => {
+                    self.output.push(&frame.outbound);
+                    if let Some(token) = frame.token {
+                        self.output.mark(token);
                     }
                 }
-                Poll::Ready(None) => {
+                Err(Ended::MissedCopies) => {
                     tracing::info!("a client was too slow for the copies of its user's messages");
-                    self.phase = Phase::Broken;
-                    self.input.clear();
-                    return;
+                    return self.break_off();
                 }
-                Poll::Pending => return,
+                Err(_) => return,
             }
         }
+    }
+
+    /// The stream is of no use any more.
+    fn break_off(&mut self) {
+        self.phase = Phase::Broken;
+        self.stall = None;
+        self.take_no_more();
     }
 
     /// Writes what waits. True when it wrote everything there was.
@@ -354,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let before = self.output.written();
         let written = self.output.write(&mut self.stream, cx);
-        self.session.given(self.output.take_given());
+        self.driver.delivered(self.output.take_delivered());
         if self.output.written() != before {
             self.stall = None;
         }
@@ -394,10 +304,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match self.phase {
             Phase::Open => false,
             Phase::Finishing { .. } => {
-                self.input.is_empty() && self.window.is_empty() && self.output.is_flushed()
+                self.input.is_empty() && self.driver.is_idle() && self.output.is_flushed()
             }
             Phase::Closing { .. } | Phase::Lingering { .. } => true,
-            Phase::Broken => self.window.is_empty(),
+            Phase::Broken => self.driver.is_idle(),
         }
     }
 
@@ -444,12 +354,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// True when the client took too long to authenticate, or closing took too long.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.deadline.is_none() {
-            if self.phase != Phase::Open || self.session.is_authenticated() {
+        if self.phase == Phase::Open {
+            if self.driver.session().is_authenticated() {
+                self.deadline = None;
                 return false;
             }
-            let deadline = Instant::now() + self.transport.time_to_auth;
-            self.deadline = Some(Box::pin(sleep_until(deadline)));
+            let time = self.transport.time_to_auth;
+            self.deadline
+                .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + time)));
         }
         let deadline = self.deadline.as_mut();
         let is_late = deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
@@ -477,9 +389,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
             Poll::Ready(Ok(())) => return Poll::Ready(()),
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "a connection broke");
-                connection.phase = Phase::Broken;
-                connection.stall = None;
-                connection.input.clear();
+                connection.break_off();
                 // Requests under way are carried out all the same.
                 return connection.drive(cx).map(drop);
             }
@@ -492,7 +402,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
         connection.note_outgoing(connection.output.len());
         connection.input.rest();
         connection.output.rest();
-        connection.window.rest();
+        connection.driver.release_buffers();
         Poll::Pending
     }
 }

@@ -17,7 +17,6 @@ pub(crate) struct Meters {
     pub(crate) handshake_failed: Counter,
     pub(crate) auth_timeout: Counter,
     pub(crate) max_frame: Counter,
-    pub(crate) max_outgoing: Counter,
     pub(crate) write_timeout: Counter,
     pub(crate) half_read_evicted: Counter,
 }
@@ -38,7 +37,6 @@ impl Meters {
             handshake_failed: counter!("messenger_handshakes_failed_total"),
             auth_timeout: limit("auth_timeout"),
             max_frame: limit("max_frame"),
-            max_outgoing: limit("max_outgoing"),
             write_timeout: limit("write_timeout"),
             half_read_evicted: limit("max_half_read"),
         }

@@ -51,7 +51,10 @@ impl Server {
             handshakes: Arc::new(Semaphore::new(transport.handshakes)),
             half_read: Arc::new(HalfRead::new(
                 transport.half_read,
-                transport.frame.max(transport.frame_before_auth),
+                transport
+                    .driver
+                    .frame
+                    .max(transport.driver.frame_before_auth),
                 Arc::clone(&meters),
             )),
             transport: Arc::new(transport),
@@ -107,7 +110,6 @@ impl Server {
         let connection = Connection::new(
             stream,
             session,
-            self.engine.welcome(),
             Arc::clone(&self.transport),
             Arc::clone(&self.meters),
             self.half_read.share(),

@@ -6,7 +6,7 @@ use crate::{Tls, TlsError, Transport};
 use clap::Parser;
 use ipnet::IpNet;
 use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Policy, Rate, Rates};
-use messenger_core::{Builder, Engine, Region};
+use messenger_core::{Builder, DriverLimits, Engine, Region};
 use messenger_proto::Braces;
 use numbers::{ConnectionSettings, DAY, LifetimeSettings, LimitSettings, RateSettings};
 use std::net::{AddrParseError, IpAddr, SocketAddr};
@@ -366,16 +366,18 @@ impl Settings {
     /// The bounds of connections.
     pub fn transport(&self) -> Transport {
         let connection = &self.connection;
+        let mut driver = DriverLimits::default();
+        driver.frame = size(connection.max_frame);
+        driver.frame_before_auth = size(connection.max_frame_before_auth);
+        driver.unsent = size(connection.max_outgoing);
         Transport {
-            frame: size(connection.max_frame),
-            frame_before_auth: size(connection.max_frame_before_auth),
+            driver,
             half_read: size(connection.max_half_read),
             connections: size(connection.max_connections),
             handshake_time: Duration::from_secs(connection.handshake_timeout),
             handshakes: size(connection.max_handshakes),
             proxies: self.proxy_from.clone(),
             time_to_auth: Duration::from_secs(connection.auth_timeout),
-            outgoing: size(connection.max_outgoing),
             write_stall: Duration::from_secs(connection.write_timeout),
             keepalive: Duration::from_secs(connection.keepalive),
             drain: Duration::from_secs(connection.drain_timeout),

@@ -154,10 +154,8 @@ async fn two_thousand_requests_may_be_sent_before_a_reply_is_read() {
 
 #[tokio::test]
 async fn messages_overlap_in_the_store_and_other_requests_wait() {
-    let transport = Transport {
-        overlapping: 10,
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.driver.overlapping = 10;
     let (server, storage) = start_held(transport).await;
     let (mut ann, _) = server.log_in("ann").await;
     storage.hold_appends();
@@ -259,10 +257,8 @@ async fn acknowledgements_are_heard_while_a_backlog_flows() {
 
 #[tokio::test]
 async fn requests_under_way_are_bounded_in_bytes() {
-    let transport = Transport {
-        overlapping_bytes: 100_000,
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.driver.overlapping_bytes = 100_000;
     let (server, storage) = start_held(transport).await;
     let (mut ann, _) = server.log_in("ann").await;
     storage.hold_appends();
@@ -435,11 +431,11 @@ async fn a_client_that_does_not_read_is_disconnected_and_misses_nothing() {
 
 #[tokio::test]
 async fn requests_are_not_read_while_too_much_is_unsent() {
-    let transport = Transport {
-        outgoing: 64 * 1024,
+    let mut transport = Transport {
         write_stall: Duration::from_secs(60),
         ..Transport::default()
     };
+    transport.driver.unsent = 64 * 1024;
     let server = TestServer::start(Policy::default(), transport).await;
     let (mut ann, _) = server.log_in("ann").await;
     server.log_in("bob").await.0.probe().await;

@@ -151,11 +151,11 @@ async fn half_sent_frames_of_all_clients_share_one_budget() {
 
 #[tokio::test]
 async fn small_half_sent_frames_share_it_too() {
-    let transport = Transport {
+    let mut transport = Transport {
         half_read: 100 * 1024,
-        frame: 64 * 1024,
         ..Transport::default()
     };
+    transport.driver.frame = 64 * 1024;
     let server = start(transport).await;
     let (mut ann, _) = server.log_in("ann").await;
     let mut first = server.connect().await;

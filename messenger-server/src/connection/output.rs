@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use messenger_core::Place;
-use messenger_proto::{Braces, EvMessage, Event, Outbound, Response};
+use messenger_proto::{Braces, EvMessage, Event, Outbound};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::iter;
@@ -74,14 +74,12 @@ impl Output {
 
     pub(super) fn push(&mut self, frame: &Outbound) {
         match frame {
-            Outbound::Response(response) => self.push_response(response),
+            Outbound::Response(response) => {
+                self.append(|tail, braces| response.encode(tail, braces))
+            }
             Outbound::Event(Event::Message(message)) => self.push_message(message),
             other => self.append(|tail, braces| other.encode(tail, braces)),
         }
-    }
-
-    pub(super) fn push_response(&mut self, response: &Response) {
-        self.append(|tail, braces| response.encode(tail, braces));
     }
 
     fn append(&mut self, encode: impl FnOnce(&mut BytesMut, Braces)) {
@@ -92,7 +90,7 @@ impl Output {
     }
 
     /// Queues a message; a large one shares its bytes with whoever else is given it.
-    pub(super) fn push_message(&mut self, message: &EvMessage) {
+    fn push_message(&mut self, message: &EvMessage) {
         self.make_room(message.message.size().min(LONG) + SMALL);
         let Self { pieces, queued, .. } = self;
         let mut counted = self.tail.len();
@@ -124,7 +122,7 @@ impl Output {
     }
 
     /// The places that were given with what was flushed.
-    pub(super) fn take_given(&mut self) -> impl Iterator<Item = Place> + use<'_> {
+    pub(super) fn take_delivered(&mut self) -> impl Iterator<Item = Place> + use<'_> {
         let flushed = self.flushed;
         let next = move || {
             let (queued, _) = self.places.front()?;

@@ -1,6 +1,7 @@
 //! Settings that are numbers: each a flag with its environment variable, unit, range and default.
 
 use crate::Transport;
+use messenger_core::DriverLimits;
 use messenger_core::Policy;
 use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Rates};
 use std::ops::RangeInclusive;
@@ -31,9 +32,9 @@ numbers! {
     /// Bounds of connections.
     "Connections" ConnectionSettings {
         /// The longest frame of an authenticated client.
-        max_frame = "MESSENGER_MAX_FRAME" "BYTES" FRAME, Transport::default().frame;
+        max_frame = "MESSENGER_MAX_FRAME" "BYTES" FRAME, DriverLimits::default().frame;
         /// The longest frame before that.
-        max_frame_before_auth = "MESSENGER_MAX_FRAME_BEFORE_AUTH" "BYTES" FRAME, Transport::default().frame_before_auth;
+        max_frame_before_auth = "MESSENGER_MAX_FRAME_BEFORE_AUTH" "BYTES" FRAME, DriverLimits::default().frame_before_auth;
         /// The most bytes that all connections together hold of frames that have not come whole.
         max_half_read = "MESSENGER_MAX_HALF_READ" "BYTES" BYTES, Transport::default().half_read;
         /// The most connections.
@@ -45,7 +46,7 @@ numbers! {
         /// How many of these may be under way at once; more connections are turned away.
         max_handshakes = "MESSENGER_MAX_HANDSHAKES" "COUNT" COUNT, Transport::default().handshakes;
         /// Unsent bytes from which on a client's requests are not read.
-        max_outgoing = "MESSENGER_MAX_OUTGOING" "BYTES" BYTES, Transport::default().outgoing;
+        max_outgoing = "MESSENGER_MAX_OUTGOING" "BYTES" BYTES, DriverLimits::default().unsent;
         /// A client that takes nothing for so long, though something waits for it, is disconnected.
         write_timeout = "MESSENGER_WRITE_TIMEOUT" "SECONDS" SECONDS, Transport::default().write_stall.as_secs();
         /// TCP keepalive.

@@ -1,0 +1,315 @@
+//! One connection of any transport that carries frames: requests in, frames out.
+
+mod window;
+
+use crate::session::{Begun, Delivery, Place, Session};
+use messenger_proto::{BadRequest, Event, Failure, Inbound, Outbound, Response};
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use window::Window;
+
+/// The bounds of a [`Driver`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct DriverLimits {
+    /// The longest frame of an authenticated client, in bytes. 16 MiB.
+    pub frame: usize,
+    /// The longest frame before that, in bytes. 16 KiB.
+    pub frame_before_auth: usize,
+    /// How many `message` requests may be under way at once. 256.
+    pub overlapping: usize,
+    /// How many bytes their frames may have together; one frame may pass it. 4 MiB.
+    pub overlapping_bytes: usize,
+    /// Unsent bytes from which on no request is wanted. 4 MiB.
+    pub unsent: usize,
+    /// Unsent bytes from which on events wait in the inbox. 64 KiB.
+    pub unsent_before_events: usize,
+}
+
+impl Default for DriverLimits {
+    fn default() -> Self {
+        Self {
+            frame: 16 * 1024 * 1024,
+            frame_before_auth: 16 * 1024,
+            overlapping: 256,
+            overlapping_bytes: 4 * 1024 * 1024,
+            unsent: 4 * 1024 * 1024,
+            unsent_before_events: 64 * 1024,
+        }
+    }
+}
+
+/// What everything about a connection that is not bytes is left to: the order of replies and events,
+/// how many requests overlap, what comes behind a log-in, backpressure, and which messages count as
+/// delivered.
+///
+/// A transport reads requests while they are [wanted](Self::wants_request) and hands them
+/// [over](Self::request); it sends the [frames](Self::next_frame) it is given in their order, and says
+/// which are [delivered](Self::delivered). It tells how many bytes it has not sent yet, and the driver
+/// holds back what must not pile up.
+///
+/// ```
+/// use messenger_core::proto::{Event, Inbound, Outbound, Register, Response};
+/// use messenger_core::{Driver, DriverLimits, Engine};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder().build()?;
+/// let mut driver = Driver::new(engine.connect(), DriverLimits::default());
+/// let welcome = driver.next_frame(0).await?;
+/// assert!(matches!(welcome.outbound, Outbound::Event(Event::Welcome(_))));
+///
+/// let (login, pass, nick) = ("ann".into(), "secret".into(), "Ann".into());
+/// assert!(driver.wants_request(0));
+/// driver.request(Ok(Inbound::new(Register { login, pass, nick })), 80);
+/// let reply = driver.next_frame(0).await?;
+/// assert!(matches!(reply.outbound, Outbound::Response(Response::Register(Ok(())))));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Driver {
+    session: Session,
+    limits: DriverLimits,
+    window: Window,
+    /// Goes out right behind what was given last: the welcome, a sender's own copy.
+    next: Option<Outbound>,
+    /// The client was authenticated by a reply that it was given. Events come behind that reply.
+    is_authenticated: bool,
+    /// The first page of what waited in the inbox is given before more requests are taken.
+    is_catching_up: bool,
+    /// No more requests are taken.
+    is_finishing: bool,
+    /// No requests are wanted because too much is unsent.
+    is_held_back: bool,
+}
+
+/// Something to be sent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Frame {
+    /// The response or event.
+    pub outbound: Outbound,
+    /// To be given back once the frame is [delivered](Driver::delivered); `None` when nobody waits to
+    /// hear of it.
+    pub token: Option<Place>,
+}
+
+impl From<Outbound> for Frame {
+    fn from(outbound: Outbound) -> Self {
+        Self {
+            outbound,
+            token: None,
+        }
+    }
+}
+
+impl From<Delivery> for Frame {
+    fn from(Delivery { event, place }: Delivery) -> Self {
+        Self {
+            outbound: Outbound::Event(Event::Message(event)),
+            token: place,
+        }
+    }
+}
+
+/// Why a driver has no more frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ended {
+    /// It was told to [finish](Driver::finish), and everything is answered. The connection is to be closed once
+    /// its frames are sent.
+    #[error("everything is answered")]
+    Finished,
+    /// The client was too slow for the copies of its user's own messages, which are kept nowhere. The
+    /// connection is to be cut.
+    #[error("copies of the user's own messages were missed")]
+    MissedCopies,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("session", &self.session)
+            .field("is_finishing", &self.is_finishing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Drives this connection. Its first frame is the welcome.
+    pub fn new(session: Session, limits: DriverLimits) -> Self {
+        Self {
+            next: Some(Outbound::Event(Event::Welcome(session.welcome()))),
+            session,
+            window: Window::new(limits.overlapping, limits.overlapping_bytes),
+            limits,
+            is_authenticated: false,
+            is_catching_up: false,
+            is_finishing: false,
+            is_held_back: false,
+        }
+    }
+
+    /// The connection that is driven.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// True when another request may be handed over, while so many bytes are unsent. Otherwise it is
+    /// to be asked again after the next frame, or when more has been sent.
+    pub fn wants_request(&mut self, unsent: usize) -> bool {
+        !self.is_held_back(unsent)
+            && !self.is_finishing
+            && !self.is_catching_up
+            && self.window.has_room()
+    }
+
+    /// True while so much is unsent that no requests are read.
+    fn is_held_back(&mut self, unsent: usize) -> bool {
+        let is_held_back = unsent >= self.limits.unsent;
+        if is_held_back && !self.is_held_back {
+            self.session.note_held_back();
+        }
+        self.is_held_back = is_held_back;
+        is_held_back
+    }
+
+    /// The most bytes a frame may have now: fewer before the client has authenticated.
+    pub fn frame_limit(&self) -> usize {
+        if self.is_authenticated {
+            self.limits.frame
+        } else {
+            self.limits.frame_before_auth
+        }
+    }
+
+    /// Takes a request whose frame had `length` bytes, or a frame that ought to have been one. It is begun
+    /// when [replies](Self::poll_reply) are asked for next. To be called only while a request is
+    /// [wanted](Self::wants_request).
+    #[inline]
+    pub fn request(&mut self, request: Result<Inbound, BadRequest>, length: usize) {
+        let begun = match request {
+            Ok(inbound) => self.session.overlap(inbound),
+            Err(bad) => Begun::Answered(self.session.refuse(&bad)),
+        };
+        match begun {
+            Begun::Answered(reply) => self.window.push(reply, length),
+            Begun::UnderWay(message) => self.window.start(message, length),
+            Begun::NotYet(inbound) => {
+                // Before it is answered it may make the connection another user's.
+                self.is_authenticated &= self.session.is_authenticated();
+                self.window.start_alone(inbound, length);
+            }
+        }
+    }
+
+    /// Says why the client's stream cannot be read on, behind the replies to what it sent before, and
+    /// [finishes](Self::finish).
+    pub fn refuse(&mut self, failure: Failure) {
+        self.window.push(Response::unknown(failure).into(), 0);
+        self.finish();
+    }
+
+    /// Takes no more requests and no more events. What was begun is carried out and answered; then the
+    /// driver has [ended](Ended::Finished).
+    pub fn finish(&mut self) {
+        self.is_finishing = true;
+    }
+
+    /// True when everything that was begun is answered.
+    pub fn is_idle(&self) -> bool {
+        self.window.is_empty() && self.next.is_none()
+    }
+
+    /// The next frame: a reply, or an event while little is unsent.
+    ///
+    /// # Errors
+    /// There will be no more, and [why](Ended).
+    pub fn poll_frame(
+        &mut self,
+        unsent: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Frame, Ended>> {
+        if let Poll::Ready(outbound) = self.poll_reply(cx) {
+            return Poll::Ready(Ok(outbound.into()));
+        }
+        self.poll_event(unsent, cx)
+    }
+
+    /// Waits for the next frame.
+    ///
+    /// # Errors
+    /// There will be no more, and [why](Ended).
+    ///
+    /// # Cancel safety
+    /// No frame is lost when the future is dropped.
+    pub async fn next_frame(&mut self, unsent: usize) -> Result<Frame, Ended> {
+        poll_fn(|cx| self.poll_frame(unsent, cx)).await
+    }
+
+    /// The next reply, or what goes right behind the one before. A transport that has more requests at
+    /// hand takes all replies, then hands over the next request, and asks for
+    /// [events](Self::poll_event) when there are no more.
+    #[inline]
+    pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Outbound> {
+        if let Some(next) = self.next.take() {
+            return Poll::Ready(next);
+        }
+        match self.window.poll(&self.session, cx) {
+            Poll::Ready(reply) => {
+                self.note_authentication(&reply.response);
+                self.next = reply.follow;
+                Poll::Ready(Outbound::Response(reply.response))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The next event, while little is unsent; pending while there are [replies](Self::poll_reply) to be
+    /// given first.
+    ///
+    /// # Errors
+    /// There will be no more, and [why](Ended).
+    pub fn poll_event(
+        &mut self,
+        unsent: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Frame, Ended>> {
+        if self.is_finishing {
+            return match self.is_idle() {
+                true => Poll::Ready(Err(Ended::Finished)),
+                false => Poll::Pending,
+            };
+        }
+        let may_come = self.is_authenticated && self.next.is_none();
+        if !may_come || unsent >= self.limits.unsent_before_events {
+            return Poll::Pending;
+        }
+        let polled = self.session.poll_event(cx);
+        self.is_catching_up = self.is_catching_up && !self.session.has_caught_up();
+        polled.map(|delivery| delivery.map(Frame::from).ok_or(Ended::MissedCopies))
+    }
+
+    /// Says that the frames with these tokens, and everything before them, have reached the client: they
+    /// were written to the socket, say.
+    pub fn delivered(&self, tokens: impl IntoIterator<Item = Place>) {
+        self.session.given(tokens);
+    }
+
+    /// What the client may do depends on whether it is authenticated.
+    #[inline]
+    fn note_authentication(&mut self, response: &Response) {
+        // A message of an authenticated client changes nothing of that.
+        let is_settled = self.is_authenticated && matches!(response, Response::SendMessage(_));
+        if !is_settled {
+            self.is_catching_up = !self.session.has_caught_up();
+            self.is_authenticated = self.session.is_authenticated();
+        }
+    }
+
+    /// Gives back memory, when the connection falls idle.
+    pub fn release_buffers(&mut self) {
+        self.window.release_buffers();
+    }
+}
