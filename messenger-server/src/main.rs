@@ -64,7 +64,7 @@ enum MainError {
 
 fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
-    logs::install(settings.log_format);
+    let _log = logs::install(settings.log_format);
     let done = match command {
         None | Some(Command::Serve) => start(&settings),
         Some(command) => command
