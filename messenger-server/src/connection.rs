@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -36,6 +37,9 @@ const AFTER_STOP: usize = 1024 * 1024;
 /// How long a closing connection is read on, so that what the peer still sends does not make its
 /// system throw away our last reply.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// The same when the server stops, which must not take long.
+const LINGER_AT_STOP: Duration = Duration::from_millis(300);
 
 /// How much is read on, in bytes.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
@@ -184,7 +188,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                             self.refuse_stream(ErrorCode::TooManyRequests, &evicted);
                         }
                         Poll::Pending => {
-                            if self.stop.is_none() {
+                            // Without a budget the runtime did not even look; the task is polled again.
+                            if self.stop.is_none() && coop::has_budget_remaining() {
+                                // A frame that has not come whole will not.
+                                self.take_no_more();
                                 self.phase = Phase::Finishing { linger: true };
                             }
                             return Ok(());
@@ -192,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
                 Ok(None) => {
-                    // A frame that has not come whole will not.
+                    // As above.
                     self.take_no_more();
                     return Ok(());
                 }
@@ -318,7 +325,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if let Phase::Finishing { linger } = self.phase {
             self.phase = Phase::Closing { linger };
-            self.deadline = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
+            self.must_close_in(if self.stop.is_none() {
+                LINGER_AT_STOP
+            } else {
+                LINGER
+            });
         }
         if let Phase::Closing { linger } = self.phase {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
@@ -344,7 +355,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && stop.as_mut().poll(cx).is_ready()
         {
             self.stop = None;
+            self.input.hurry();
+            if let Phase::Closing { .. } | Phase::Lingering { .. } = self.phase {
+                self.must_close_in(LINGER_AT_STOP);
+            }
         }
+    }
+
+    fn must_close_in(&mut self, time: Duration) {
+        self.deadline = Some(Box::pin(sleep_until(Instant::now() + time)));
     }
 
     fn note_outgoing(&mut self, unsent: usize) {

@@ -1,12 +1,16 @@
-//! The log: on standard error, and never so much of it that a peer could fill a disk.
+//! The log: on standard error, never so much of it that a peer could fill a disk, and never waited for.
 
 use crate::settings::LogFormat;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics::counter;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroU32;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 use tracing::callsite::Identifier;
 use tracing::{Event, Metadata};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -17,11 +21,22 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// How many a second after that; the others are only counted.
 const A_SECOND: NonZeroU32 = NonZeroU32::new(1).unwrap();
 
-/// Begins to log. To be called once, by a program that has no log of its own.
-pub fn install(format: LogFormat) {
+/// How many lines wait for whoever reads the log; more are only counted.
+const QUEUED: usize = 1024;
+
+/// How long what waits at the end may take to be read.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The metric of lines that were not written.
+const DROPPED: &str = "messenger_log_lines_dropped_total";
+
+/// Begins to log. To be called once, by a program that has no log of its own; it drops what it gets
+/// when it ends.
+pub fn install(format: LogFormat) -> Log {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let (queue, log) = Queue::before(io::stderr());
     let lines = fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(move || queue.clone())
         // Whoever read the log may be gone; that must not end the server.
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
@@ -35,6 +50,62 @@ pub fn install(format: LogFormat) {
         .with(layer)
         .with(filter)
         .init();
+    log
+}
+
+/// The log's thread. Dropping it writes the lines that wait, if they are read within half a second;
+/// nothing is logged afterwards.
+#[derive(Debug)]
+#[must_use = "the log ends when this is dropped"]
+pub struct Log(Option<WorkerGuard>);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let guard = self.0.take();
+        let (ended, end) = mpsc::channel::<()>();
+        // On a thread of its own: when the guard gives up it says so on standard output, which may be
+        // as stuck as standard error.
+        let ending = thread::Builder::new().spawn(move || {
+            drop(guard);
+            drop(ended);
+        });
+        if ending.is_ok() {
+            // Nothing is sent: until the other end is dropped.
+            let _ = end.recv_timeout(PATIENCE);
+        }
+    }
+}
+
+/// Lines on their way to the log's thread. A reader that has stopped costs lines, and nobody waits for it.
+#[derive(Clone)]
+struct Queue {
+    lines: NonBlocking,
+    dropped: ErrorCounter,
+}
+
+impl Queue {
+    fn before(writer: impl Write + Send + 'static) -> (Self, Log) {
+        let (lines, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(QUEUED)
+            .lossy(true)
+            .thread_name("log")
+            .finish(writer);
+        let dropped = lines.error_counter();
+        (Self { lines, dropped }, Log(Some(guard)))
+    }
+}
+
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let written = self.lines.write(line);
+        let dropped = self.dropped.dropped_lines() as u64;
+        counter!(DROPPED, "why" => "not_read").absolute(dropped);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.lines.flush()
+    }
 }
 
 /// Holds back lines that say the same too often. What is said, is said in one place of the program.
@@ -48,8 +119,71 @@ impl<S> Filter<S> for Repeated {
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         let is_allowed = self.0.check_key(&event.metadata().callsite()).is_ok();
         if !is_allowed {
-            counter!("messenger_log_lines_dropped_total").increment(1);
+            counter!(DROPPED, "why" => "repeated").increment(1);
         }
         is_allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use std::sync::mpsc::{Receiver, Sender};
+    use std::time::Instant;
+
+    /// Where lines are written once they are read.
+    struct Pipe {
+        may_write: Receiver<()>,
+        written: Sender<Vec<u8>>,
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            // Also when there is nobody any more who could allow it.
+            let _ = self.may_write.recv();
+            let _ = self.written.send(line.to_vec());
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn pipe() -> (Pipe, Sender<()>, Receiver<Vec<u8>>) {
+        let ((allow, may_write), (written, lines)) = (mpsc::channel(), mpsc::channel());
+        (Pipe { may_write, written }, allow, lines)
+    }
+
+    #[test]
+    fn lines_that_nobody_reads_are_counted_and_not_waited_for() {
+        let (pipe, _allow, _lines) = pipe();
+        let (mut queue, log) = Queue::before(pipe);
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            for _ in 0..QUEUED + 10 {
+                queue.write_all(b"a line\n").unwrap();
+            }
+        });
+        // One may be with the thread.
+        let page = recorder.handle().render();
+        let told = |count| page.contains(&format!("{DROPPED}{{why=\"not_read\"}} {count}\n"));
+        assert!(told(9) || told(10), "{page}");
+        let dropped = Instant::now();
+        drop(log);
+        assert!(dropped.elapsed() < 2 * PATIENCE);
+    }
+
+    #[test]
+    fn the_last_lines_are_written() {
+        let (pipe, allow, lines) = pipe();
+        let (mut queue, log) = Queue::before(pipe);
+        for _ in 0..QUEUED / 2 {
+            queue.write_all(b"a line\n").unwrap();
+        }
+        drop(allow);
+        drop(log);
+        assert_eq!(lines.try_iter().count(), QUEUED / 2);
     }
 }

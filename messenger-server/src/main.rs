@@ -4,14 +4,15 @@ use clap::Parser;
 use messenger_core::BuildError;
 use messenger_server::operator::{Command, CommandError};
 use messenger_server::{
-    Drained, MetricsListen, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls, logs,
+    Drained, MetricsListen, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls,
+    Transport, logs,
 };
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Where metrics are told unless the settings say otherwise, if nobody else listens there.
 const METRICS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7789);
+
+/// Open files that are kept from connections, so that the store, the certificate, monitoring and whoever
+/// is turned away find some.
+const FILES_BESIDES: u64 = 48;
+
+/// Where Linux tells how many connections may wait to be taken, whatever a program asks for.
+const MOST_BACKLOG: &str = "/proc/sys/net/core/somaxconn";
 
 /// How often the certificate's files are looked at.
 const CERTIFICATE_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
@@ -42,6 +50,12 @@ struct Cli {
 enum MainError {
     #[error("the runtime could not be started; are there enough threads and open files?")]
     Runtime(#[source] io::Error),
+    #[error("the limit of open files cannot be read")]
+    OpenFiles(#[source] io::Error),
+    #[error(
+        "{allowed} open files are too few, {FILES_BESIDES} are needed beside connections; raise the limit (ulimit -n)"
+    )]
+    TooFewOpenFiles { allowed: u64 },
     #[error("cannot listen on {address}; is the port taken? ({flag} ADDRESS:PORT)")]
     Listen {
         address: SocketAddr,
@@ -64,7 +78,7 @@ enum MainError {
 
 fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
-    logs::install(settings.log_format);
+    let _log = logs::install(settings.log_format);
     let done = match command {
         None | Some(Command::Serve) => start(&settings),
         Some(command) => command
@@ -81,13 +95,16 @@ fn main() -> ExitCode {
 }
 
 fn start(settings: &Settings) -> Result<(), MainError> {
-    allow_open_files(settings.connection.max_connections);
+    let transport = Transport {
+        connections: allow_connections(settings.connection.max_connections)?,
+        ..settings.transport()
+    };
     use_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(MainError::Runtime)?;
-    let served = runtime.block_on(serve(settings));
+    let served = runtime.block_on(serve(settings, transport));
     match served {
         // Nothing that is still under way is waited for.
         Err(MainError::ToldTwice) => runtime.shutdown_background(),
@@ -106,8 +123,8 @@ fn use_small_pages() {
     }
 }
 
-async fn serve(settings: &Settings) -> Result<(), MainError> {
-    let Listeners { tcp, tls, metrics } = Listeners::bind(settings).await?;
+async fn serve(settings: &Settings, transport: Transport) -> Result<(), MainError> {
+    let Listeners { tcp, tls, metrics } = Listeners::bind(settings)?;
     // Before the engine is built; and only if somebody reads what is recorded.
     let monitoring = match metrics {
         Some(listener) => Some((listener, Monitoring::install()?)),
@@ -115,7 +132,7 @@ async fn serve(settings: &Settings) -> Result<(), MainError> {
     };
     let engine = settings.engine()?.build()?;
     let told = told_to_stop()?;
-    let server = Server::new(engine.clone(), settings.transport());
+    let server = Server::new(engine.clone(), transport);
     log_address(&tcp, "listening");
     if let Some((listener, monitoring)) = monitoring {
         log_address(&listener, "metrics are told");
@@ -152,42 +169,67 @@ struct Listeners {
 }
 
 impl Listeners {
-    async fn bind(settings: &Settings) -> Result<Self, MainError> {
+    fn bind(settings: &Settings) -> Result<Self, MainError> {
         // Caught also without a certificate to read again, or it would end the server.
         let hang_up = signal(SignalKind::hangup()).map_err(MainError::Signals)?;
+        let backlog = backlog(settings);
         let tls = match settings.tls()? {
             Some((address, tls)) => {
                 tokio::spawn(reload_certificate(tls.clone(), hang_up));
-                Some((listen(address, "--tls-listen").await?, tls))
+                Some((listen(address, backlog, "--tls-listen")?, tls))
             }
             None => None,
         };
         Ok(Self {
-            tcp: listen(settings.listen, "--listen").await?,
+            tcp: listen(settings.listen, backlog, "--listen")?,
             tls,
-            metrics: listen_for_metrics(settings.metrics_listen).await?,
+            metrics: listen_for_metrics(settings.metrics_listen, backlog)?,
         })
     }
 }
 
-async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, MainError> {
-    let listener = TcpListener::bind(address).await;
-    listener.map_err(|source| MainError::Listen {
+fn listen(address: SocketAddr, backlog: u32, flag: &'static str) -> Result<TcpListener, MainError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // Connections of a server that has ended do not keep the next one from its port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(backlog)
+    };
+    listen().map_err(|source| MainError::Listen {
         address,
         flag,
         source,
     })
 }
 
+/// How many connections may wait to be taken. That the system allows fewer is told.
+fn backlog(settings: &Settings) -> u32 {
+    let wanted = u32::try_from(settings.connection.listen_backlog).unwrap_or(u32::MAX);
+    let most = std::fs::read_to_string(MOST_BACKLOG).ok();
+    let most = most.and_then(|text| text.trim().parse::<u32>().ok());
+    if let Some(allowed) = most.filter(|most| *most < wanted) {
+        tracing::warn!(
+            allowed,
+            "fewer connections may wait to be taken than --listen-backlog says; raise net.core.somaxconn (sysctl)"
+        );
+    }
+    wanted
+}
+
 /// The listener for metrics. That its usual port is taken keeps no server from serving.
-async fn listen_for_metrics(
+fn listen_for_metrics(
     setting: Option<MetricsListen>,
+    backlog: u32,
 ) -> Result<Option<TcpListener>, MainError> {
     const FLAG: &str = "--metrics-listen";
     match setting {
         Some(MetricsListen::Off) => Ok(None),
-        Some(MetricsListen::At(address)) => listen(address, FLAG).await.map(Some),
-        None => Ok(match listen(METRICS, FLAG).await {
+        Some(MetricsListen::At(address)) => listen(address, backlog, FLAG).map(Some),
+        None => Ok(match listen(METRICS, backlog, FLAG) {
             Ok(listener) => Some(listener),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn Error, "metrics are not told");
@@ -262,19 +304,22 @@ async fn reload_certificate(tls: Tls, mut hang_up: Signal) {
     }
 }
 
-/// Raises the soft limit of open files as far as the system allows and the connections need.
-fn allow_open_files(connections: u64) {
-    const BESIDES: u64 = 128;
-    let wanted = connections.saturating_add(BESIDES);
-    match rlimit::increase_nofile_limit(wanted) {
-        Ok(allowed) if allowed < wanted => {
-            tracing::warn!(
-                allowed,
-                wanted,
-                "fewer open files are allowed than connections; raise the limit (ulimit -n)"
-            );
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+/// Raises the soft limit of open files as far as the system allows and the connections need; how many
+/// connections may be served then.
+fn allow_connections(wanted: u64) -> Result<usize, MainError> {
+    let allowed = rlimit::increase_nofile_limit(wanted.saturating_add(FILES_BESIDES))
+        .or_else(|_| rlimit::Resource::NOFILE.get_soft())
+        .map_err(MainError::OpenFiles)?;
+    let connections = allowed.saturating_sub(FILES_BESIDES).min(wanted);
+    if connections == 0 {
+        return Err(MainError::TooFewOpenFiles { allowed });
     }
+    if connections < wanted {
+        tracing::warn!(
+            connections,
+            open_files = allowed,
+            "fewer connections are served than --max-connections allows, as each is an open file; raise the limit (ulimit -n)"
+        );
+    }
+    Ok(usize::try_from(connections).unwrap_or(usize::MAX))
 }

@@ -210,6 +210,6 @@ fn describe() {
     );
     describe_counter!(
         "messenger_log_lines_dropped_total",
-        "Log lines that were held back because the same was said too often"
+        "Log lines that were not written: the same was said too often, or the log was not read"
     );
 }

@@ -120,6 +120,9 @@ impl Server {
 
     /// Takes connections until `until` completes or [`stop`](Self::stop) is called; then lets them
     /// finish, for as long as [`Transport::drain`] allows.
+    ///
+    /// How many connections may come at once is the listener's affair: [`TcpListener::bind`] lets 128 wait
+    /// to be taken, [`TcpSocket::listen`](tokio::net::TcpSocket::listen) as many as it is told.
     pub async fn serve(&self, listener: TcpListener, until: impl Future<Output = ()>) -> Drained {
         self.accept(listener, None, until).await
     }

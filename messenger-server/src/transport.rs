@@ -13,7 +13,8 @@ pub struct Transport {
     /// The most bytes that all connections together hold of frames that have not come whole; over it
     /// those that stand still are disconnected. 256 MiB.
     pub half_read: usize,
-    /// The most connections. 60,000.
+    /// The most connections. Each is an open file; leave some of those that the system allows for the
+    /// store and for monitoring. 60,000.
     pub connections: usize,
     /// How long a client may take to authenticate. 5 minutes.
     pub time_to_auth: Duration,

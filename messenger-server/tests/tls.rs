@@ -9,89 +9,21 @@
 
 mod support;
 
+use messenger_client::Client;
 use messenger_client::proto::Password;
-use messenger_client::{Client, Events};
 use messenger_core::Policy;
 use messenger_server::{Tls, TlsError, Transport};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
+use support::certificate::Files;
 use support::process::Process;
 use support::{SOON, TestServer};
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-
-/// Files of a certificate and its key.
-struct Files {
-    folder: TempDir,
-}
-
-impl Files {
-    fn new() -> Self {
-        let files = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        files.renew();
-        files
-    }
-
-    /// Another certificate, with another key.
-    fn renew(&self) {
-        let made = generate_simple_self_signed(["localhost".to_owned()]);
-        let CertifiedKey { cert, signing_key } = made.unwrap();
-        std::fs::write(self.key(), signing_key.serialize_pem()).unwrap();
-        std::fs::write(self.certificates(), cert.pem()).unwrap();
-    }
-
-    fn certificates(&self) -> PathBuf {
-        self.folder.path().join("cert.pem")
-    }
-
-    fn key(&self) -> PathBuf {
-        self.folder.path().join("key.pem")
-    }
-
-    fn load(&self) -> Result<Tls, TlsError> {
-        Tls::load(&self.certificates(), &self.key())
-    }
-
-    /// A connector that trusts what is in the file now, and nothing else.
-    fn connector(&self) -> TlsConnector {
-        let mut roots = RootCertStore::empty();
-        let own = CertificateDer::from_pem_file(self.certificates()).unwrap();
-        roots.add(own).unwrap();
-        let provider = Arc::new(ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        TlsConnector::from(Arc::new(config))
-    }
-
-    async fn connect(&self, address: &str) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(address).await?;
-        let name = ServerName::try_from("localhost").unwrap();
-        self.connector().connect(name, stream).await
-    }
-
-    async fn client(&self, address: &str) -> (Client, Events) {
-        let stream = self.connect(address).await.unwrap();
-        messenger_client::over(stream).await.unwrap()
-    }
-}
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// A server that listens for both.
 async fn start(transport: Transport) -> (TestServer, Files, SocketAddr, Tls) {

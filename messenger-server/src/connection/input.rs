@@ -207,6 +207,11 @@ impl Input {
         Poll::Ready(())
     }
 
+    /// What has come of a large frame until now is read at once.
+    pub(super) fn hurry(&mut self) {
+        self.gathering = None;
+    }
+
     /// Makes room for more of a large frame, so much that little has to be moved on the way to its end;
     /// memory that is not written to is none yet.
     fn grow(&mut self, most: usize) {

@@ -13,6 +13,10 @@ const FRAME: RangeInclusive<u64> = 256..=1 << 30;
 const COUNT: RangeInclusive<u64> = 1..=1_000_000_000;
 const RATE: RangeInclusive<u64> = 1..=1_000_000_000;
 const SECONDS: RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
+/// As many as the systems' calls take.
+const BACKLOG: RangeInclusive<u64> = 1..=i32::MAX as u64;
+/// As many as Linux allows unless told otherwise.
+const BACKLOG_BY_DEFAULT: u32 = 4096;
 /// As much as Linux takes.
 const KEEPALIVE: RangeInclusive<u64> = 1..=32_767;
 const DAYS: RangeInclusive<u64> = 1..=100 * 366;
@@ -37,8 +41,10 @@ numbers! {
         max_frame_before_auth = "MESSENGER_MAX_FRAME_BEFORE_AUTH" "BYTES" FRAME, DriverLimits::default().frame_before_auth;
         /// The most bytes that all connections together hold of frames that have not come whole.
         max_half_read = "MESSENGER_MAX_HALF_READ" "BYTES" BYTES, Transport::default().half_read;
-        /// The most connections.
+        /// The most connections; fewer when the system allows fewer open files.
         max_connections = "MESSENGER_MAX_CONNECTIONS" "COUNT" COUNT, Transport::default().connections;
+        /// Connections that may wait to be taken, for each address that is listened on.
+        listen_backlog = "MESSENGER_LISTEN_BACKLOG" "COUNT" BACKLOG, BACKLOG_BY_DEFAULT;
         /// How long a client may take to authenticate.
         auth_timeout = "MESSENGER_AUTH_TIMEOUT" "SECONDS" SECONDS, Transport::default().time_to_auth.as_secs();
         /// How long a TLS handshake, or a proxy's header, may take.

@@ -45,17 +45,18 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::new(Log::default());
         let listening = async {
             while let Some(line) = lines.next_line().await.unwrap() {
                 if let Some((_, address)) = line.split_once("address=") {
                     return address.trim().to_owned();
                 }
                 eprintln!("{line}");
+                log.lines.lock().unwrap().push(line);
             }
             panic!("the server ended");
         };
         let address = timeout(SOON, listening).await.unwrap();
-        let log = Arc::new(Log::default());
         let kept = Arc::clone(&log);
         // Read on, so that the server is not held up by its own log.
         tokio::spawn(async move {
