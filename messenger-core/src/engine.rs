@@ -228,7 +228,7 @@ impl Engine {
         self.shared.flush_marks().await?;
         while self.shared.sweep().await? {}
         if let Some(limiters) = &self.shared.limiters {
-            limiters.forget_idle();
+            limiters.forget_idle(self.shared.now());
         }
         let blind = self.shared.online.look_all(self.shared.now());
         self.shared.look_for(&blind).await

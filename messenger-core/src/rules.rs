@@ -11,7 +11,7 @@ mod message;
 mod register;
 mod userinfo;
 
-pub(crate) use failures::{need_auth, too_many};
+pub(crate) use failures::need_auth;
 
 use crate::session::{Begun, Connection, Login, Owner, Reply};
 use messenger_proto::{Inbound, Request, Response};

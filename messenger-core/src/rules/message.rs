@@ -63,7 +63,7 @@ pub(super) fn prepare(
     login.touch(now);
     check_limits(connection, &request)?;
     if let Some(limiters) = &shared.limiters {
-        limiters.message(&login.device.key)?;
+        limiters.message(&login.budget, now)?;
     }
     Ok(NewMessage {
         message: SharedMessage::from(Message {
