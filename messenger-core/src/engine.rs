@@ -1,6 +1,7 @@
 //! The engine: what all connections share.
 
 use crate::authenticator::{Authenticator, StoredAccounts};
+use crate::background::Pool;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::entropy::{Entropy, NoEntropy, OsEntropy};
 use crate::housekeeping;
@@ -19,7 +20,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
 
 /// A messenger. Cheap to clone; many may live in a process.
 ///
@@ -40,8 +40,9 @@ pub(crate) struct Shared {
     pub(crate) marks: Arc<Marks>,
     pub(crate) online: Arc<Online>,
     pub(crate) limiters: Option<Limiters>,
+    pub(crate) passwords: Arc<Passwords>,
     /// Large imports are worked on one at a time.
-    pub(crate) imports: Semaphore,
+    pub(crate) imports: Pool,
     pub(crate) meters: Arc<Meters>,
     /// Tells this engine's connections and messages from those of any other.
     id: u64,
@@ -147,19 +148,21 @@ impl Builder {
         let storage = Arc::new(Store::new(self.storage, Arc::clone(&self.clock)));
         let rates = self.policy.rates.as_ref();
         let limiters = rates.map(|rates| Limiters::new(rates, &self.clock));
-        let authenticator = match self.authenticator {
-            Some(authenticator) => authenticator,
-            None => Arc::new(StoredAccounts {
+        let passwords = Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?;
+        let passwords = Arc::new(passwords);
+        let authenticator = self.authenticator.unwrap_or_else(|| {
+            Arc::new(StoredAccounts {
                 storage: Arc::clone(&storage),
-                passwords: Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?,
-            }),
-        };
+                passwords: Arc::clone(&passwords),
+            })
+        });
         let id = u64::from_le_bytes(id);
         let shared = Arc::new(Shared {
             storage,
             notifier: self.notifier,
             limiters,
-            imports: Semaphore::new(1),
+            passwords,
+            imports: Pool::new(1),
             meters: Arc::new(Meters::new()),
             authenticator,
             policy: self.policy,
