@@ -125,7 +125,7 @@ impl Window {
         length: usize,
         cx: &mut Context<'_>,
     ) -> Option<Reply> {
-        let reply = self.start(Box::pin(session.handle(inbound)), length, cx);
+        let reply = self.start(session.handle(inbound), length, cx);
         self.alone = reply.is_none();
         reply
     }
