@@ -94,11 +94,11 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
-        let ended = self.shared.storage.delete_user(user).await?;
-        if ended.is_some() {
+        let existed = self.shared.storage.delete_user(user).await?;
+        if existed {
             self.shared.notifier.notify(user, Notice::UserDeleted);
         }
-        Ok(ended.is_some())
+        Ok(existed)
     }
 
     /// Gives an account another password and ends all sessions of the user: whoever has the old

@@ -106,7 +106,7 @@ impl Storage for FaultyStorage {
         self.inner.user_data(user).await
     }
 
-    async fn delete_user(&self, user: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError> {
+    async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
         self.check()?;
         self.inner.delete_user(user).await
     }
