@@ -184,10 +184,6 @@ impl Storage for FaultyStorage {
         self.inner.advance(marks).await
     }
 
-    fn advance_after(&self) -> usize {
-        self.inner.advance_after()
-    }
-
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
         self.state.appends.fetch_add(1, Ordering::SeqCst);
         if self.state.holds_appends.load(Ordering::SeqCst) {
