@@ -149,10 +149,10 @@ impl Storage for TableStorage {
         }))
     }
 
-    async fn delete_user(&self, user: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError> {
+    async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
         let mut tables = self.tables();
         if tables.profiles.remove(user).is_none() {
-            return Ok(None);
+            return Ok(false);
         }
         tables.accounts.remove(user);
         tables.inboxes.remove(user);
@@ -163,10 +163,8 @@ impl Storage for TableStorage {
             .myids
             .retain(|(owner, known), _| owner != user && known != user);
         tables.mids.retain(|(sender, _), _| sender != user);
-        let sessions = tables.sessions.iter().filter(|(owner, ..)| owner == user);
-        let ended = sessions.map(|(_, key, _)| *key).collect();
         tables.end_sessions(|owner, _, _| owner == user);
-        Ok(Some(ended))
+        Ok(true)
     }
 
     async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {

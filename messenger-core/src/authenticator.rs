@@ -90,7 +90,7 @@ pub enum RegisterError {
 /// Keeps the accounts in the store, passwords as Argon2id.
 pub(crate) struct StoredAccounts {
     pub(crate) storage: Arc<Store>,
-    pub(crate) passwords: Passwords,
+    pub(crate) passwords: Arc<Passwords>,
 }
 
 #[async_trait]

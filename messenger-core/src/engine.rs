@@ -2,6 +2,7 @@
 
 use crate::address::AddressRule;
 use crate::authenticator::{Authenticator, StoredAccounts};
+use crate::background::Pool;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::entropy::{Entropy, NoEntropy, OsEntropy};
 use crate::housekeeping;
@@ -20,7 +21,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 
 /// A messenger. Cheap to clone; many may live in a process.
 ///
@@ -44,8 +45,9 @@ pub(crate) struct Shared {
     address_rule: AddressRule,
     /// The store's keys are this rule's.
     is_rekeyed: OnceCell<()>,
+    pub(crate) passwords: Arc<Passwords>,
     /// Large imports are worked on one at a time.
-    pub(crate) imports: Semaphore,
+    pub(crate) imports: Pool,
     pub(crate) meters: Arc<Meters>,
     /// Tells this engine's connections and messages from those of any other.
     id: u64,
@@ -151,13 +153,14 @@ impl Builder {
         let storage = Arc::new(Store::new(self.storage, Arc::clone(&self.clock)));
         let rates = self.policy.rates.as_ref();
         let limiters = rates.map(|rates| Limiters::new(rates, &self.clock));
-        let authenticator = match self.authenticator {
-            Some(authenticator) => authenticator,
-            None => Arc::new(StoredAccounts {
+        let passwords = Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?;
+        let passwords = Arc::new(passwords);
+        let authenticator = self.authenticator.unwrap_or_else(|| {
+            Arc::new(StoredAccounts {
                 storage: Arc::clone(&storage),
-                passwords: Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?,
-            }),
-        };
+                passwords: Arc::clone(&passwords),
+            })
+        });
         let id = u64::from_le_bytes(id);
         let limits = &self.policy.limits;
         let shared = Arc::new(Shared {
@@ -166,7 +169,8 @@ impl Builder {
             is_rekeyed: OnceCell::new(),
             notifier: self.notifier,
             limiters,
-            imports: Semaphore::new(1),
+            passwords,
+            imports: Pool::new(1),
             meters: Arc::new(Meters::new()),
             authenticator,
             policy: self.policy,
@@ -232,7 +236,7 @@ impl Engine {
         self.shared.flush_marks().await?;
         while self.shared.sweep().await? {}
         if let Some(limiters) = &self.shared.limiters {
-            limiters.forget_idle();
+            limiters.forget_idle(self.shared.now());
         }
         let blind = self.shared.online.look_all(self.shared.now());
         self.shared.look_for(&blind).await

@@ -89,7 +89,7 @@ async fn sweep(shared: Weak<Shared>) {
             log_failure(&error);
         }
         if let Some(limiters) = &shared.limiters {
-            limiters.forget_idle();
+            limiters.forget_idle(shared.now());
         }
         sweep_all(&shared).await;
     }

@@ -2,10 +2,9 @@
 
 use crate::engine::Engine;
 use crate::notifier::Notice;
-use crate::passwords::{PasswordCostError, PasswordError, Passwords};
+use crate::passwords::PasswordError;
 use crate::storage::{PageLimits, SessionKey, SessionRecord, StorageError, UserData};
 use messenger_proto::{Message, Password, UserId};
-use std::sync::Arc;
 
 /// How much of an inbox is read at once.
 const PAGE: PageLimits = PageLimits {
@@ -28,6 +27,9 @@ pub struct UserExport {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResetPasswordError {
+    /// Too many passwords wait to be hashed; try later.
+    #[error("too many passwords wait to be hashed, try later")]
+    Busy,
     /// It could not be hashed.
     #[error("the password could not be hashed")]
     Hash(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -92,11 +94,11 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
-        let ended = self.shared.storage.delete_user(user).await?;
-        if ended.is_some() {
+        let existed = self.shared.storage.delete_user(user).await?;
+        if existed {
             self.shared.notifier.notify(user, Notice::UserDeleted);
         }
-        Ok(ended.is_some())
+        Ok(existed)
     }
 
     /// Gives an account another password and ends all sessions of the user: whoever has the old
@@ -111,8 +113,7 @@ impl Engine {
         pass: &Password,
     ) -> Result<bool, ResetPasswordError> {
         let shared = &self.shared;
-        let passwords = Passwords::new(shared.policy.passwords, Arc::clone(&shared.entropy))?;
-        let pass_hash = passwords.hash(pass).await?;
+        let pass_hash = shared.passwords.hash(pass).await?;
         if !shared.storage.set_password(user, pass_hash).await? {
             return Ok(false);
         }
@@ -157,14 +158,11 @@ impl Engine {
     }
 }
 
-impl From<PasswordCostError> for ResetPasswordError {
-    fn from(error: PasswordCostError) -> Self {
-        Self::Hash(Box::new(error))
-    }
-}
-
 impl From<PasswordError> for ResetPasswordError {
     fn from(error: PasswordError) -> Self {
-        Self::Hash(Box::new(error))
+        match error {
+            PasswordError::Busy => Self::Busy,
+            other => Self::Hash(Box::new(other)),
+        }
     }
 }

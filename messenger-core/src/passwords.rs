@@ -1,6 +1,6 @@
 //! Hashing passwords off the async threads, a bounded number at once.
 
-use crate::background::{self, NoThread};
+use crate::background::{NoThread, Pool};
 use crate::entropy::{Entropy, NoEntropy};
 use crate::meters;
 use crate::policy::PasswordPolicy;
@@ -10,15 +10,15 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use messenger_proto::Password;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Semaphore;
 
-/// Argon2id with a bound on how many run and how many wait.
+/// Argon2id with a bound on how many run and how many wait, for all of an engine's passwords.
 #[derive(Debug)]
 pub(crate) struct Passwords {
     params: Params,
-    running: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    most_waiting: usize,
+    threads: Pool,
+    /// How many run or wait, and how many may.
+    places: Arc<AtomicUsize>,
+    most: usize,
     entropy: Arc<dyn Entropy>,
     refused: metrics::Counter,
 }
@@ -47,11 +47,12 @@ impl Passwords {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, PasswordCostError> {
         let params = Params::new(policy.memory_kib, policy.passes, 1, None);
+        let at_once = policy.at_once.max(1);
         Ok(Self {
             params: params.map_err(PasswordCostError)?,
-            running: Arc::new(Semaphore::new(policy.at_once.max(1))),
-            waiting: AtomicUsize::new(0),
-            most_waiting: policy.waiting,
+            threads: Pool::new(at_once),
+            places: Arc::default(),
+            most: at_once.saturating_add(policy.waiting),
             entropy,
             refused: meters::limit("max_hashing"),
         })
@@ -98,34 +99,30 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let Some(place) = Place::take(&self.waiting, self.most_waiting) else {
+        let Some(place) = Place::take(&self.places, self.most) else {
             self.refused.increment(1);
             return Err(PasswordError::Busy);
         };
-        // The semaphore is never closed.
-        let running = Arc::clone(&self.running).acquire_owned().await;
-        let running = running.map_err(|_| PasswordError::Busy)?;
-        drop(place);
         let work = move || {
-            // Held by the thread: the work goes on when nobody waits for it any more.
-            let _running = running;
+            // Given back when the work is done, whether anybody waits for it or not.
+            let _place = place;
             work()
         };
-        Ok(background::run(work).await?)
+        Ok(self.threads.run(work).await?)
     }
 }
 
-/// A place among those who wait, given back when dropped.
-struct Place<'a>(&'a AtomicUsize);
+/// A place among those who run or wait, given back when dropped.
+struct Place(Arc<AtomicUsize>);
 
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
-        let place = Self(waiting);
-        (waiting.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+impl Place {
+    fn take(places: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let place = Self(Arc::clone(places));
+        (places.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

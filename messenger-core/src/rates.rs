@@ -1,14 +1,26 @@
 //! Rate limits: below every transport, so that an embedder's clients are held to them too.
 
 mod limiter;
+mod quota;
+mod sessions;
 
-use crate::clock::Clock;
+pub(crate) use sessions::Budget;
+
+use crate::clock::{Clock, Timestamp};
 use crate::policy::{Rate, Rates};
 use crate::storage::SessionKey;
 use limiter::{Held, Limiter};
-use messenger_proto::{Failure, UserId};
+use messenger_proto::UserId;
+use sessions::SessionLimiter;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// The most keys or sessions that a limit counts, at some 25 or 100 bytes each.
+const KEYS: usize = 1_000_000;
+
+/// A limit was reached; the sentence tells the client which.
+#[derive(Debug)]
+pub(crate) struct TooMany(pub(crate) &'static str);
 
 /// The limits in force.
 #[derive(Debug)]
@@ -17,7 +29,7 @@ pub(crate) struct Limiters {
     failed_auth_login: Limiter,
     failed_auth_address: Limiter,
     registrations: Limiter,
-    messages: Limiter,
+    messages: SessionLimiter,
     import: Limiter,
 }
 
@@ -43,7 +55,11 @@ impl Limiters {
                 "Too many registrations from your address, try later",
                 rates.registrations,
             ),
-            messages: limiter("messages", "Too many messages, try later", rates.messages),
+            messages: SessionLimiter::new(
+                "messages",
+                "Too many messages, try later",
+                rates.messages,
+            ),
             import: limiter(
                 "import",
                 "Too many entries imported, try later",
@@ -58,42 +74,48 @@ impl Limiters {
         &self,
         login: &str,
         peer: Option<IpAddr>,
-    ) -> Result<Attempt<'_>, Failure> {
+    ) -> Result<Attempt<'_>, TooMany> {
         // Whoever is over the limit of its address must not fill the table of logins.
         let address = self.network(peer);
         let address = address.map(|network| self.failed_auth_address.take(&network, 1));
         let address = address.transpose()?;
         match self.failed_auth_login.take(&login, 1) {
             Ok(login) => Ok(Attempt { login, address }),
-            Err(failure) => {
+            Err(too_many) => {
                 if let Some(address) = address {
                     address.give_back();
                 }
-                Err(failure)
+                Err(too_many)
             }
         }
     }
 
-    pub(crate) fn registration(&self, peer: Option<IpAddr>) -> Result<(), Failure> {
+    pub(crate) fn registration(&self, peer: Option<IpAddr>) -> Result<(), TooMany> {
         let network = self.network(peer);
         let taken = network.map(|network| self.registrations.take(&network, 1));
         taken.transpose().map(drop)
     }
 
-    pub(crate) fn message(&self, session: &SessionKey) -> Result<(), Failure> {
-        self.messages.take(session, 1).map(drop)
+    /// What a session that has a connection now may still send.
+    pub(crate) fn messages_of(&self, session: &SessionKey, now: Timestamp) -> Arc<Budget> {
+        self.messages.budget(session, now)
     }
 
-    pub(crate) fn import(&self, user: &UserId, entries: usize) -> Result<(), Failure> {
+    #[inline]
+    pub(crate) fn message(&self, budget: &Budget, now: Timestamp) -> Result<(), TooMany> {
+        self.messages.take(budget, now)
+    }
+
+    pub(crate) fn import(&self, user: &UserId, entries: usize) -> Result<(), TooMany> {
         self.import.take(user, entries).map(drop)
     }
 
     /// Forgets those whose budget is whole again.
-    pub(crate) fn forget_idle(&self) {
+    pub(crate) fn forget_idle(&self, now: Timestamp) {
         self.failed_auth_login.forget_idle();
         self.failed_auth_address.forget_idle();
         self.registrations.forget_idle();
-        self.messages.forget_idle();
+        self.messages.forget_idle(now);
         self.import.forget_idle();
     }
 

@@ -11,28 +11,20 @@ mod message;
 mod register;
 mod userinfo;
 
-pub(crate) use failures::{need_auth, too_many};
+pub(crate) use failures::need_auth;
 
-use crate::session::{Begun, Connection, Login, Owner, Reply};
+use crate::session::{Begun, Connection, Login, Owner, Reply, Running};
 use messenger_proto::{Inbound, Request, Response};
 use parking_lot::MappedMutexGuard;
+use std::future::ready;
 use std::sync::Arc;
 
 /// Carries out one request.
-///
-/// Whatever is not a message of the connection's own has a future of its own: a future that could be of any
-/// kind would be some KiB large.
-pub(crate) fn carry_out(
-    connection: &Arc<Connection>,
-    inbound: Inbound,
-) -> impl Future<Output = Reply> + Send + 'static {
-    let connection = Arc::clone(connection);
-    async move {
-        match own_message(&connection, inbound) {
-            Begun::Answered(reply) => reply,
-            Begun::UnderWay(message) => message.await,
-            Begun::NotYet(inbound) => Box::pin(answer(connection, inbound)).await,
-        }
+pub(crate) fn carry_out(connection: &Arc<Connection>, inbound: Inbound) -> Running {
+    match own_message(connection, inbound) {
+        Begun::Answered(reply) => Box::pin(ready(reply)),
+        Begun::UnderWay(message) => message,
+        Begun::NotYet(inbound) => Box::pin(answer(Arc::clone(connection), inbound)),
     }
 }
 
@@ -42,13 +34,18 @@ pub(crate) fn carry_out(
 /// put at once where it stays: there are many of them at once.
 #[inline]
 pub(crate) fn own_message(connection: &Arc<Connection>, inbound: Inbound) -> Begun {
-    let is_own =
-        |owner: &MappedMutexGuard<'_, Owner>| authorize::is_own(&owner.login, &inbound.credentials);
-    let Some(owner) = connection.owner().filter(is_own) else {
-        return Begun::NotYet(inbound);
-    };
     let Request::SendMessage(request) = inbound.request else {
         return Begun::NotYet(inbound);
+    };
+    let credentials = inbound.credentials;
+    let is_own =
+        |owner: &MappedMutexGuard<'_, Owner>| authorize::is_own(&owner.login, &credentials);
+    let Some(owner) = connection.owner().filter(is_own) else {
+        let request = request.into();
+        return Begun::NotYet(Inbound {
+            credentials,
+            request,
+        });
     };
     let is_only = owner.login.is_only();
     let prepared = message::prepare(connection, &owner.login, request);

@@ -223,8 +223,9 @@ impl Session {
     /// Carries out one request: a `message` that does not [overlap](Self::overlap) with others, or anything
     /// else. It must wait for those before it, and those behind must wait for it.
     ///
-    /// Dropping the future leaves open whether the request was carried out.
-    pub fn handle(&self, inbound: Inbound) -> impl Future<Output = Reply> + Send + 'static {
+    /// It may have begun before the future is polled. Dropping that leaves open whether the request was carried
+    /// out.
+    pub fn handle(&self, inbound: Inbound) -> Running {
         rules::carry_out(&self.connection, inbound)
     }
 

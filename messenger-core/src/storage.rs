@@ -54,9 +54,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Deletes all that is kept of a user, the inbox included, and the user from the contacts and
     /// remembered ids of others. What the user has sent stays with those it was sent to.
     ///
-    /// The sessions that were ended by it; `None` when there is no such user. A user of that id who
-    /// comes later begins anew.
-    async fn delete_user(&self, user: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError>;
+    /// False when there is no such user. A user of that id who comes later begins anew.
+    async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError>;
 
     /// The user's profile; `None` when there is no such user.
     async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError>;

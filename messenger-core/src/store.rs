@@ -121,7 +121,7 @@ timed! {
     adopt_user(user: &UserId, nick: &str) -> Result<(), StorageError>;
     users(after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, StorageError>;
     user_data(user: &UserId) -> Result<Option<UserData>, StorageError>;
-    delete_user(user: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError>;
+    delete_user(user: &UserId) -> Result<bool, StorageError>;
     profile(user: &UserId) -> Result<Option<Profile>, StorageError>;
     change_profile(user: &UserId, change: ProfileChange) -> Result<(), StorageError>;
     contacts(owner: &UserId) -> Result<Vec<Contact>, StorageError>;

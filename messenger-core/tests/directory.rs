@@ -7,6 +7,8 @@ use messenger_core::authenticator::{Authenticator, AuthenticatorError, Identity,
 use messenger_core::proto::{
     AddContact, Auth, Failure, Inbound, Password, Register, SendMessage, UserId, UserInfo,
 };
+use messenger_core::storage::MemoryStorage;
+use messenger_core::testing::FaultyStorage;
 use messenger_core::{Begun, Engine, Session};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -83,6 +85,32 @@ async fn users_of_another_directory_need_no_account_here() {
         nick: "new".into(),
     };
     assert_eq!(code(engine.connect().call(account).await), 3);
+}
+
+#[tokio::test]
+async fn somebody_unknown_costs_one_append_before_the_directory_is_asked_and_one_after() {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let engine = Engine::builder()
+        .authenticator(Arc::new(Directory))
+        .storage(Arc::new(storage.clone()))
+        .build()
+        .unwrap();
+    let ann = engine.connect();
+    assert_eq!(auth(&ann, "ann", "nna").await, 0);
+    let appends = async |to| {
+        let before = storage.appends();
+        let code = code(ann.call(message(to, "hello")).await);
+        (code, storage.appends() - before)
+    };
+    assert_eq!(appends("bob").await, (0, 2));
+    assert_eq!(appends("bob").await, (0, 1), "known now");
+    assert_eq!(appends("max").await, (8, 1), "known to nobody");
+    // The same when the store takes its time.
+    storage.hold_appends();
+    storage.release(4);
+    assert_eq!(appends("eve").await, (0, 2));
+    assert_eq!(appends("eve").await, (0, 1));
+    assert_eq!(appends("max").await, (8, 1));
 }
 
 /// A directory that takes its time to tell who somebody is, and may know them by another name later.

@@ -11,7 +11,7 @@ use messenger_core::policy::PasswordPolicy;
 use messenger_core::proto::{
     AddContact, Auth, ContactList, ErrorCode, Failure, Register, SendMessage,
 };
-use messenger_core::{Engine, Policy, Session};
+use messenger_core::{Engine, Policy, ResetPasswordError, Session};
 
 fn engine() -> Engine {
     let policy = Policy {
@@ -110,6 +110,33 @@ async fn a_password_is_reset_and_whoever_had_the_old_one_is_out() {
             .await
             .unwrap()
     );
+}
+
+#[tokio::test]
+async fn passwords_are_reset_within_the_bounds_of_all_hashing() {
+    let policy = Policy {
+        passwords: PasswordPolicy {
+            memory_kib: 64 * 1024,
+            passes: 2,
+            at_once: 1,
+            waiting: 1,
+        },
+        ..Policy::default()
+    };
+    let engine = Engine::builder().policy(policy).build().unwrap();
+    let ann = join(&engine, "ann").await;
+    let (user, pass) = ("ann".into(), "new".into());
+    let resets = (0..40).map(|_| engine.reset_password(&user, &pass));
+    let logging_in = auth(&engine, "ann", "new");
+    let (reset, late) = tokio::join!(futures_util::future::join_all(resets), logging_in);
+    let (done, refused): (Vec<_>, Vec<_>) = reset.into_iter().partition(Result::is_ok);
+    assert_eq!(done.len(), 2, "one at once, and one that waits");
+    let busy = |reset: &Result<_, _>| matches!(reset, Err(ResetPasswordError::Busy));
+    assert!(refused.iter().all(busy), "{refused:?}");
+    let late = late.unwrap_err();
+    assert_eq!(late.code, ErrorCode::TooManyRequests, "a login counts too");
+    auth(&engine, "ann", "new").await.unwrap();
+    drop(ann);
 }
 
 #[tokio::test]

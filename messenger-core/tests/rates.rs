@@ -96,6 +96,29 @@ async fn send(session: &Session, to: &str) -> Result<(), Failure> {
     session.call(message).await.map(drop)
 }
 
+/// A message that goes on with a session.
+async fn resume_and_send(
+    session: &Session,
+    user: &str,
+    sid: &SessionId,
+    to: &str,
+) -> Result<(), Failure> {
+    let inbound = Inbound {
+        credentials: Credentials {
+            cid: user.into(),
+            sid: sid.clone(),
+        },
+        request: SendMessage {
+            uid: to.into(),
+            body: "one more".into(),
+            ..SendMessage::default()
+        }
+        .into(),
+    };
+    let reply = session.handle(inbound).await;
+    reply.response.failure().cloned().map_or(Ok(()), Err)
+}
+
 #[track_caller]
 fn code<T: std::fmt::Debug>(result: Result<T, Failure>) -> ErrorCode {
     result.unwrap_err().code
@@ -268,22 +291,35 @@ async fn a_session_has_no_new_budget_on_a_new_connection() {
         send(&session, "bob").await.unwrap();
     }
     drop(session);
+    world.engine.keep_house().await.unwrap();
     let session = world.engine.connect();
-    let inbound = Inbound {
-        credentials: Credentials {
-            cid: "ann".into(),
-            sid,
-        },
-        request: SendMessage {
-            uid: "bob".into(),
-            body: "one more".into(),
-            ..SendMessage::default()
-        }
-        .into(),
-    };
-    let reply = session.handle(inbound).await;
-    let failure = reply.response.failure().unwrap().code;
-    assert_eq!(failure, ErrorCode::TooManyRequests);
+    let resumed = resume_and_send(&session, "ann", &sid, "bob").await;
+    assert_eq!(code(resumed), ErrorCode::TooManyRequests);
+    world.clock.advance(SECOND);
+    for _ in 0..100 {
+        send(&session, "bob").await.unwrap();
+    }
+    assert_eq!(
+        code(send(&session, "bob").await),
+        ErrorCode::TooManyRequests
+    );
+}
+
+#[tokio::test]
+async fn connections_of_a_session_share_its_budget() {
+    let world = World::new(Some(Rates::default()));
+    let (first, sid) = world.join("ann").await;
+    world.register("bob").await;
+    let second = world.engine.connect();
+    resume_and_send(&second, "ann", &sid, "bob").await.unwrap();
+    for _ in 1..2500 {
+        send(&first, "bob").await.unwrap();
+        send(&second, "bob").await.unwrap();
+    }
+    send(&first, "bob").await.unwrap();
+    for session in [&first, &second] {
+        assert_eq!(code(send(session, "bob").await), ErrorCode::TooManyRequests);
+    }
 }
 
 #[tokio::test]

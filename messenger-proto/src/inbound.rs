@@ -236,6 +236,12 @@ impl Inbound {
         message::read_plain(buffer, None)
     }
 
+    /// Reads one frame out of a buffer that was found not to begin with a message in the usual form.
+    pub(crate) fn parse_slice(frame: &[u8]) -> Result<Result<Self, BadRequest>, ParseError> {
+        let frame = std::str::from_utf8(frame).map_err(|_| ParseError::Utf8)?;
+        Self::parse(frame, None)
+    }
+
     fn parse(frame: &str, owner: Owner<'_>) -> Result<Result<Self, BadRequest>, ParseError> {
         let mut deserializer = serde_json::Deserializer::from_str(frame);
         let parsed = deserializer

@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
     let _log = logs::install(settings.log_format);
     let done = match command {
-        None | Some(Command::Serve) => start(&settings),
+        None => start(&settings),
         Some(command) => command
             .run(&settings, &mut io::stdout().lock())
             .map_err(MainError::from),

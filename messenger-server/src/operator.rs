@@ -18,8 +18,6 @@ const PAGE: usize = 1000;
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
 pub enum Command {
-    /// Serve; what is done without a command.
-    Serve,
     /// Say whether the settings and the store are sound.
     Check,
     /// Copy the store to a new file.
@@ -131,13 +129,12 @@ impl From<io::Error> for CommandError {
 }
 
 impl Command {
-    /// Carries it out and writes what there is to say. ([`Serve`](Self::Serve) is not done here.)
+    /// Carries it out and writes what there is to say.
     ///
     /// # Errors
     /// See [`CommandError`].
     pub fn run(&self, settings: &Settings, out: &mut impl Write) -> Result<(), CommandError> {
         match self {
-            Self::Serve => Ok(()),
             Self::Check => {
                 settings.check()?;
                 Ok(writeln!(out, "the settings and the store are sound")?)

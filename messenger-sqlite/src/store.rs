@@ -118,7 +118,7 @@ impl Storage for SqliteStorage {
         self.readers.call(read).await
     }
 
-    async fn delete_user(&self, user: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError> {
+    async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
         let user = user.clone();
         self.write(move |writing| users::delete(writing, &user))
             .await

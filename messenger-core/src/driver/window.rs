@@ -95,7 +95,7 @@ impl Window {
                 return Poll::Pending;
             };
             self.is_alone = true;
-            self.start(Box::pin(session.handle(inbound)), length);
+            self.start(session.handle(inbound), length);
         }
         self.poll_slots(cx)
     }

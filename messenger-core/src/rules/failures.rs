@@ -3,6 +3,7 @@
 use crate::authenticator::{AuthenticatorError, RegisterError};
 use crate::background::NoThread;
 use crate::entropy::NoEntropy;
+use crate::rates::TooMany;
 use crate::storage::{AddContactError, AppendError, StorageError};
 use messenger_proto::{ErrorCode, Failure};
 
@@ -23,10 +24,6 @@ pub(super) fn no_such_user() -> Failure {
     Failure::new(ErrorCode::UserNotFound, "There is no such user")
 }
 
-pub(crate) fn too_many(reason: &'static str) -> Failure {
-    Failure::new(ErrorCode::TooManyRequests, reason)
-}
-
 /// A newer protocol library has an action this engine does not know.
 pub(super) fn not_here(action: &str) -> Failure {
     let text = format!("The action {action} is not available");
@@ -45,6 +42,12 @@ impl From<StorageError> for Failure {
     }
 }
 
+impl From<TooMany> for Failure {
+    fn from(TooMany(reason): TooMany) -> Self {
+        Self::new(ErrorCode::TooManyRequests, reason)
+    }
+}
+
 impl From<NoThread> for Failure {
     fn from(error: NoThread) -> Self {
         unavailable(&error)
@@ -60,7 +63,7 @@ impl From<NoEntropy> for Failure {
 impl From<AuthenticatorError> for Failure {
     fn from(error: AuthenticatorError) -> Self {
         match error {
-            AuthenticatorError::Busy => too_many("Too many logins, try later"),
+            AuthenticatorError::Busy => TooMany("Too many logins, try later").into(),
             AuthenticatorError::Unavailable(_) => unavailable(&error),
         }
     }

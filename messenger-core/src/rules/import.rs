@@ -2,7 +2,6 @@
 
 use super::check;
 use crate::address::AddressRule;
-use crate::background;
 use crate::engine::Shared;
 use crate::session::Login;
 use crate::storage::{FindLimits, Lookup};
@@ -51,9 +50,7 @@ async fn lookups(shared: &Shared, contacts: Vec<ImportEntry>) -> Result<Vec<Look
     if are_few {
         return Ok(work());
     }
-    // The semaphore is never closed.
-    let _turn = shared.imports.acquire().await;
-    Ok(background::run(work).await?)
+    Ok(shared.imports.run(work).await?)
 }
 
 /// How to find the person; `None` when there is nothing to find them by, or nothing that can be read.

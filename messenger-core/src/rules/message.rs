@@ -16,39 +16,63 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Stores the message, answers, and tells everyone concerned.
 pub(super) async fn send(connection: &Connection, new: &NewMessage) -> Reply {
-    match append(connection, new).await {
-        Ok(appended) => answer(connection, new, appended, false),
-        Err(failure) => Response::SendMessage(Err(failure)).into(),
+    match connection.shared.storage.append(new.clone()).await {
+        Err(AppendError::NoSuchUser) => send_to_unknown(connection, new).await,
+        appended => conclude(connection, new, appended),
     }
 }
 
-/// The same, at once if the store does not have to wait and knows the recipient. `is_only` says that the sender
-/// has no other connection, which would be told too.
+/// The same for a recipient whom the store does not know: once the authenticator knows them, it does.
+async fn send_to_unknown(connection: &Connection, new: &NewMessage) -> Reply {
+    let shared = &*connection.shared;
+    // Messages behind this one must not pass it.
+    let _adopting = Adopting::begin(&connection.adopting);
+    match Box::pin(adopt(shared, &new.message.to)).await {
+        Ok(true) => conclude(connection, new, shared.storage.append(new.clone()).await),
+        Ok(false) => failed(no_such_user()),
+        Err(failure) => failed(failure),
+    }
+}
+
+/// The same as [`send`], at once if the store does not have to wait and knows the recipient. `is_only` says that
+/// the sender has no other connection, which would be told too.
 #[inline]
 pub(super) fn begin(connection: &Arc<Connection>, new: NewMessage, is_only: bool) -> Begun {
     let shared = &*connection.shared;
     match shared.storage.append_now(&new) {
-        None | Some(Err(AppendError::NoSuchUser)) => {
-            let connection = Arc::clone(connection);
-            Begun::UnderWay(Box::pin(async move {
-                let reply = send(&connection, &new).await;
-                connection.shared.meters.answered(&reply.response);
-                reply
-            }))
-        }
         Some(Ok(appended)) => {
             shared.meters.sent.count();
             Begun::Answered(answer(connection, &new, appended, is_only))
         }
+        None => under_way(connection, new, false),
+        Some(Err(AppendError::NoSuchUser)) => under_way(connection, new, true),
         Some(Err(error)) => refuse(connection, counted(shared, error).into()),
     }
 }
 
+/// A message that waits: for the store, or for somebody it does not know to be looked up.
+fn under_way(connection: &Arc<Connection>, new: NewMessage, is_unknown: bool) -> Begun {
+    let connection = Arc::clone(connection);
+    Begun::UnderWay(Box::pin(async move {
+        let reply = if is_unknown {
+            send_to_unknown(&connection, &new).await
+        } else {
+            send(&connection, &new).await
+        };
+        connection.shared.meters.answered(&reply.response);
+        reply
+    }))
+}
+
 /// The answer to a message that is not stored.
 pub(super) fn refuse(connection: &Connection, failure: Failure) -> Begun {
-    let reply = Reply::from(Response::SendMessage(Err(failure)));
+    let reply = failed(failure);
     connection.shared.meters.answered(&reply.response);
     Begun::Answered(reply)
+}
+
+fn failed(failure: Failure) -> Reply {
+    Response::SendMessage(Err(failure)).into()
 }
 
 /// Makes a message of a request that is the login's.
@@ -63,7 +87,7 @@ pub(super) fn prepare(
     login.touch(now);
     check_limits(connection, &request)?;
     if let Some(limiters) = &shared.limiters {
-        limiters.message(&login.device.key)?;
+        limiters.message(&login.budget, now)?;
     }
     Ok(NewMessage {
         message: SharedMessage::from(Message {
@@ -80,6 +104,18 @@ pub(super) fn prepare(
         now,
         limits: shared.policy.limits.inbox,
     })
+}
+
+/// Answers what the store has made of it.
+fn conclude(
+    connection: &Connection,
+    new: &NewMessage,
+    appended: Result<Appended, AppendError>,
+) -> Reply {
+    match appended {
+        Ok(appended) => answer(connection, new, appended, false),
+        Err(error) => failed(counted(&connection.shared, error).into()),
+    }
 }
 
 /// Answers, with the sender's own copy behind it, and tells everyone concerned.
@@ -146,22 +182,6 @@ fn check_limits(connection: &Connection, request: &SendMessage) -> Result<(), Fa
         return Err(empty("body"));
     }
     Ok(())
-}
-
-async fn append(connection: &Connection, new: &NewMessage) -> Result<Appended, Failure> {
-    let shared = &*connection.shared;
-    match shared.storage.append(new.clone()).await {
-        Err(AppendError::NoSuchUser) => {
-            // Messages behind this one must not pass it.
-            let _adopting = Adopting::begin(&connection.adopting);
-            if !Box::pin(adopt(shared, &new.message.to)).await? {
-                return Err(no_such_user());
-            }
-            Ok(shared.storage.append(new.clone()).await?)
-        }
-        Err(error) => Err(counted(shared, error).into()),
-        Ok(appended) => Ok(appended),
-    }
 }
 
 /// Counts a full inbox.

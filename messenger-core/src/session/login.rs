@@ -6,6 +6,7 @@ use crate::marks::{Device, Marks};
 use crate::meters::Meters;
 use crate::notifier::{ConnectionId, Mailbox, Subscription};
 use crate::online::Online;
+use crate::rates::Budget;
 use crate::storage::{SessionKey, SessionRecord};
 use bytestring::ByteString;
 use messenger_proto::{SessionId, UserId};
@@ -22,6 +23,8 @@ pub(crate) struct Login {
     /// Its client says itself what it has processed.
     pub(crate) ack: bool,
     pub(crate) device: Arc<Device>,
+    /// What the session may still send, on this connection or any other.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) mailbox: Mailbox,
     /// The session's place in the inbox when the connection began.
     pub(crate) start: u64,
@@ -50,6 +53,8 @@ impl Login {
     ) -> Arc<Self> {
         let mailbox = Mailbox::new(connection, who.key, shared.policy.limits.mailbox_bytes);
         let subscription = shared.notifier.subscribe(&who.user, mailbox.clone());
+        let limiters = shared.limiters.as_ref();
+        let budget = limiters.map(|limiters| limiters.messages_of(&who.key, shared.now()));
         let device = Device::new(who.user, who.key, record.given, record.used);
         let login = Arc::new(Self {
             number: shared.next_login(),
@@ -57,6 +62,7 @@ impl Login {
             sid: who.sid,
             ack: record.ack,
             device: Arc::new(device),
+            budget: budget.unwrap_or_default(),
             mailbox,
             start: record.given,
             look_failed: AtomicBool::new(false),

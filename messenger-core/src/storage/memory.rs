@@ -28,7 +28,7 @@ use user::User;
 #[derive(Default)]
 pub struct MemoryStorage {
     nicks: Mutex<HashSet<ByteString>>,
-    mids: Mutex<Mids>,
+    mids: Mids,
     users: DashMap<UserId, Arc<Mutex<User>>>,
     addresses: Mutex<Addresses>,
 }
@@ -68,8 +68,8 @@ impl MemoryStorage {
             let seq = self.append_to(new)?;
             return Ok(Appended::Stored { seq });
         };
-        let mut mids = self.mids.lock();
-        let of_sender = mids.of(&new.message.from);
+        let of_sender = self.mids.of(&new.message.from);
+        let mut of_sender = of_sender.lock();
         if let Some((id, time)) = of_sender.find(mid, new.mid_forgotten_before) {
             return Ok(Appended::Duplicate { id, time });
         }
@@ -151,33 +151,31 @@ impl Storage for MemoryStorage {
         };
         Ok(Some(UserData {
             contacts: self.contacts(user).await?,
-            mids: self.mids.lock().of(user).all(),
+            mids: self.mids.all(user),
             ..data
         }))
     }
 
-    async fn delete_user(&self, id: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError> {
+    async fn delete_user(&self, id: &UserId) -> Result<bool, StorageError> {
         let mut nicks = self.nicks.lock();
-        let mut mids = self.mids.lock();
         let Entry::Occupied(place) = self.users.entry(id.clone()) else {
-            return Ok(None);
+            return Ok(false);
         };
         let user = place.remove();
+        self.mids.drop_sender(id);
         let mut user = user.lock();
         if user.pass_hash.is_some() {
             nicks.remove(&user.profile.nick);
         }
-        mids.drop_sender(id);
         let mut addresses = self.addresses.lock();
         move_address(&mut addresses.emails, id, user.email_key.take(), None);
         move_address(&mut addresses.phones, id, user.phone_key.take(), None);
         drop(addresses);
-        let ended = user.end_all_sessions();
         drop(user);
         for other in &self.users {
             other.lock().forget(id);
         }
-        Ok(Some(ended))
+        Ok(true)
     }
 
     async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
@@ -345,7 +343,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
-        self.mids.lock().forget(out_of_date.mids_before);
+        self.mids.forget(out_of_date.mids_before);
         let users: Vec<_> = self.users.iter().map(|user| Arc::clone(&user)).collect();
         for user in users {
             user.lock().sweep(&out_of_date);

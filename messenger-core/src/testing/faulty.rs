@@ -22,6 +22,7 @@ pub struct FaultyStorage {
 struct State {
     fails: AtomicBool,
     holds_appends: AtomicBool,
+    appends: AtomicUsize,
     held: AtomicUsize,
     released: Semaphore,
 }
@@ -32,6 +33,7 @@ impl FaultyStorage {
         let state = State {
             fails: AtomicBool::new(false),
             holds_appends: AtomicBool::new(false),
+            appends: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             released: Semaphore::new(0),
         };
@@ -49,6 +51,11 @@ impl FaultyStorage {
     /// Makes appends wait from now on until they are [released](Self::release).
     pub fn hold_appends(&self) {
         self.state.holds_appends.store(true, Ordering::SeqCst);
+    }
+
+    /// How many appends were asked for so far, at once or not.
+    pub fn appends(&self) -> usize {
+        self.state.appends.load(Ordering::SeqCst)
     }
 
     /// How many appends have come to wait so far.
@@ -100,7 +107,7 @@ impl Storage for FaultyStorage {
         self.inner.user_data(user).await
     }
 
-    async fn delete_user(&self, user: &UserId) -> Result<Option<Vec<SessionKey>>, StorageError> {
+    async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
         self.check()?;
         self.inner.delete_user(user).await
     }
@@ -184,6 +191,7 @@ impl Storage for FaultyStorage {
     }
 
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
+        self.state.appends.fetch_add(1, Ordering::SeqCst);
         if self.state.holds_appends.load(Ordering::SeqCst) {
             self.state.held.fetch_add(1, Ordering::SeqCst);
             let released = self.state.released.acquire().await;
@@ -191,6 +199,18 @@ impl Storage for FaultyStorage {
         }
         self.check()?;
         self.inner.append(message).await
+    }
+
+    fn append_now(&self, message: &NewMessage) -> Option<Result<Appended, AppendError>> {
+        if self.state.holds_appends.load(Ordering::SeqCst) {
+            return None;
+        }
+        let appended = match self.check() {
+            Ok(()) => self.inner.append_now(message)?,
+            Err(error) => Err(error.into()),
+        };
+        self.state.appends.fetch_add(1, Ordering::SeqCst);
+        Some(appended)
     }
 
     async fn inbox(

@@ -35,11 +35,6 @@ impl ServerCodec {
     pub fn set_limit(&mut self, limit: usize) {
         self.splitter.set_limit(limit);
     }
-
-    /// How braces in strings are written.
-    pub fn braces(&self) -> Braces {
-        self.braces
-    }
 }
 
 impl Decoder for ServerCodec {
@@ -49,23 +44,25 @@ impl Decoder for ServerCodec {
     #[inline]
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
         // Where a frame begins, and only there, so that no byte is looked at this way twice.
-        if !self.splitter.in_frame() {
+        let mut looked_at = 0;
+        if !self.splitter.in_frame() && source.first() == Some(&b'{') {
             let most = self.splitter.limit().min(COPIED_UP_TO);
             let beginning = source.get(..most).unwrap_or(source);
+            looked_at = beginning.len();
             let mut rest = Plain::bytes(beginning);
             let message = Inbound::read_first(&mut rest);
             if message.is_some() {
-                let length = beginning.len() - rest.left();
-                source.advance(length);
+                source.advance(looked_at - rest.left());
                 return Ok(message.map(Ok));
             }
         }
-        next_frame(
-            &mut self.splitter,
-            source,
-            Inbound::decode_slice,
-            Inbound::decode,
-        )
+        let small = |frame: &[u8]| {
+            if frame.len() <= looked_at {
+                return Inbound::parse_slice(frame);
+            }
+            Inbound::decode_slice(frame)
+        };
+        next_frame(&mut self.splitter, source, small, Inbound::decode)
     }
 
     /// A half-sent frame at the end of the stream is dropped.

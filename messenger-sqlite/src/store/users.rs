@@ -78,20 +78,15 @@ fn all<T>(
     rows.collect()
 }
 
-pub(super) fn delete(
-    writing: &mut Writing<'_>,
-    user: &UserId,
-) -> rusqlite::Result<Option<Vec<SessionKey>>> {
+pub(super) fn delete(writing: &mut Writing<'_>, user: &UserId) -> rusqlite::Result<bool> {
     let connection = writing.connection;
     if !accounts::exists(connection, user)? {
-        return Ok(None);
+        return Ok(false);
     }
-    let keys = "SELECT key FROM sessions WHERE user = ?1";
-    let ended = all(connection, user, keys, |row| row.get(0).map(SessionKey))?;
     for (table, column) in KEPT {
         let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
         connection.execute(&delete, [user.as_str()])?;
     }
     writing.inboxes.forget_user(user);
-    Ok(Some(ended))
+    Ok(true)
 }

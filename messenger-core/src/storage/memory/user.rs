@@ -123,11 +123,6 @@ impl User {
         self.sessions.retain(|(own, _)| own != key);
     }
 
-    pub(super) fn end_all_sessions(&mut self) -> Vec<SessionKey> {
-        let ended = std::mem::take(&mut self.sessions);
-        ended.into_iter().map(|(key, _)| key).collect()
-    }
-
     pub(super) fn advance(&mut self, mark: &Mark) {
         let newest = self.inbox.newest();
         let mut sessions = self.sessions.iter_mut();
