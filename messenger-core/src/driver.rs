@@ -2,11 +2,13 @@
 
 mod window;
 
-use crate::session::{Begun, Delivery, Place, Session};
+use crate::connection::Connection;
+use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
+use crate::reply::Started;
 use messenger_proto::{BadRequest, Event, Failure, Inbound, Outbound, Response};
 use std::fmt;
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use window::Window;
 
 /// The bounds of a [`Driver`].
@@ -69,7 +71,7 @@ impl Default for DriverLimits {
 /// # }
 /// ```
 pub struct Driver {
-    session: Session,
+    connection: Connection,
     limits: DriverLimits,
     window: Window,
     /// Goes out right behind what was given last: the welcome, a sender's own copy.
@@ -92,7 +94,7 @@ pub struct Frame {
     pub outbound: Outbound,
     /// To be given back once the frame is [delivered](Driver::delivered); `None` when nobody waits to
     /// hear of it.
-    pub token: Option<Place>,
+    pub token: Option<DeliveryToken>,
 }
 
 impl From<Outbound> for Frame {
@@ -105,10 +107,10 @@ impl From<Outbound> for Frame {
 }
 
 impl From<Delivery> for Frame {
-    fn from(Delivery { event, place }: Delivery) -> Self {
+    fn from(Delivery { event, token }: Delivery) -> Self {
         Self {
             outbound: Outbound::Event(Event::Message(event)),
-            token: place,
+            token,
         }
     }
 }
@@ -117,8 +119,8 @@ impl From<Delivery> for Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Ended {
-    /// It was told to [finish](Driver::finish), and everything is answered. The connection is to be closed once
-    /// its frames are sent.
+    /// It was told to [finish](Driver::finish), or the client's session was ended, and everything is answered. The
+    /// connection is to be closed once its frames are sent.
     #[error("everything is answered")]
     Finished,
     /// The client was too slow for the copies of its user's own messages, which are kept nowhere. The
@@ -130,7 +132,7 @@ pub enum Ended {
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver")
-            .field("session", &self.session)
+            .field("connection", &self.connection)
             .field("is_finishing", &self.is_finishing)
             .finish_non_exhaustive()
     }
@@ -138,10 +140,10 @@ impl fmt::Debug for Driver {
 
 impl Driver {
     /// Drives this connection. Its first frame is the welcome.
-    pub fn new(session: Session, limits: DriverLimits) -> Self {
+    pub fn new(connection: Connection, limits: DriverLimits) -> Self {
         Self {
-            next: Some(Outbound::Event(Event::Welcome(session.welcome()))),
-            session,
+            next: Some(Outbound::Event(Event::Welcome(connection.welcome()))),
+            connection,
             window: Window::new(limits.overlapping, limits.overlapping_bytes),
             limits,
             is_authenticated: false,
@@ -152,8 +154,8 @@ impl Driver {
     }
 
     /// The connection that is driven.
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// True when another request may be handed over, while so many bytes are unsent. Otherwise it is
@@ -169,7 +171,7 @@ impl Driver {
     fn is_held_back(&mut self, unsent: usize) -> bool {
         let is_held_back = unsent >= self.limits.unsent;
         if is_held_back && !self.is_held_back {
-            self.session.note_held_back();
+            self.connection.note_held_back();
         }
         self.is_held_back = is_held_back;
         is_held_back
@@ -189,16 +191,16 @@ impl Driver {
     /// [wanted](Self::wants_request).
     #[inline]
     pub fn request(&mut self, request: Result<Inbound, BadRequest>, length: usize) {
-        let begun = match request {
-            Ok(inbound) => self.session.overlap(inbound),
-            Err(bad) => Begun::Answered(self.session.refuse(&bad)),
+        let started = match request {
+            Ok(inbound) => self.connection.try_start(inbound),
+            Err(bad) => Ok(Started::Done(self.connection.refuse(&bad))),
         };
-        match begun {
-            Begun::Answered(reply) => self.window.push(reply, length),
-            Begun::UnderWay(message) => self.window.start(message, length),
-            Begun::NotYet(inbound) => {
+        match started {
+            Ok(Started::Done(reply)) => self.window.push(reply, length),
+            Ok(Started::Pending(message)) => self.window.start(message, length),
+            Err(inbound) => {
                 // Before it is answered it may make the connection another user's.
-                self.is_authenticated &= self.session.is_authenticated();
+                self.is_authenticated &= self.connection.is_authenticated();
                 self.window.start_alone(inbound, length);
             }
         }
@@ -215,6 +217,11 @@ impl Driver {
     /// driver has [ended](Ended::Finished).
     pub fn finish(&mut self) {
         self.is_finishing = true;
+    }
+
+    /// True when no more requests are taken: it was told to finish, or the client's session was ended.
+    pub fn is_finishing(&self) -> bool {
+        self.is_finishing
     }
 
     /// True when everything that was begun is answered.
@@ -256,7 +263,7 @@ impl Driver {
         if let Some(next) = self.next.take() {
             return Poll::Ready(next);
         }
-        match self.window.poll(&self.session, cx) {
+        match self.window.poll(&self.connection, cx) {
             Poll::Ready(reply) => {
                 self.note_authentication(&reply.response);
                 self.next = reply.follow;
@@ -282,19 +289,31 @@ impl Driver {
                 false => Poll::Pending,
             };
         }
-        let may_come = self.is_authenticated && self.next.is_none();
-        if !may_come || unsent >= self.limits.unsent_before_events {
+        if !self.is_authenticated || self.next.is_some() {
             return Poll::Pending;
         }
-        let polled = self.session.poll_event(cx);
-        self.is_catching_up = self.is_catching_up && !self.session.has_caught_up();
-        polled.map(|delivery| delivery.map(Frame::from).ok_or(Ended::MissedCopies))
+        if unsent >= self.limits.unsent_before_events {
+            // Its session may end though the client takes nothing of what waits for it.
+            ready!(self.connection.poll_session_end(cx));
+            self.finish();
+            return self.poll_event(unsent, cx);
+        }
+        let polled = self.connection.poll_event(cx);
+        self.is_catching_up = self.is_catching_up && !self.connection.has_caught_up();
+        match ready!(polled) {
+            Ok(delivery) => Poll::Ready(Ok(delivery.into())),
+            Err(EventsEnded::MissedCopies) => Poll::Ready(Err(Ended::MissedCopies)),
+            Err(EventsEnded::SessionEnded | EventsEnded::Unauthenticated) => {
+                self.finish();
+                self.poll_event(unsent, cx)
+            }
+        }
     }
 
     /// Says that the frames with these tokens, and everything before them, have reached the client: they
     /// were written to the socket, say.
-    pub fn delivered(&self, tokens: impl IntoIterator<Item = Place>) {
-        self.session.given(tokens);
+    pub fn delivered(&self, tokens: impl IntoIterator<Item = DeliveryToken>) {
+        self.connection.delivered(tokens);
     }
 
     /// What the client may do depends on whether it is authenticated.
@@ -303,8 +322,8 @@ impl Driver {
         // A message of an authenticated client changes nothing of that.
         let is_settled = self.is_authenticated && matches!(response, Response::SendMessage(_));
         if !is_settled {
-            self.is_catching_up = !self.session.has_caught_up();
-            self.is_authenticated = self.session.is_authenticated();
+            self.is_catching_up = !self.connection.has_caught_up();
+            self.is_authenticated = self.connection.is_authenticated();
         }
     }
 

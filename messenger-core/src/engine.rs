@@ -3,56 +3,34 @@
 use crate::address::AddressRule;
 use crate::authenticator::{Authenticator, StoredAccounts};
 use crate::background::Pool;
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock};
+use crate::connection::Connection;
 use crate::entropy::{Entropy, NoEntropy, OsEntropy};
-use crate::housekeeping;
+use crate::maintenance;
 use crate::marks::Marks;
 use crate::meters::Meters;
-use crate::notifier::{ConnectionId, LocalNotifier, Notifier};
+use crate::notifier::{LocalNotifier, Notifier};
 use crate::online::Online;
 use crate::passwords::{PasswordCostError, Passwords};
 use crate::policy::Policy;
 use crate::rates::Limiters;
-use crate::session::Session;
+use crate::shared::Shared;
 use crate::storage::{MemoryStorage, Storage, StorageError};
-use crate::store::Store;
+use crate::timed_storage::TimedStorage;
 use messenger_proto::Welcome;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use tokio::sync::OnceCell;
 
 /// A messenger. Cheap to clone; many may live in a process.
 ///
-/// It needs no socket: [`connect`](Self::connect) gives a [`Session`], which takes requests and
+/// It needs no socket: [`connect`](Self::connect) gives a [`Connection`], which takes requests and
 /// gives replies and events.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) storage: Arc<Store>,
-    pub(crate) notifier: Arc<dyn Notifier>,
-    pub(crate) authenticator: Arc<dyn Authenticator>,
-    pub(crate) policy: Policy,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) marks: Arc<Marks>,
-    pub(crate) online: Arc<Online>,
-    pub(crate) limiters: Option<Limiters>,
-    address_rule: AddressRule,
-    /// The store's keys are this rule's.
-    is_rekeyed: OnceCell<()>,
-    pub(crate) passwords: Arc<Passwords>,
-    /// Large imports are worked on one at a time.
-    pub(crate) imports: Pool,
-    pub(crate) meters: Arc<Meters>,
-    /// Tells this engine's connections and messages from those of any other.
-    id: u64,
-    connections: AtomicU64,
-    logins: AtomicU64,
 }
 
 impl fmt::Debug for Engine {
@@ -87,7 +65,7 @@ pub struct Builder {
     policy: Policy,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    keeps_house: bool,
+    has_maintenance: bool,
 }
 
 impl fmt::Debug for Builder {
@@ -135,9 +113,9 @@ impl Builder {
         self
     }
 
-    /// Leaves it to the caller to call [`Engine::keep_house`] now and then; nothing is spawned.
-    pub fn without_housekeeping(mut self) -> Self {
-        self.keeps_house = false;
+    /// Leaves it to the caller to call [`Engine::run_maintenance`] now and then; nothing is spawned.
+    pub fn manual_maintenance(mut self) -> Self {
+        self.has_maintenance = false;
         self
     }
 
@@ -150,7 +128,7 @@ impl Builder {
         let mut id = [0; 8];
         self.entropy.fill(&mut id)?;
         let marks = Marks::new(self.storage.advance_after());
-        let storage = Arc::new(Store::new(self.storage, Arc::clone(&self.clock)));
+        let storage = Arc::new(TimedStorage::new(self.storage, Arc::clone(&self.clock)));
         let rates = self.policy.rates.as_ref();
         let limiters = rates.map(|rates| Limiters::new(rates, &self.clock));
         let passwords = Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?;
@@ -182,8 +160,8 @@ impl Builder {
             connections: AtomicU64::new(0),
             logins: AtomicU64::new(0),
         });
-        if self.keeps_house {
-            housekeeping::spawn(&shared, &tokio::runtime::Handle::try_current()?);
+        if self.has_maintenance {
+            maintenance::spawn(&shared, &tokio::runtime::Handle::try_current()?);
         }
         Ok(Engine { shared })
     }
@@ -199,7 +177,7 @@ impl Engine {
             policy: Policy::default(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
-            keeps_house: true,
+            has_maintenance: true,
         }
     }
 
@@ -207,13 +185,13 @@ impl Engine {
     ///
     /// It comes from no address, and is not held to what one address may do in a time; see
     /// [`connect_from`](Self::connect_from).
-    pub fn connect(&self) -> Session {
-        Session::new(Arc::clone(&self.shared), None)
+    pub fn connect(&self) -> Connection {
+        Connection::new(Arc::clone(&self.shared), None)
     }
 
     /// A new connection from this address, which is held to what an address may do in a time.
-    pub fn connect_from(&self, peer: IpAddr) -> Session {
-        Session::new(Arc::clone(&self.shared), Some(peer))
+    pub fn connect_from(&self, peer: IpAddr) -> Connection {
+        Connection::new(Arc::clone(&self.shared), Some(peer))
     }
 
     /// What a new connection is greeted with.
@@ -231,14 +209,14 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed; what was not done will be done by a later round.
-    pub async fn keep_house(&self) -> Result<(), StorageError> {
+    pub async fn run_maintenance(&self) -> Result<(), StorageError> {
         self.shared.publish_metrics();
         self.shared.flush_marks().await?;
         while self.shared.sweep().await? {}
         if let Some(limiters) = &self.shared.limiters {
             limiters.forget_idle(self.shared.now());
         }
-        let blind = self.shared.online.look_all(self.shared.now());
+        let blind = self.shared.online.look_all(&self.shared.marks, self.shared.now());
         self.shared.look_for(&blind).await
     }
 
@@ -263,56 +241,5 @@ impl Engine {
     /// The store failed.
     pub async fn shut_down(&self) -> Result<(), StorageError> {
         self.shared.flush_marks().await
-    }
-}
-
-impl Shared {
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    pub(crate) fn welcome(&self) -> Welcome {
-        Welcome {
-            message: self.policy.welcome.as_str().into(),
-            time: self.clock.now().as_secs(),
-        }
-    }
-
-    pub(crate) fn next_connection(&self) -> ConnectionId {
-        ConnectionId {
-            engine: self.id,
-            number: self.connections.fetch_add(1, Ordering::Relaxed),
-        }
-    }
-
-    pub(crate) fn next_login(&self) -> u64 {
-        self.logins.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(crate) fn publish_metrics(&self) {
-        self.meters.publish();
-        self.storage.publish();
-    }
-
-    /// How addresses are compared. The first who asks has the store compute its keys by this rule.
-    pub(crate) async fn address_rule(&self) -> Result<&AddressRule, StorageError> {
-        let rule = &self.address_rule;
-        let rekeyed = self.is_rekeyed.get_or_try_init(|| self.storage.rekey(rule));
-        rekeyed.await.map(|()| rule)
-    }
-
-    pub(crate) async fn flush_marks(&self) -> Result<(), StorageError> {
-        self.marks.flush_all(&self.storage).await
-    }
-
-    pub(crate) async fn flush_places(&self) -> Result<(), StorageError> {
-        self.marks.flush_places(&self.storage).await
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.publish_metrics();
-        self.marks.close();
     }
 }

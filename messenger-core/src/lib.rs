@@ -41,35 +41,53 @@
 //! [`notifier::Notifier`], who the users are an [`authenticator::Authenticator`]; each may be the
 //! embedder's own.
 
+// Each group builds on those before it.
+
 mod address;
-pub mod authenticator;
 mod background;
 pub mod clock;
-mod driver;
-mod engine;
 pub mod entropy;
-mod housekeeping;
-mod marks;
+mod sharded_counter;
+
 mod meters;
-pub mod notifier;
-mod online;
-mod operator;
-mod passwords;
 pub mod policy;
-mod rates;
-mod rules;
-mod session;
+
+pub mod notifier;
 pub mod storage;
-mod store;
-mod tally;
+
+pub mod authenticator;
+mod marks;
+mod online;
+mod passwords;
+mod rates;
+mod timed_storage;
+
+mod delivery;
+mod reply;
+mod shared;
+
+mod connection_state;
+
+mod rules;
+
+mod connection;
+mod driver;
+mod maintenance;
+
+mod engine;
+
+mod operator;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use address::{AddressRule, Region, UnknownRegion};
+pub use async_trait::async_trait;
+pub use connection::Connection;
+pub use delivery::{Delivery, DeliveryToken, EventsEnded};
 pub use driver::{Driver, DriverLimits, Ended, Frame};
 pub use engine::{BuildError, Builder, Engine};
 pub use messenger_proto as proto;
 pub use operator::{ResetPasswordError, UserExport};
 pub use passwords::PasswordCostError;
 pub use policy::Policy;
-pub use session::{Begun, Delivery, Place, Reply, Running, Session};
+pub use reply::{Reply, Running, Started};

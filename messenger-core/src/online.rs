@@ -1,10 +1,12 @@
 //! Who is connected to this engine.
 
 use crate::clock::Timestamp;
-use crate::session::Login;
+use crate::marks::{Device, Marks};
+use crate::notifier::Mailbox;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A session in use is noted as used this often, so that it does not expire under its user.
@@ -13,45 +15,81 @@ const NOTED_EVERY: Duration = Duration::from_secs(60 * 60);
 /// The authenticated connections.
 #[derive(Debug, Default)]
 pub(crate) struct Online {
-    logins: Mutex<HashMap<u64, Weak<Login>>>,
+    entries: Mutex<HashMap<u64, Arc<Entry>>>,
+}
+
+/// An authenticated connection: its session, and where notices wait for it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) device: Arc<Device>,
+    pub(crate) mailbox: Mailbox,
+    /// The last read of the inbox failed.
+    read_failed: AtomicBool,
+}
+
+impl Entry {
+    pub(crate) fn new(device: Arc<Device>, mailbox: Mailbox) -> Self {
+        Self {
+            device,
+            mailbox,
+            read_failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes whether the last read of the inbox failed.
+    pub(crate) fn set_read_failed(&self, failed: bool) {
+        self.read_failed.store(failed, Ordering::Relaxed);
+    }
 }
 
 impl Online {
-    pub(crate) fn insert(&self, login: &Arc<Login>) {
-        let weak = Arc::downgrade(login);
-        self.logins.lock().insert(login.number, weak);
+    pub(crate) fn insert(&self, number: u64, entry: Arc<Entry>) {
+        self.entries.lock().insert(number, entry);
     }
 
     pub(crate) fn remove(&self, number: u64) {
-        self.logins.lock().remove(&number);
+        let removed = self.entries.lock().remove(&number);
+        // Dropped without the lock.
+        drop(removed);
     }
 
-    /// Has every session look into the store. Those that have not done so since they were told last.
-    pub(crate) fn look_all(&self, now: Timestamp) -> Vec<Arc<Login>> {
-        self.look(now, |_| true)
+    /// Has every connection look into the store. Those that have not done so since they were told last.
+    pub(crate) fn look_all(&self, marks: &Marks, now: Timestamp) -> Vec<Arc<Entry>> {
+        self.look(marks, now, |_, _| true)
     }
 
-    /// Has one part in `parts` of the sessions look into the store, and those whose last look failed.
+    /// Has one part in `parts` of the connections look into the store, and those whose last look failed.
     /// Those that have not looked since they were told last.
-    pub(crate) fn look_part(&self, now: Timestamp, part: u64, parts: u64) -> Vec<Arc<Login>> {
-        self.look(now, |login| {
-            login.number % parts == part || login.looks_again()
+    pub(crate) fn look_part(
+        &self,
+        marks: &Marks,
+        now: Timestamp,
+        part: u64,
+        parts: u64,
+    ) -> Vec<Arc<Entry>> {
+        self.look(marks, now, |number, entry| {
+            number % parts == part || entry.read_failed.load(Ordering::Relaxed)
         })
     }
 
-    fn look(&self, now: Timestamp, chosen: impl Fn(&Login) -> bool) -> Vec<Arc<Login>> {
-        // Held until the lock is open again: dropping the last one would take it.
-        let logins: Vec<_> = {
-            let logins = self.logins.lock();
-            logins.values().filter_map(Weak::upgrade).collect()
+    fn look(
+        &self,
+        marks: &Marks,
+        now: Timestamp,
+        is_chosen: impl Fn(u64, &Entry) -> bool,
+    ) -> Vec<Arc<Entry>> {
+        let chosen: Vec<_> = {
+            let entries = self.entries.lock();
+            let chosen = entries.iter().filter(|(number, entry)| is_chosen(**number, entry));
+            chosen.map(|(_, entry)| Arc::clone(entry)).collect()
         };
         let mut blind = Vec::new();
-        for login in logins.into_iter().filter(|login| chosen(login)) {
-            if login.device.used().after(NOTED_EVERY) < now {
-                login.touch(now);
+        for entry in chosen {
+            if entry.device.used().after(NOTED_EVERY) < now {
+                marks.used(&entry.device, now);
             }
-            if login.mailbox.look() {
-                blind.push(login);
+            if entry.mailbox.look() {
+                blind.push(entry);
             }
         }
         blind

@@ -1,109 +1,142 @@
 //! What the engine does with each request: one file an action.
 
 mod ack;
+mod addcontact;
 mod auth;
 mod authorize;
 mod check;
-mod contacts;
+mod contactlist;
+mod delcontact;
+mod external_user;
 mod failures;
 mod import;
+mod logout;
 mod message;
 mod register;
+mod rule;
+mod setuserinfo;
 mod userinfo;
 
-pub(crate) use failures::need_auth;
-
-use crate::session::{Begun, Connection, Login, Owner, Reply, Running};
-use messenger_proto::{Inbound, Request, Response};
+use crate::connection_state::{ConnectionState, Login};
+use crate::reply::{Reply, Running, Started};
+use messenger_proto::{
+    Ack, Action, AddContact, Auth, BadRequest, ContactList, DelContact, Import, Inbound, Logout,
+    Request, Response, SetUserInfo, UserInfo,
+};
 use parking_lot::MappedMutexGuard;
+use rule::Rule;
 use std::future::ready;
 use std::sync::Arc;
 
+/// The table of actions that need an authenticated client.
+macro_rules! rules {
+    ($($action:ident,)*) => {
+        /// Carries out one of these actions.
+        async fn carry_out_for(
+            connection: &ConnectionState,
+            login: &Login,
+            request: Request,
+        ) -> Response {
+            match request {
+                $(Request::$action(action) => {
+                    $action::response(action.carry_out(connection, login).await)
+                })*
+                other => Response::unknown(failures::not_here(other.action())),
+            }
+        }
+    };
+}
+
+rules! {
+    Ack,
+    AddContact,
+    ContactList,
+    DelContact,
+    Import,
+    Logout,
+    SetUserInfo,
+    UserInfo,
+}
+
 /// Carries out one request.
-pub(crate) fn carry_out(connection: &Arc<Connection>, inbound: Inbound) -> Running {
-    match own_message(connection, inbound) {
-        Begun::Answered(reply) => Box::pin(ready(reply)),
-        Begun::UnderWay(message) => message,
-        Begun::NotYet(inbound) => Box::pin(answer(Arc::clone(connection), inbound)),
+pub(crate) fn carry_out(connection: &Arc<ConnectionState>, inbound: Inbound) -> Running {
+    match try_start(connection, inbound) {
+        Ok(Started::Done(reply)) => Box::pin(ready(reply)),
+        Ok(Started::Pending(message)) => message,
+        Err(inbound) => Box::pin(carry_out_alone(Arc::clone(connection), inbound)),
     }
 }
 
-/// Carries out a `message` that is the connection's own as it stands; anything else is given back.
-///
-/// The message is made of its request before a future begins, which then holds no more than that, and is
-/// put at once where it stays: there are many of them at once.
+/// Starts a `message` that is the connection's own as it stands; anything else is given back, and so is a
+/// message behind one whose recipient is still looked up.
 #[inline]
-pub(crate) fn own_message(connection: &Arc<Connection>, inbound: Inbound) -> Begun {
+#[expect(clippy::result_large_err)] // the request is handed back, not reported
+pub(crate) fn try_start(
+    connection: &Arc<ConnectionState>,
+    inbound: Inbound,
+) -> Result<Started, Inbound> {
+    if message::must_wait(connection) {
+        return Err(inbound);
+    }
     let Request::SendMessage(request) = inbound.request else {
-        return Begun::NotYet(inbound);
+        return Err(inbound);
     };
     let credentials = inbound.credentials;
-    let is_own =
-        |owner: &MappedMutexGuard<'_, Owner>| authorize::is_own(&owner.login, &credentials);
-    let Some(owner) = connection.owner().filter(is_own) else {
+    let own = connection.authenticated();
+    let Some(own) = own.filter(|own| authorize::is_own(&own.login, &credentials)) else {
         let request = request.into();
-        return Begun::NotYet(Inbound {
+        return Err(Inbound {
             credentials,
             request,
         });
     };
-    let is_only = owner.login.is_only();
-    let prepared = message::prepare(connection, &owner.login, request);
-    drop(owner);
-    match prepared {
-        Ok(new) => message::begin(connection, new, is_only),
-        Err(failure) => message::refuse(connection, failure),
-    }
+    let login = MappedMutexGuard::map(own, |own| &mut own.login);
+    Ok(message::start(connection, login, request))
 }
 
-async fn answer(connection: Arc<Connection>, inbound: Inbound) -> Reply {
-    let reply = unmetered(&connection, inbound).await;
-    connection.shared.meters.answered(&reply.response);
-    reply
+/// The answer to a frame that was no request.
+pub(crate) fn refuse(connection: &ConnectionState, bad: &BadRequest) -> Reply {
+    let response = match bad {
+        BadRequest::UnknownAction { action } if connection.authenticated().is_none() => {
+            Response::Unknown {
+                action: action.clone(),
+                failure: failures::need_auth(),
+            }
+        }
+        bad => bad.response(),
+    };
+    connection.reply(response, None)
 }
 
-async fn unmetered(connection: &Arc<Connection>, inbound: Inbound) -> Reply {
+/// Whatever is not a message of the connection's own has a future of its own: a future that could be of any
+/// kind would be some KiB large.
+async fn carry_out_alone(connection: Arc<ConnectionState>, inbound: Inbound) -> Reply {
     let Inbound {
         credentials,
         request,
     } = inbound;
-    match request {
-        Request::Register(request) => register::register(connection, request).await,
-        Request::Auth(request) => Response::Auth(auth::auth(connection, request).await).into(),
-        request => match authorize::authorize(connection, &credentials).await {
-            Ok(login) => authorized(connection, &login, request).await,
-            Err(failure) => {
-                let failed = Response::failed(request.action(), failure.clone());
-                failed.unwrap_or(Response::unknown(failure)).into()
-            }
-        },
-    }
-}
-
-async fn authorized(connection: &Connection, login: &Login, request: Request) -> Reply {
-    let shared = &*connection.shared;
+    let request = match request {
+        Request::Register(request) => return register::register(&connection, request).await,
+        Request::Auth(request) => {
+            let response = Auth::response(auth::auth(&connection, request).await);
+            return connection.reply(response, None);
+        }
+        request => request,
+    };
+    let login = match authorize::authorize(&connection, &credentials).await {
+        Ok(login) => login,
+        Err(failure) => {
+            let failed = Response::failed(request.action(), failure.clone());
+            return connection.reply(failed.unwrap_or(Response::unknown(failure)), None);
+        }
+    };
     if let Request::SendMessage(request) = request {
-        return match message::prepare(connection, login, request) {
-            Ok(new) => message::send(connection, &new).await,
-            Err(failure) => Response::SendMessage(Err(failure)).into(),
+        return match message::start(&connection, &login, request) {
+            Started::Done(reply) => reply,
+            Started::Pending(message) => message.await,
         };
     }
-    login.touch(shared.now());
-    let response = match request {
-        Request::UserInfo(request) => Response::UserInfo(userinfo::read(shared, request).await),
-        Request::SetUserInfo(request) => {
-            Response::SetUserInfo(userinfo::change(shared, login, request).await)
-        }
-        Request::ContactList(_) => Response::ContactList(contacts::list(shared, login).await),
-        Request::AddContact(request) => {
-            Response::AddContact(contacts::add(shared, login, request).await)
-        }
-        Request::DelContact(request) => {
-            Response::DelContact(contacts::remove(shared, login, request).await)
-        }
-        Request::Import(request) => Response::Import(import::import(shared, login, request).await),
-        Request::Ack(request) => Response::Ack(ack::ack(connection, login, &request).await),
-        other => Response::unknown(failures::not_here(other.action())),
-    };
-    response.into()
+    login.touch(connection.shared.now());
+    let response = carry_out_for(&connection, &login, request).await;
+    connection.reply(response, None)
 }

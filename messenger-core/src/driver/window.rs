@@ -1,6 +1,7 @@
 //! Requests under way, answered in their order.
 
-use crate::session::{Reply, Running, Session};
+use crate::connection::Connection;
+use crate::reply::{Reply, Running};
 use messenger_proto::Inbound;
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
@@ -86,7 +87,7 @@ impl Window {
     /// The next reply, in the order of the requests. Each request is polled once when it begins, so that
     /// the store has it in its queue; after that only the first is.
     #[inline]
-    pub(super) fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<Reply> {
+    pub(super) fn poll(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<Reply> {
         if let Some(reply) = self.ready.take() {
             return Poll::Ready(reply);
         }
@@ -95,7 +96,7 @@ impl Window {
                 return Poll::Pending;
             };
             self.is_alone = true;
-            self.start(session.handle(inbound), length);
+            self.start(connection.handle(inbound), length);
         }
         self.poll_slots(cx)
     }

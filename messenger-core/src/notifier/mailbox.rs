@@ -35,6 +35,8 @@ struct Waiting {
     /// A copy did not fit.
     overrun: bool,
     waker: Option<Waker>,
+    /// Woken only when the session ends.
+    ended_waker: Option<Waker>,
 }
 
 /// What a session finds in its mailbox.
@@ -99,6 +101,10 @@ impl Mailbox {
             Notice::SessionEnded(session) if session != self.0.session => return,
             Notice::SessionEnded(_) | Notice::UserDeleted => {
                 self.0.ended.store(true, Ordering::Release);
+                let ended_waker = self.0.waiting.lock().ended_waker.take();
+                if let Some(waker) = ended_waker {
+                    waker.wake();
+                }
                 self.wake(|_| {});
                 return;
             }
@@ -136,6 +142,19 @@ impl Mailbox {
             return Poll::Ready(mail);
         }
         match &mut waiting.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Ready once the session has ended. Whoever polls this takes no mail and is woken by none.
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.0.waiting.lock();
+        if self.has_ended() {
+            return Poll::Ready(());
+        }
+        match &mut waiting.ended_waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }

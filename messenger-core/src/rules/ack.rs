@@ -1,19 +1,18 @@
 //! `ack`: what a session's client has processed. Answered once the store knows it.
 
-use crate::session::{Connection, Login};
+use super::rule::Rule;
+use crate::connection_state::{ConnectionState, Login};
 use messenger_proto::{Ack, ErrorCode, Failure};
 
-pub(super) async fn ack(
-    connection: &Connection,
-    login: &Login,
-    request: &Ack,
-) -> Result<(), Failure> {
-    let shared = &*connection.shared;
-    let is_known = connection.has_given(login, request.seq);
-    if !is_known && request.seq > shared.storage.newest(login.user()).await? {
-        let text = "seq is beyond the newest message";
-        return Err(Failure::new(ErrorCode::InvalidData, text));
+impl Rule for Ack {
+    async fn carry_out(self, connection: &ConnectionState, login: &Login) -> Result<(), Failure> {
+        let shared = &*connection.shared;
+        let is_known = connection.has_given(login, self.seq);
+        if !is_known && self.seq > shared.storage.newest(login.user()).await? {
+            let text = "seq is beyond the newest message";
+            return Err(Failure::new(ErrorCode::InvalidData, text));
+        }
+        shared.marks.given(&login.device, self.seq, 0);
+        Ok(shared.flush_places().await?)
     }
-    shared.marks.given(&login.device, request.seq, 0);
-    Ok(shared.flush_places().await?)
 }

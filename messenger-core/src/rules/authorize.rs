@@ -1,16 +1,16 @@
 //! Whose request it is: the connection's, or by `cid` and `sid` a session's that comes back.
 
 use super::auth::session_key;
-use super::need_auth;
-use crate::engine::Shared;
-use crate::session::{Connection, Identified, Login};
+use super::failures::need_auth;
+use crate::shared::Shared;
+use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::storage::{SessionKey, SessionRecord};
 use messenger_proto::{Credentials, Failure, SessionId, UserId};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 pub(super) async fn authorize(
-    connection: &Connection,
+    connection: &ConnectionState,
     credentials: &Credentials,
 ) -> Result<Arc<Login>, Failure> {
     match connection.login() {
@@ -43,7 +43,7 @@ pub(super) fn is_own(login: &Login, Credentials { cid, sid }: &Credentials) -> b
 }
 
 /// Goes on with a session on a fresh connection. It costs no password hash.
-async fn resume(connection: &Connection, credentials: &Credentials) -> Result<Arc<Login>, Failure> {
+async fn resume(connection: &ConnectionState, credentials: &Credentials) -> Result<Arc<Login>, Failure> {
     let shared = &*connection.shared;
     let Credentials { cid, sid } = credentials;
     if cid.is_empty() || sid.is_empty() {

@@ -1,40 +1,44 @@
 //! `import`: which people of an address book are users.
 
 use super::check;
+use super::rule::Rule;
 use crate::address::AddressRule;
-use crate::engine::Shared;
-use crate::session::Login;
+use crate::connection_state::{ConnectionState, Login};
+use crate::shared::Shared;
 use crate::storage::{FindLimits, Lookup};
 use messenger_proto::{Contact, ErrorCode, Failure, Import, ImportEntry};
 
 /// More phone numbers than these are understood in the background: one takes some microseconds.
 const FEW: usize = 8;
 
-pub(super) async fn import(
-    shared: &Shared,
-    login: &Login,
-    request: Import,
-) -> Result<Vec<Contact>, Failure> {
-    let limits = &shared.policy.limits;
-    if request.contacts.len() > limits.import_entries {
-        let most = limits.import_entries;
-        let text = format!("contacts has more than the limit of {most} entries");
-        return Err(Failure::new(ErrorCode::InvalidData, text));
+impl Rule for Import {
+    async fn carry_out(
+        self,
+        connection: &ConnectionState,
+        login: &Login,
+    ) -> Result<Vec<Contact>, Failure> {
+        let shared = &*connection.shared;
+        let limits = &shared.policy.limits;
+        if self.contacts.len() > limits.import_entries {
+            let most = limits.import_entries;
+            let text = format!("contacts has more than the limit of {most} entries");
+            return Err(Failure::new(ErrorCode::InvalidData, text));
+        }
+        for entry in &self.contacts {
+            check::at_most_chars("myid", &entry.myid, limits.myid)?;
+        }
+        if let Some(limiters) = &shared.limiters {
+            limiters.import(login.user(), self.contacts.len())?;
+        }
+        let entries = lookups(shared, self.contacts).await?;
+        let limits = FindLimits {
+            matches: limits.import_matches,
+            bytes: limits.list_bytes,
+            remembered: limits.remembered_ids,
+        };
+        let storage = &shared.storage;
+        Ok(storage.find_users(login.user(), entries, limits).await?)
     }
-    for entry in &request.contacts {
-        check::at_most_chars("myid", &entry.myid, limits.myid)?;
-    }
-    if let Some(limiters) = &shared.limiters {
-        limiters.import(login.user(), request.contacts.len())?;
-    }
-    let entries = lookups(shared, request.contacts).await?;
-    let limits = FindLimits {
-        matches: limits.import_matches,
-        bytes: limits.list_bytes,
-        remembered: limits.remembered_ids,
-    };
-    let storage = &shared.storage;
-    Ok(storage.find_users(login.user(), entries, limits).await?)
 }
 
 /// How to find the people; those that there is nothing to find by are left out.

@@ -1,84 +1,89 @@
 //! `message`: stored for its recipient, then answered, then told.
 
-use super::check;
 use super::failures::{empty, no_such_user};
-use super::userinfo::adopt;
-use crate::engine::Shared;
+use super::{check, external_user};
+use crate::connection_state::{ConnectionState, Login};
 use crate::notifier::Notice;
-use crate::session::{Begun, Connection, Login, Reply};
+use crate::reply::{Reply, Started};
 use crate::storage::{AppendError, Appended, NewMessage};
 use messenger_proto::{
-    EvMessage, Event, Failure, Message, MessageAccepted, Outbound, Response, SendMessage,
+    Action, EvMessage, Event, Failure, Message, MessageAccepted, Outbound, SendMessage,
     SharedMessage,
 };
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Stores the message, answers, and tells everyone concerned.
-pub(super) async fn send(connection: &Connection, new: &NewMessage) -> Reply {
-    match connection.shared.storage.append(new.clone()).await {
-        Err(AppendError::NoSuchUser) => send_to_unknown(connection, new).await,
-        appended => conclude(connection, new, appended),
-    }
-}
-
-/// The same for a recipient whom the store does not know: once the authenticator knows them, it does.
-async fn send_to_unknown(connection: &Connection, new: &NewMessage) -> Reply {
-    let shared = &*connection.shared;
-    // Messages behind this one must not pass it.
-    let _adopting = Adopting::begin(&connection.adopting);
-    match Box::pin(adopt(shared, &new.message.to)).await {
-        Ok(true) => conclude(connection, new, shared.storage.append(new.clone()).await),
-        Ok(false) => failed(no_such_user()),
-        Err(failure) => failed(failure),
-    }
-}
-
-/// The same as [`send`], at once if the store does not have to wait and knows the recipient. `is_only` says that
-/// the sender has no other connection, which would be told too.
+/// Starts a message of a client that is authenticated as `login`: it is carried out at once if the store does
+/// not have to wait and knows the recipient.
+///
+/// The message is made of its request before a future begins, which then holds no more than that, and is
+/// put at once where it stays: there are many of them at once.
 #[inline]
-pub(super) fn begin(connection: &Arc<Connection>, new: NewMessage, is_only: bool) -> Begun {
+pub(super) fn start(
+    connection: &Arc<ConnectionState>,
+    login: impl Deref<Target = Arc<Login>>,
+    request: SendMessage,
+) -> Started {
     let shared = &*connection.shared;
-    match shared.storage.append_now(&new) {
-        Some(Ok(appended)) => {
-            shared.meters.sent.count();
-            Begun::Answered(answer(connection, &new, appended, is_only))
-        }
-        None => under_way(connection, new, false),
-        Some(Err(AppendError::NoSuchUser)) => under_way(connection, new, true),
-        Some(Err(error)) => refuse(connection, counted(shared, error).into()),
-    }
+    let is_only = login.is_only();
+    let prepared = prepare(connection, &login, request);
+    drop(login);
+    let new = match prepared {
+        Ok(new) => new,
+        Err(failure) => return Started::Done(refuse(connection, failure)),
+    };
+    let recipient = match shared.storage.append_now(&new) {
+        Some(Err(AppendError::NoSuchUser)) => Recipient::Unknown,
+        Some(appended) => return Started::Done(conclude(connection, &new, appended, is_only)),
+        None => Recipient::Unasked,
+    };
+    let message = wait(Arc::clone(connection), new, recipient);
+    Started::Pending(Box::pin(message))
 }
 
-/// A message that waits: for the store, or for somebody it does not know to be looked up.
-fn under_way(connection: &Arc<Connection>, new: NewMessage, is_unknown: bool) -> Begun {
-    let connection = Arc::clone(connection);
-    Begun::UnderWay(Box::pin(async move {
-        let reply = if is_unknown {
-            send_to_unknown(&connection, &new).await
-        } else {
-            send(&connection, &new).await
-        };
-        connection.shared.meters.answered(&reply.response);
-        reply
-    }))
+/// True while a message waits for its recipient to be looked up: those behind it must not pass it.
+pub(super) fn must_wait(connection: &ConnectionState) -> bool {
+    connection.resolving.load(Ordering::Acquire) > 0
+}
+
+/// Whether the store knows the recipient of a message.
+enum Recipient {
+    /// It has not been asked.
+    Unasked,
+    /// It does not.
+    Unknown,
+}
+
+/// Carries out a message that waits: for the store, or for the authenticator to tell who its recipient is.
+async fn wait(connection: Arc<ConnectionState>, new: NewMessage, recipient: Recipient) -> Reply {
+    let shared = &*connection.shared;
+    if let Recipient::Unasked = recipient {
+        match shared.storage.append(new.clone()).await {
+            Err(AppendError::NoSuchUser) => {}
+            appended => return conclude(&connection, &new, appended, false),
+        }
+    }
+    let _resolving = Resolving::begin(&connection.resolving);
+    match Box::pin(external_user::resolve(shared, &new.message.to)).await {
+        Ok(true) => {
+            let appended = shared.storage.append(new.clone()).await;
+            conclude(&connection, &new, appended, false)
+        }
+        Ok(false) => refuse(&connection, no_such_user()),
+        Err(failure) => refuse(&connection, failure),
+    }
 }
 
 /// The answer to a message that is not stored.
-pub(super) fn refuse(connection: &Connection, failure: Failure) -> Begun {
-    let reply = failed(failure);
-    connection.shared.meters.answered(&reply.response);
-    Begun::Answered(reply)
-}
-
-fn failed(failure: Failure) -> Reply {
-    Response::SendMessage(Err(failure)).into()
+fn refuse(connection: &ConnectionState, failure: Failure) -> Reply {
+    connection.reply(SendMessage::fail(failure), None)
 }
 
 /// Makes a message of a request that is the login's.
 #[inline]
-pub(super) fn prepare(
-    connection: &Connection,
+fn prepare(
+    connection: &ConnectionState,
     login: &Login,
     request: SendMessage,
 ) -> Result<NewMessage, Failure> {
@@ -106,21 +111,29 @@ pub(super) fn prepare(
     })
 }
 
-/// Answers what the store has made of it.
+/// Answers what the store has made of it. `is_only` says that the sender has no other connection, which
+/// would be told too.
+#[inline]
 fn conclude(
-    connection: &Connection,
+    connection: &ConnectionState,
     new: &NewMessage,
     appended: Result<Appended, AppendError>,
+    is_only: bool,
 ) -> Reply {
     match appended {
-        Ok(appended) => answer(connection, new, appended, false),
-        Err(error) => failed(counted(&connection.shared, error).into()),
+        Ok(appended) => answer(connection, new, appended, is_only),
+        Err(error) => {
+            if let AppendError::InboxFull = error {
+                connection.shared.meters.inbox_full.increment(1);
+            }
+            refuse(connection, error.into())
+        }
     }
 }
 
 /// Answers, with the sender's own copy behind it, and tells everyone concerned.
 #[inline]
-fn answer(connection: &Connection, new: &NewMessage, appended: Appended, is_only: bool) -> Reply {
+fn answer(connection: &ConnectionState, new: &NewMessage, appended: Appended, is_only: bool) -> Reply {
     let message = &new.message;
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
     let echo = connection.shared.policy.echo && message.from != message.to;
@@ -142,17 +155,15 @@ fn answer(connection: &Connection, new: &NewMessage, appended: Appended, is_only
             (id, time, copy)
         }
     };
-    Reply {
-        response: Response::SendMessage(Ok(MessageAccepted { id, time })),
-        follow: copy.map(|message| {
-            let copy = EvMessage { seq: None, message };
-            Outbound::Event(Event::Message(copy))
-        }),
-    }
+    let follow = copy.map(|message| {
+        let copy = EvMessage { seq: None, message };
+        Outbound::Event(Event::Message(copy))
+    });
+    connection.reply(SendMessage::response(Ok(MessageAccepted { id, time })), follow)
 }
 
 /// Tells the sender's other connections, if they are to have a copy, and the recipient's.
-fn tell(connection: &Connection, new: &NewMessage, seq: u64, others: bool) {
+fn tell(connection: &ConnectionState, new: &NewMessage, seq: u64, others: bool) {
     let shared = &*connection.shared;
     let message = &new.message;
     shared.meters.accepted.count();
@@ -171,7 +182,7 @@ fn tell(connection: &Connection, new: &NewMessage, seq: u64, others: bool) {
     shared.notifier.notify(&message.to, stored);
 }
 
-fn check_limits(connection: &Connection, request: &SendMessage) -> Result<(), Failure> {
+fn check_limits(connection: &ConnectionState, request: &SendMessage) -> Result<(), Failure> {
     let limits = &connection.shared.policy.limits;
     check::at_most_bytes("body", request.body.as_str(), limits.body)?;
     check::at_most_chars("mime", &request.attach.mime, limits.mime)?;
@@ -184,25 +195,17 @@ fn check_limits(connection: &Connection, request: &SendMessage) -> Result<(), Fa
     Ok(())
 }
 
-/// Counts a full inbox.
-fn counted(shared: &Shared, error: AppendError) -> AppendError {
-    if let AppendError::InboxFull = error {
-        shared.meters.inbox_full.increment(1);
-    }
-    error
-}
-
 /// Counted while it lives.
-struct Adopting<'a>(&'a AtomicUsize);
+struct Resolving<'a>(&'a AtomicUsize);
 
-impl<'a> Adopting<'a> {
+impl<'a> Resolving<'a> {
     fn begin(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::AcqRel);
         Self(count)
     }
 }
 
-impl Drop for Adopting<'_> {
+impl Drop for Resolving<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

@@ -1,11 +1,12 @@
 //! `register`: a new account. It does not authenticate, unless the policy says so.
 
 use super::{auth, check};
-use crate::session::{Connection, Reply};
-use messenger_proto::{Auth, ErrorCode, Failure, Outbound, Register, Response};
+use crate::connection_state::ConnectionState;
+use crate::reply::Reply;
+use messenger_proto::{Action, Auth, ErrorCode, Failure, Outbound, Register};
 use std::sync::Arc;
 
-pub(super) async fn register(connection: &Arc<Connection>, request: Register) -> Reply {
+pub(super) async fn register(connection: &Arc<ConnectionState>, request: Register) -> Reply {
     let policy = &connection.shared.policy;
     let result = create(connection, &request).await;
     let follow = if result.is_ok() && policy.auth_on_register {
@@ -14,18 +15,15 @@ pub(super) async fn register(connection: &Arc<Connection>, request: Register) ->
             pass: request.pass,
             ack: false,
         };
-        let authenticated = Response::Auth(auth::auth(connection, auth).await);
+        let authenticated = Auth::response(auth::auth(connection, auth).await);
         Some(Outbound::Response(authenticated))
     } else {
         None
     };
-    Reply {
-        response: Response::Register(result),
-        follow,
-    }
+    connection.reply(Register::response(result), follow)
 }
 
-async fn create(connection: &Connection, request: &Register) -> Result<(), Failure> {
+async fn create(connection: &ConnectionState, request: &Register) -> Result<(), Failure> {
     let shared = &connection.shared;
     let limits = &shared.policy.limits;
     check::not_empty("login", &request.login)?;

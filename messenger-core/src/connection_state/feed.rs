@@ -3,10 +3,11 @@
 //! The feed keeps a cursor: the place of the last message it gave. Mail for the next place is given
 //! at once; mail that skips places makes it read the gap from the store; older mail is ignored.
 
-use super::{Delivery, Login, Place};
+use super::Login;
 use crate::clock::Timestamp;
-use crate::engine::Shared;
+use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
 use crate::notifier::{Mail, Notice};
+use crate::shared::Shared;
 use crate::storage::{PageLimits, StorageError};
 use messenger_proto::{EvMessage, Message, SharedMessage};
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ type Page = Option<Vec<(u64, Message)>>;
 type Reading = Pin<Box<dyn Future<Output = Result<Page, StorageError>> + Send>>;
 
 #[derive(Default)]
-pub(super) struct Feed {
+pub(crate) struct Feed {
     has_begun: bool,
     cursor: u64,
     /// The store may have messages behind the cursor that no mail will tell of.
@@ -61,7 +62,7 @@ impl Feed {
         login: &Login,
         shared: &Arc<Shared>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Delivery>> {
+    ) -> Poll<Result<Delivery, EventsEnded>> {
         if !self.has_begun {
             self.has_begun = true;
             self.behind = true;
@@ -98,9 +99,9 @@ impl Feed {
                 Mail::Inbox { .. } | Mail::Look => self.behind = true,
                 Mail::Copy(message) => {
                     let event = EvMessage { seq: None, message };
-                    return Poll::Ready(Some(Delivery { event, place: None }));
+                    return Poll::Ready(Ok(Delivery { event, token: None }));
                 }
-                Mail::Overrun => return Poll::Ready(None),
+                Mail::Overrun => return Poll::Ready(Err(EventsEnded::MissedCopies)),
             }
         }
     }
@@ -111,15 +112,15 @@ impl Feed {
         seq: u64,
         message: SharedMessage,
         accepted: Option<Timestamp>,
-    ) -> Poll<Option<Delivery>> {
+    ) -> Poll<Result<Delivery, EventsEnded>> {
         self.cursor = seq;
         let bytes = message.size();
-        Poll::Ready(Some(Delivery {
+        Poll::Ready(Ok(Delivery {
             event: EvMessage {
                 seq: Some(seq),
                 message,
             },
-            place: Some(Place {
+            token: Some(DeliveryToken {
                 login: login.number,
                 seq,
                 bytes,
@@ -149,7 +150,7 @@ impl Feed {
         });
         let page = ready!(reading.as_mut().poll(cx));
         self.reading = None;
-        login.set_look_failed(page.is_err());
+        login.entry.set_read_failed(page.is_err());
         Poll::Ready(match page {
             Ok(Some(page)) => {
                 self.behind = !page.is_empty();

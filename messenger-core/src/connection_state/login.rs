@@ -1,17 +1,16 @@
 //! Whose a connection is.
 
 use crate::clock::Timestamp;
-use crate::engine::Shared;
 use crate::marks::{Device, Marks};
 use crate::meters::Meters;
 use crate::notifier::{ConnectionId, Mailbox, Subscription};
-use crate::online::Online;
+use crate::online::{Entry, Online};
 use crate::rates::Budget;
+use crate::shared::Shared;
 use crate::storage::{SessionKey, SessionRecord};
 use bytestring::ByteString;
 use messenger_proto::{SessionId, UserId};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whose a connection is, and through which of the user's sessions.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub(crate) struct Login {
     pub(crate) mailbox: Mailbox,
     /// The session's place in the inbox when the connection began.
     pub(crate) start: u64,
-    look_failed: AtomicBool,
+    pub(crate) entry: Arc<Entry>,
     marks: Arc<Marks>,
     online: Arc<Online>,
     meters: Arc<Meters>,
@@ -56,24 +55,26 @@ impl Login {
         let limiters = shared.limiters.as_ref();
         let budget = limiters.map(|limiters| limiters.messages_of(&who.key, shared.now()));
         let device = Device::new(who.user, who.key, record.given, record.used);
-        let login = Arc::new(Self {
-            number: shared.next_login(),
+        let device = Arc::new(device);
+        let number = shared.next_login();
+        let entry = Arc::new(Entry::new(Arc::clone(&device), mailbox.clone()));
+        shared.online.insert(number, Arc::clone(&entry));
+        shared.meters.sessions.increment(1);
+        Arc::new(Self {
+            number,
             nick: who.nick,
             sid: who.sid,
             ack: record.ack,
-            device: Arc::new(device),
+            device,
             budget: budget.unwrap_or_default(),
             mailbox,
             start: record.given,
-            look_failed: AtomicBool::new(false),
+            entry,
             marks: Arc::clone(&shared.marks),
             online: Arc::clone(&shared.online),
             meters: Arc::clone(&shared.meters),
             subscription,
-        });
-        shared.online.insert(&login);
-        shared.meters.sessions.increment(1);
-        login
+        })
     }
 
     pub(crate) fn user(&self) -> &UserId {
@@ -87,15 +88,6 @@ impl Login {
 
     pub(crate) fn touch(&self, now: Timestamp) {
         self.marks.used(&self.device, now);
-    }
-
-    /// Notes whether the last look into the store failed.
-    pub(crate) fn set_look_failed(&self, failed: bool) {
-        self.look_failed.store(failed, Ordering::Relaxed);
-    }
-
-    pub(crate) fn looks_again(&self) -> bool {
-        self.look_failed.load(Ordering::Relaxed)
     }
 }
 

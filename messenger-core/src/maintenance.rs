@@ -1,9 +1,9 @@
 //! What is done in the background.
 
-use crate::engine::Shared;
 use crate::marks::Marks;
 use crate::notifier::Notice;
-use crate::session::Login;
+use crate::online::Entry;
+use crate::shared::Shared;
 use crate::storage::{OutOfDate, StorageError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -70,7 +70,7 @@ async fn look(shared: Weak<Shared>) {
         shared.publish_metrics();
         let blind = shared
             .online
-            .look_part(shared.now(), second % LOOK_EVERY, LOOK_EVERY);
+            .look_part(&shared.marks, shared.now(), second % LOOK_EVERY, LOOK_EVERY);
         if let Err(error) = shared.look_for(&blind).await {
             log_failure(&error);
         }
@@ -115,11 +115,11 @@ fn log_failure(error: &StorageError) {
 impl Shared {
     /// Looks whether sessions are still there for those that do not look themselves, because their
     /// peers take nothing: they, too, must learn that they have ended.
-    pub(crate) async fn look_for(&self, blind: &[Arc<Login>]) -> Result<(), StorageError> {
-        for login in blind {
-            let key = login.device.key;
-            if self.storage.session(login.user(), &key).await?.is_none() {
-                login.mailbox.deliver(Notice::SessionEnded(key));
+    pub(crate) async fn look_for(&self, blind: &[Arc<Entry>]) -> Result<(), StorageError> {
+        for Entry { device, mailbox, .. } in blind.iter().map(|entry| &**entry) {
+            let key = device.key;
+            if self.storage.session(&device.user, &key).await?.is_none() {
+                mailbox.deliver(Notice::SessionEnded(key));
             }
         }
         Ok(())

@@ -1,0 +1,223 @@
+//! One connection as an embedder sees it.
+
+use crate::connection_state::ConnectionState;
+use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
+use crate::notifier::ConnectionId;
+use crate::reply::{Reply, Running, Started};
+use crate::rules;
+use crate::shared::Shared;
+use messenger_proto::{Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, UserId, Welcome};
+use std::fmt;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// One connection: it takes requests, and gives replies and events. Dropping it ends it; what was
+/// not delivered to it stays in the inbox.
+///
+/// ```text
+///              register                    any request with cid+sid: resumed
+///               ┌────┐                    ┌────────────────────────────────┐
+///               │    ▼          auth      │                                ▼
+/// connect ──▶ unauthenticated ──────────────────────────────────────▶ authenticated ──▶ events
+///               ▲                                                      │    │   ▲
+///               └─────────── logout, or the session was ended ─────────┘    └───┘ auth
+/// ```
+///
+/// A program without a socket (a bot) uses [`call`](Self::call) and [`next_event`](Self::next_event). A
+/// transport hands its connection to a [`Driver`](crate::Driver), which knows in which order requests are
+/// begun, and replies and events are sent.
+///
+/// ```
+/// use messenger_core::Engine;
+/// use messenger_core::proto::{Auth, Register, SendMessage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder().build()?;
+/// let mut bot = engine.connect();
+/// let (login, pass, nick) = ("bot".into(), "secret".into(), "Bot".into());
+/// bot.call(Register { login, pass, nick }).await?;
+/// let (login, pass) = ("bot".into(), "secret".into());
+/// bot.call(Auth { login, pass, ack: false }).await?;
+/// let note = SendMessage { uid: "bot".into(), body: "note".into(), ..SendMessage::default() };
+/// bot.call(note).await?;
+/// assert_eq!(bot.next_event().await?.message.body.as_str(), "note");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Connection {
+    state: Arc<ConnectionState>,
+    /// Names the message that `next_event` has given last.
+    handed: Option<DeliveryToken>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.state.id)
+            .field("user", &self.user())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(shared: Arc<Shared>, peer: Option<IpAddr>) -> Self {
+        Self {
+            state: Arc::new(ConnectionState::new(shared, peer)),
+            handed: None,
+        }
+    }
+
+    /// What the connection is called in logs.
+    pub fn id(&self) -> ConnectionId {
+        self.state.id
+    }
+
+    /// As whom it is authenticated; `None` before that, and after its session was ended.
+    pub fn user(&self) -> Option<UserId> {
+        self.state.login().map(|login| login.user().clone())
+    }
+
+    /// True while it is authenticated.
+    pub fn is_authenticated(&self) -> bool {
+        self.state.authenticated().is_some()
+    }
+
+    /// Carries out one request and gives the result that belongs to it.
+    ///
+    /// The sender's own copy of a message is not repeated to it.
+    ///
+    /// # Errors
+    /// The request failed; see the action in the protocol.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the request was carried out.
+    pub async fn call<A: Action>(&self, action: A) -> Result<A::Accepted, Failure> {
+        let reply = self.handle(Inbound::new(action)).await;
+        A::result(reply.response).unwrap_or_else(|_| {
+            let text = "the answer was to another request";
+            Err(Failure::new(ErrorCode::Unavailable, text))
+        })
+    }
+
+    /// Waits for the next message. Asking for the next one says that the one before was processed:
+    /// it will not be given to this session again.
+    ///
+    /// # Errors
+    /// There are no more, and [why](EventsEnded).
+    ///
+    /// # Cancel safety
+    /// A message is lost to no one when the future is dropped.
+    pub async fn next_event(&mut self) -> Result<EvMessage, EventsEnded> {
+        let handed = self.handed.take();
+        self.delivered(handed);
+        let next = poll_fn(|cx| match self.poll_event(cx) {
+            // Its session may have ended this moment.
+            Poll::Pending if !self.is_authenticated() => match self.poll_event(cx) {
+                Poll::Pending => Poll::Ready(Err(EventsEnded::Unauthenticated)),
+                polled => polled,
+            },
+            polled => polled,
+        });
+        let delivery = next.await?;
+        self.handed = delivery.token;
+        Ok(delivery.event)
+    }
+
+    /// Carries out one request. It must wait for those before it, and those behind must wait for it, but
+    /// for messages that could be [started](Self::try_start) beside others.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the request was carried out.
+    pub fn handle(&self, inbound: Inbound) -> Running {
+        rules::carry_out(&self.state, inbound)
+    }
+
+    /// Starts a `message` of a client that is authenticated: it is stored without looking anything up
+    /// first, at once if the store can do that, and many may be under way. Poll each that is at least once
+    /// before the next is started, and they are stored in that order.
+    ///
+    /// # Errors
+    /// The request is given back when it is something else, or when one before it waits for its recipient
+    /// to be looked up after all: it must be [carried out](Self::handle) alone.
+    ///
+    /// # Cancel safety
+    /// Dropping a pending message leaves open whether it was stored.
+    #[inline]
+    #[expect(clippy::result_large_err)] // the request is handed back, not reported
+    pub fn try_start(&self, inbound: Inbound) -> Result<Started, Inbound> {
+        rules::try_start(&self.state, inbound)
+    }
+
+    /// The answer to a frame that was no request.
+    pub fn refuse(&self, bad: &BadRequest) -> Reply {
+        rules::refuse(&self.state, bad)
+    }
+
+    /// The next message for this connection, in order: what has waited since the session was last here,
+    /// then live ones. While the connection is unauthenticated it is pending without a wake-up: poll again
+    /// after a reply.
+    ///
+    /// # Errors
+    /// There are no more, and [why](EventsEnded).
+    pub fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Result<Delivery, EventsEnded>> {
+        let polled = self.state.poll_event(cx);
+        let meters = &self.state.shared.meters;
+        match &polled {
+            Poll::Ready(Ok(_)) => meters.given.count(),
+            Poll::Ready(Err(EventsEnded::MissedCopies)) => meters.mailbox_overrun.increment(1),
+            Poll::Ready(Err(_)) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    /// Says that the messages of these tokens, and everything before them, are delivered: they were written
+    /// to the socket. For a client that acknowledges, that is not enough, and it is only measured how long
+    /// the oldest of them took.
+    pub fn delivered(&self, tokens: impl IntoIterator<Item = DeliveryToken>) {
+        let mut tokens = tokens.into_iter().peekable();
+        if tokens.peek().is_none() {
+            return;
+        }
+        let shared = &self.state.shared;
+        let now = shared.now();
+        let login = self.state.login().filter(|login| !login.ack);
+        let (mut newest, mut bytes, mut oldest) = (None, 0, None);
+        for token in tokens {
+            oldest = oldest.or(token.accepted);
+            if login.as_ref().map(|login| login.number) == Some(token.login) {
+                newest = newest.max(Some(token.seq));
+                bytes += token.bytes;
+            }
+        }
+        if let Some(accepted) = oldest {
+            shared.meters.delivered(now.since(accepted));
+        }
+        if let Some((login, seq)) = login.zip(newest) {
+            shared.marks.given(&login.device, seq, bytes);
+        }
+    }
+
+    /// What a new connection is greeted with.
+    pub(crate) fn welcome(&self) -> Welcome {
+        self.state.shared.welcome()
+    }
+
+    /// Counts that no requests are read because too much is unsent.
+    pub(crate) fn note_held_back(&self) {
+        self.state.shared.meters.max_outgoing.increment(1);
+    }
+
+    /// False from the reply that authenticated the connection until the first page of what waited was
+    /// given by [`poll_event`](Self::poll_event), or could not be read.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.state.has_caught_up()
+    }
+
+    /// Ready once its session has ended, whether or not events are asked for; the task is woken then.
+    pub(crate) fn poll_session_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.state.poll_session_end(cx)
+    }
+}

@@ -1,0 +1,45 @@
+//! Messages for a connection.
+
+use crate::clock::Timestamp;
+use messenger_proto::EvMessage;
+
+/// A message for a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The message.
+    pub event: EvMessage,
+    /// To be given back once the message [is delivered](crate::Connection::delivered); `None` for the sender's
+    /// own copy.
+    pub token: Option<DeliveryToken>,
+}
+
+/// Names a message of the inbox whose owner the connection was authenticated as when it got the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryToken {
+    /// The number of the login it was for.
+    pub(crate) login: u64,
+    /// Its sequence number in the inbox.
+    pub(crate) seq: u64,
+    /// The message's size.
+    pub(crate) bytes: usize,
+    /// When the message was accepted, if it came live.
+    pub(crate) accepted: Option<Timestamp>,
+}
+
+/// Why there are no more events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventsEnded {
+    /// Nobody has authenticated on the connection, or they have logged out.
+    #[error("the connection is not authenticated")]
+    Unauthenticated,
+    /// The session was ended: pushed out by newer ones, ended by an operator, or its user was deleted or
+    /// given another password.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The connection was not asked for events for so long that copies of its user's own messages, which
+    /// are kept nowhere, are lost. It should be dropped.
+    #[error("copies of the user's own messages were missed")]
+    MissedCopies,
+}

@@ -1,0 +1,17 @@
+//! `delcontact`: one contact fewer.
+
+use super::rule::Rule;
+use crate::connection_state::{ConnectionState, Login};
+use messenger_proto::{DelContact, Failure, UserId};
+
+impl Rule for DelContact {
+    async fn carry_out(
+        self,
+        connection: &ConnectionState,
+        login: &Login,
+    ) -> Result<UserId, Failure> {
+        let storage = &connection.shared.storage;
+        storage.remove_contact(login.user(), &self.uid).await?;
+        Ok(self.uid)
+    }
+}

@@ -1,0 +1,18 @@
+//! `logout`: the end of a session. The connection stays, unauthenticated.
+
+use super::rule::Rule;
+use crate::connection_state::{ConnectionState, Login};
+use crate::notifier::Notice;
+use messenger_proto::{Failure, Logout};
+
+impl Rule for Logout {
+    async fn carry_out(self, connection: &ConnectionState, login: &Login) -> Result<(), Failure> {
+        let shared = &*connection.shared;
+        let (user, key) = (login.user(), login.device.key);
+        shared.storage.end_session(user, &key).await?;
+        // Before it is told of the end, which would close it.
+        connection.log_out();
+        shared.notifier.notify(user, Notice::SessionEnded(key));
+        Ok(())
+    }
+}

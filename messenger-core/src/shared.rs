@@ -1,0 +1,95 @@
+//! What all connections of an engine share.
+
+use crate::address::AddressRule;
+use crate::authenticator::Authenticator;
+use crate::background::Pool;
+use crate::clock::{Clock, Timestamp};
+use crate::entropy::Entropy;
+use crate::marks::Marks;
+use crate::meters::Meters;
+use crate::notifier::{ConnectionId, Notifier};
+use crate::online::Online;
+use crate::passwords::Passwords;
+use crate::policy::Policy;
+use crate::rates::Limiters;
+use crate::storage::StorageError;
+use crate::timed_storage::TimedStorage;
+use messenger_proto::Welcome;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::OnceCell;
+
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<TimedStorage>,
+    pub(crate) notifier: Arc<dyn Notifier>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) marks: Arc<Marks>,
+    pub(crate) online: Arc<Online>,
+    pub(crate) limiters: Option<Limiters>,
+    pub(crate) passwords: Arc<Passwords>,
+    pub(crate) address_rule: AddressRule,
+    /// The store's keys are this rule's.
+    pub(crate) is_rekeyed: OnceCell<()>,
+    /// Large imports are worked on one at a time.
+    pub(crate) imports: Pool,
+    pub(crate) meters: Arc<Meters>,
+    /// Tells this engine's connections and messages from those of any other.
+    pub(crate) id: u64,
+    pub(crate) connections: AtomicU64,
+    pub(crate) logins: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What a new connection is greeted with.
+    pub(crate) fn welcome(&self) -> Welcome {
+        Welcome {
+            message: self.policy.welcome.as_str().into(),
+            time: self.clock.now().as_secs(),
+        }
+    }
+
+    pub(crate) fn next_connection(&self) -> ConnectionId {
+        ConnectionId {
+            engine: self.id,
+            number: self.connections.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn next_login(&self) -> u64 {
+        self.logins.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn publish_metrics(&self) {
+        self.meters.publish();
+        self.storage.publish();
+    }
+
+    /// How addresses are compared. The first who asks has the store compute its keys by this rule.
+    pub(crate) async fn address_rule(&self) -> Result<&AddressRule, StorageError> {
+        let rule = &self.address_rule;
+        let rekeyed = self.is_rekeyed.get_or_try_init(|| self.storage.rekey(rule));
+        rekeyed.await.map(|()| rule)
+    }
+
+    pub(crate) async fn flush_marks(&self) -> Result<(), StorageError> {
+        self.marks.flush_all(&self.storage).await
+    }
+
+    pub(crate) async fn flush_places(&self) -> Result<(), StorageError> {
+        self.marks.flush_places(&self.storage).await
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.publish_metrics();
+        self.marks.close();
+    }
+}
