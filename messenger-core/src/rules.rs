@@ -14,7 +14,7 @@ mod userinfo;
 pub(crate) use failures::{need_auth, too_many};
 
 use crate::session::{Begun, Connection, Login, Owner, Reply};
-use messenger_proto::{Inbound, Request, Response};
+use messenger_proto::{Action, AddContact, Auth, Inbound, Request, Response, UserInfo};
 use parking_lot::MappedMutexGuard;
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ async fn unmetered(connection: &Arc<Connection>, inbound: Inbound) -> Reply {
     } = inbound;
     match request {
         Request::Register(request) => register::register(connection, request).await,
-        Request::Auth(request) => Response::Auth(auth::auth(connection, request).await).into(),
+        Request::Auth(request) => Auth::response(auth::auth(connection, request).await).into(),
         request => match authorize::authorize(connection, &credentials).await {
             Ok(login) => authorized(connection, &login, request).await,
             Err(failure) => {
@@ -93,13 +93,13 @@ async fn authorized(connection: &Connection, login: &Login, request: Request) ->
     }
     login.touch(shared.now());
     let response = match request {
-        Request::UserInfo(request) => Response::UserInfo(userinfo::read(shared, request).await),
+        Request::UserInfo(request) => UserInfo::response(userinfo::read(shared, request).await),
         Request::SetUserInfo(request) => {
             Response::SetUserInfo(userinfo::change(shared, login, request).await)
         }
         Request::ContactList(_) => Response::ContactList(contacts::list(shared, login).await),
         Request::AddContact(request) => {
-            Response::AddContact(contacts::add(shared, login, request).await)
+            AddContact::response(contacts::add(shared, login, request).await)
         }
         Request::DelContact(request) => {
             Response::DelContact(contacts::remove(shared, login, request).await)

@@ -2,7 +2,7 @@
 
 use super::{auth, check};
 use crate::session::{Connection, Reply};
-use messenger_proto::{Auth, ErrorCode, Failure, Outbound, Register, Response};
+use messenger_proto::{Action, Auth, ErrorCode, Failure, Outbound, Register, Response};
 use std::sync::Arc;
 
 pub(super) async fn register(connection: &Arc<Connection>, request: Register) -> Reply {
@@ -14,7 +14,7 @@ pub(super) async fn register(connection: &Arc<Connection>, request: Register) ->
             pass: request.pass,
             ack: false,
         };
-        let authenticated = Response::Auth(auth::auth(connection, auth).await);
+        let authenticated = Auth::response(auth::auth(connection, auth).await);
         Some(Outbound::Response(authenticated))
     } else {
         None
