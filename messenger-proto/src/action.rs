@@ -16,8 +16,9 @@ mod userinfo;
 
 use crate::outbound::parse;
 use crate::read::FrameBytes;
-use crate::write::Object;
+use crate::write::{Braces, Object};
 use crate::{Card, Contact, Failure, Inbound, OutboundError, Profile, UserId};
+use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::de::{Deserialize, Deserializer, Error};
 use std::fmt;

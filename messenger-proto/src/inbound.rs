@@ -186,9 +186,14 @@ impl Inbound {
         frame: FrameBytes<'_>,
         data: D,
     ) -> Result<Self, D::Error> {
-        data.deserialize_map(DataVisitor::<R> {
+        let visitor = DataVisitor::<R> {
             frame,
             request: PhantomData,
+        };
+        let (credentials, request) = data.deserialize_map(visitor)?;
+        Ok(Self {
+            credentials,
+            request: request.into(),
         })
     }
 
@@ -283,13 +288,13 @@ struct DataVisitor<'f, R> {
 }
 
 impl<'de, R: Action + Fields> Visitor<'de> for DataVisitor<'_, R> {
-    type Value = Inbound;
+    type Value = (Credentials, R);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Inbound, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let mut others = OtherFields {
             map,
             has_session: !SESSIONLESS.contains(&R::NAME),
@@ -297,14 +302,14 @@ impl<'de, R: Action + Fields> Visitor<'de> for DataVisitor<'_, R> {
             sid: None,
         };
         let data = R::Data::deserialize(MapAccessDeserializer::new(&mut others))?;
-        let (cid, sid) = (others.cid, others.sid);
-        let credentials =
-            Credentials::read(cid.unwrap_or_default(), sid.unwrap_or_default(), self.frame);
-        let request = R::read(data, self.frame).into();
-        Ok(Inbound {
-            credentials,
-            request,
-        })
+        let (cid, sid) = (
+            others.cid.unwrap_or_default(),
+            others.sid.unwrap_or_default(),
+        );
+        Ok((
+            Credentials::read(cid, sid, self.frame),
+            R::read(data, self.frame),
+        ))
     }
 }
 

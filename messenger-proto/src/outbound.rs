@@ -51,22 +51,23 @@ impl Response {
             failure,
         }
     }
+}
 
-    /// Appends the frame to `out`.
-    pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
-        if let Some(begin) = self.success() {
-            out.extend_from_slice(begin.as_bytes());
-            self.write(&mut Object::resume(out, braces));
-            return out.extend_from_slice(b"}}");
-        }
+impl Failure {
+    /// Appends the frame of an answer to `out`; `fields` are those of `data` that follow `status` and `error`.
+    pub(crate) fn encode(
+        &self,
+        action: &str,
+        fields: impl FnOnce(&mut Object<'_>),
+        out: &mut BytesMut,
+        braces: Braces,
+    ) {
         object(out, braces, |frame| {
-            frame.text(key!("action"), self.action());
+            frame.text(key!("action"), action);
             frame.object(key!("data"), |data| {
-                if let Some(failure) = self.failure() {
-                    data.number(key!("status"), failure.code.number().into());
-                    data.text(key!("error"), &failure.text);
-                }
-                self.write(data);
+                data.number(key!("status"), self.code.number().into());
+                data.text(key!("error"), &self.text);
+                fields(data);
             });
         });
     }

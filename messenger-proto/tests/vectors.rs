@@ -164,8 +164,8 @@ fn every_action_has_a_request_a_success_and_a_failure() {
 /// They are moved many times for a message.
 #[test]
 fn what_is_moved_for_every_message_is_small() {
-    assert!(size_of::<Response>() <= 72, "{}", size_of::<Response>());
-    assert!(size_of::<Outbound>() <= 72, "{}", size_of::<Outbound>());
+    assert!(size_of::<Response>() <= 64, "{}", size_of::<Response>());
+    assert!(size_of::<Outbound>() <= 64, "{}", size_of::<Outbound>());
 }
 
 #[test]

@@ -77,24 +77,22 @@ macro_rules! actions {
                 }
             }
 
-            /// How the frame of a success begins.
-            pub(crate) fn success(&self) -> Option<&'static str> {
-                match self {
-                    $(Self::$name(Ok(_)) => Some(concat!(
-                        r#"{"action":""#, stringify!($file), r#"","data":{"status":0,"error":"OK""#
-                    )),)*
-                    _ => None,
-                }
-            }
-
-            /// Writes the fields of `data` that follow `status` and `error`.
-            pub(crate) fn write(&self, data: &mut Object<'_>) {
+            /// Appends the frame to `out`.
+            pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
                 match self {
                     $(
-                        Self::$name(Ok(accepted)) => <$accepted as Fields>::write(accepted, data),
-                        Self::$name(Err(_)) => <$accepted>::write_unset(data),
+                        Self::$name(Ok(accepted)) => {
+                            out.extend_from_slice(concat!(
+                                r#"{"action":""#, stringify!($file), r#"","data":{"status":0,"error":"OK""#
+                            ).as_bytes());
+                            <$accepted as Fields>::write(accepted, &mut Object::resume(out, braces));
+                            out.extend_from_slice(b"}}");
+                        }
+                        Self::$name(Err(failure)) => {
+                            failure.encode($name::NAME, <$accepted>::write_unset, out, braces);
+                        }
                     )*
-                    Self::Unknown { .. } => {}
+                    Self::Unknown { action, failure } => failure.encode(action, |_| {}, out, braces),
                 }
             }
         }
