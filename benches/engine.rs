@@ -6,12 +6,12 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use messenger_core::proto::{Auth, Inbound, Register, SendMessage};
-use messenger_core::{Engine, Policy, Session};
+use messenger_core::{Connection, Engine, Policy};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-async fn join(engine: &Engine, login: &'static str) -> Session {
+async fn join(engine: &Engine, login: &'static str) -> Connection {
     let session = engine.connect();
     let account = Register {
         login: login.into(),
@@ -49,9 +49,9 @@ fn message(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let mut handled = Box::pin(ann.handle(Inbound::new(request.clone())));
                 let reply = handled.as_mut().poll(&mut cx);
-                while let Poll::Ready(Some(delivery)) = bob.poll_event(&mut cx) {
-                    if let Some(place) = delivery.place {
-                        bob.given([place]);
+                while let Poll::Ready(Ok(delivery)) = bob.poll_event(&mut cx) {
+                    if let Some(token) = delivery.token {
+                        bob.delivered([token]);
                     }
                 }
                 reply

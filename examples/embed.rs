@@ -3,14 +3,14 @@
 
 use messenger_client::connect;
 use messenger_core::proto::{Auth, EvMessage, Password, Register, SendMessage};
-use messenger_core::{Engine, Session};
+use messenger_core::{Connection, Engine};
 use messenger_server::{Server, Transport};
 use std::error::Error;
 use tokio::net::TcpListener;
 
 /// Answers everybody who writes to it.
 struct Bot {
-    session: Session,
+    session: Connection,
 }
 
 impl Bot {
@@ -33,7 +33,7 @@ impl Bot {
     }
 
     async fn run(mut self) {
-        while let Some(EvMessage { message, .. }) = self.session.next_event().await {
+        while let Ok(EvMessage { message, .. }) = self.session.next_event().await {
             let answer = SendMessage {
                 uid: message.from.clone(),
                 body: format!("you said: {}", message.body.as_str()).into(),

@@ -5,7 +5,7 @@ use messenger_core::clock::{Clock, SystemClock, Timestamp};
 use messenger_core::policy::{InboxLimits, PasswordPolicy};
 use messenger_core::proto::{Auth, ErrorCode, Message, Register, SendMessage};
 use messenger_core::storage::{NewMessage, Storage};
-use messenger_core::{Builder, Engine, Policy, Session};
+use messenger_core::{Builder, Connection, Engine, Policy};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ pub(crate) async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize
 }
 
 /// Somebody who has logged in, and is registered if need be.
-pub(crate) async fn join(engine: &Engine, login: &str) -> Session {
+pub(crate) async fn join(engine: &Engine, login: &str) -> Connection {
     let session = engine.connect();
     let account = Register {
         login: login.into(),
@@ -117,7 +117,7 @@ pub(crate) async fn rate(
     rate
 }
 
-async fn send(session: Session, request: SendMessage, end: Instant) -> u64 {
+async fn send(session: Connection, request: SendMessage, end: Instant) -> u64 {
     let mut sent = 0;
     while Instant::now() < end {
         match session.call(request.clone()).await {
@@ -130,6 +130,6 @@ async fn send(session: Session, request: SendMessage, end: Instant) -> u64 {
     sent
 }
 
-async fn read(mut session: Session) {
-    while session.next_event().await.is_some() {}
+async fn read(mut session: Connection) {
+    while session.next_event().await.is_ok() {}
 }

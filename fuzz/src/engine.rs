@@ -13,7 +13,7 @@ use messenger_core::proto::{
     SendMessage, SessionId, SetUserInfo, UserId, UserInfo,
 };
 use messenger_core::testing::{ManualClock, SeededEntropy};
-use messenger_core::{Engine, Policy, Session};
+use messenger_core::{Engine, Policy, Connection};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::IpAddr;
@@ -178,7 +178,7 @@ struct World {
 }
 
 struct Connection {
-    session: Session,
+    session: Connection,
     /// The place of what it was given last, since it became its user's.
     last: Option<u64>,
 }
@@ -207,7 +207,7 @@ impl World {
             .authenticator(Arc::new(Accounts::default()))
             .clock(Arc::new(clock.clone()))
             .entropy(Arc::new(SeededEntropy::new(7)))
-            .without_housekeeping()
+            .manual_maintenance()
             .build()
             .unwrap();
         let connections = (0..CONNECTIONS).map(|_| Connection {
@@ -385,7 +385,7 @@ impl World {
                 self.minute += u64::from(minutes);
                 self.clock.advance(Duration::from_secs(60) * minutes.into());
             }
-            Operation::KeepHouse => self.engine.keep_house().await.unwrap(),
+            Operation::KeepHouse => self.engine.run_maintenance().await.unwrap(),
             Operation::Delete { user } => {
                 let user = name(user);
                 self.engine
@@ -441,7 +441,7 @@ impl World {
         let accepted = self.accepted.clone();
         let connection = self.connection(connection);
         let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(delivery)) = connection.session.poll_event(&mut cx) {
+        while let Poll::Ready(Ok(delivery)) = connection.session.poll_event(&mut cx) {
             let Some(seq) = delivery.event.seq else {
                 continue;
             };
@@ -454,8 +454,8 @@ impl World {
                 assert!(seq > last, "{seq} behind {last}");
             }
             connection.last = Some(seq);
-            if let Some(place) = delivery.place {
-                connection.session.given([place]);
+            if let Some(token) = delivery.token {
+                connection.session.delivered([token]);
             }
         }
     }

@@ -69,8 +69,7 @@ impl Client {
         pass: &Password,
         nick: &str,
     ) -> Result<(), ClientError> {
-        let (login, pass, nick) = (login.into(), pass.clone(), nick.into());
-        self.call(Register { login, pass, nick }).await
+        self.call(Register::new(login, pass.clone(), nick)).await
     }
 
     /// Begins a session. What it is given counts as given when the server has sent it.
@@ -99,8 +98,9 @@ impl Client {
         pass: &Password,
         ack: bool,
     ) -> Result<AuthAccepted, ClientError> {
-        let (login, pass) = (login.into(), pass.clone());
-        self.call(Auth { login, pass, ack }).await
+        let mut auth = Auth::new(login, pass.clone());
+        auth.ack = ack;
+        self.call(auth).await
     }
 
     /// Goes on with an earlier session on this fresh connection; what it missed follows as events.
@@ -123,8 +123,8 @@ impl Client {
         sid: &SessionId,
         seq: u64,
     ) -> Result<(), ClientError> {
-        let (cid, sid) = (cid.clone(), sid.clone());
-        self.call_as(Credentials { cid, sid }, Ack { seq }).await
+        let credentials = Credentials::new(cid.clone(), sid.clone());
+        self.call_as(credentials, Ack::new(seq)).await
     }
 
     /// Says that everything up to `seq` has been processed.
@@ -132,7 +132,7 @@ impl Client {
     /// # Errors
     /// Refused with 3 when there is no such message yet.
     pub async fn ack(&self, seq: u64) -> Result<(), ClientError> {
-        self.call(Ack { seq }).await
+        self.call(Ack::new(seq)).await
     }
 
     /// Sends text.
@@ -144,13 +144,7 @@ impl Client {
         uid: impl Into<UserId>,
         body: &str,
     ) -> Result<MessageAccepted, ClientError> {
-        let (uid, body) = (uid.into(), body.into());
-        let message = SendMessage {
-            uid,
-            body,
-            ..SendMessage::default()
-        };
-        self.send_message(message).await
+        self.send_message(SendMessage::new(uid, body)).await
     }
 
     /// Sends a message. On success it is stored and will be delivered.
@@ -167,7 +161,7 @@ impl Client {
     /// # Errors
     /// Refused with 8 when there is no such user.
     pub async fn user_info(&self, user: impl Into<UserId>) -> Result<Profile, ClientError> {
-        self.call(UserInfo { user: user.into() }).await
+        self.call(UserInfo::new(user)).await
     }
 
     /// Changes the fields that are `Some`.
@@ -183,7 +177,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn contact_list(&self) -> Result<Vec<Contact>, ClientError> {
-        self.call(ContactList {}).await
+        self.call(ContactList::new()).await
     }
 
     /// Adds a contact.
@@ -191,7 +185,7 @@ impl Client {
     /// # Errors
     /// Refused with 8 when there is no such user, 1 when they are a contact already or oneself.
     pub async fn add_contact(&self, uid: impl Into<UserId>) -> Result<Card, ClientError> {
-        self.call(AddContact { uid: uid.into() }).await
+        self.call(AddContact::new(uid)).await
     }
 
     /// Removes a contact; one that is not there is no error.
@@ -199,7 +193,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn del_contact(&self, uid: impl Into<UserId>) -> Result<UserId, ClientError> {
-        self.call(DelContact { uid: uid.into() }).await
+        self.call(DelContact::new(uid)).await
     }
 
     /// Finds users by an address book.
@@ -207,7 +201,7 @@ impl Client {
     /// # Errors
     /// Refused with 3 when there are too many entries, or a field is over its limit.
     pub async fn import(&self, contacts: Vec<ImportEntry>) -> Result<Vec<Contact>, ClientError> {
-        self.call(Import { contacts }).await
+        self.call(Import::new(contacts)).await
     }
 
     async fn call_as<A: Action>(

@@ -2,7 +2,7 @@
 
 use crate::passwords::{PasswordError, Passwords};
 use crate::storage::{Account, CreateAccountError};
-use crate::store::Store;
+use crate::timed_storage::TimedStorage;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use messenger_proto::{Password, Register, UserId};
@@ -89,7 +89,7 @@ pub enum RegisterError {
 
 /// Keeps the accounts in the store, passwords as Argon2id.
 pub(crate) struct StoredAccounts {
-    pub(crate) storage: Arc<Store>,
+    pub(crate) storage: Arc<TimedStorage>,
     pub(crate) passwords: Arc<Passwords>,
 }
 

@@ -6,7 +6,9 @@ use crate::notifier::ConnectionId;
 use crate::reply::{Reply, Running, Started};
 use crate::rules;
 use crate::shared::Shared;
-use messenger_proto::{Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, UserId, Welcome};
+use messenger_proto::{
+    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, UserId, Welcome,
+};
 use std::fmt;
 use std::future::poll_fn;
 use std::net::IpAddr;

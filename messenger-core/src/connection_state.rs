@@ -99,7 +99,10 @@ impl ConnectionState {
 
     pub(crate) fn set_login(&self, login: Arc<Login>) {
         let feed = Feed::default();
-        let before = self.authenticated.lock().replace(Authenticated { login, feed });
+        let before = self
+            .authenticated
+            .lock()
+            .replace(Authenticated { login, feed });
         self.session_has_ended.store(false, Ordering::Release);
         // Dropped without the lock: it unsubscribes.
         drop(before);

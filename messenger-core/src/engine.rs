@@ -10,7 +10,6 @@ use crate::maintenance;
 use crate::marks::Marks;
 use crate::meters::Meters;
 use crate::notifier::{LocalNotifier, Notifier};
-use crate::online::Online;
 use crate::passwords::{PasswordCostError, Passwords};
 use crate::policy::Policy;
 use crate::rates::Limiters;
@@ -216,7 +215,10 @@ impl Engine {
         if let Some(limiters) = &self.shared.limiters {
             limiters.forget_idle(self.shared.now());
         }
-        let blind = self.shared.online.look_all(&self.shared.marks, self.shared.now());
+        let blind = self
+            .shared
+            .online
+            .look_all(&self.shared.marks, self.shared.now());
         self.shared.look_for(&blind).await
     }
 

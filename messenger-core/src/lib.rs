@@ -1,6 +1,6 @@
 //! A messenger engine to embed: accounts, contacts, sessions, and delivery that loses nothing.
 //!
-//! Nothing here knows about sockets or bytes. An [`Engine`] gives a [`Session`] for every
+//! Nothing here knows about sockets or bytes. An [`Engine`] gives a [`Connection`] for every
 //! connection; a session takes typed requests and gives typed replies and a stream of events.
 //!
 //! ```

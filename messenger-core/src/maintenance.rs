@@ -68,9 +68,10 @@ async fn look(shared: Weak<Shared>) {
             return;
         };
         shared.publish_metrics();
-        let blind = shared
-            .online
-            .look_part(&shared.marks, shared.now(), second % LOOK_EVERY, LOOK_EVERY);
+        let blind =
+            shared
+                .online
+                .look_part(&shared.marks, shared.now(), second % LOOK_EVERY, LOOK_EVERY);
         if let Err(error) = shared.look_for(&blind).await {
             log_failure(&error);
         }
@@ -116,7 +117,10 @@ impl Shared {
     /// Looks whether sessions are still there for those that do not look themselves, because their
     /// peers take nothing: they, too, must learn that they have ended.
     pub(crate) async fn look_for(&self, blind: &[Arc<Entry>]) -> Result<(), StorageError> {
-        for Entry { device, mailbox, .. } in blind.iter().map(|entry| &**entry) {
+        for Entry {
+            device, mailbox, ..
+        } in blind.iter().map(|entry| &**entry)
+        {
             let key = device.key;
             if self.storage.session(&device.user, &key).await?.is_none() {
                 mailbox.deliver(Notice::SessionEnded(key));

@@ -4,7 +4,7 @@
 
 use crate::clock::Timestamp;
 use crate::storage::{Mark, SessionKey, StorageError};
-use crate::store::Store;
+use crate::timed_storage::TimedStorage;
 use messenger_proto::UserId;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -152,16 +152,16 @@ impl Marks {
     }
 
     /// Stores the places that have moved.
-    pub(crate) async fn flush_places(&self, storage: &Store) -> Result<(), StorageError> {
+    pub(crate) async fn flush_places(&self, storage: &TimedStorage) -> Result<(), StorageError> {
         self.flush(storage, &[Change::Moved]).await
     }
 
     /// Stores everything that has changed.
-    pub(crate) async fn flush_all(&self, storage: &Store) -> Result<(), StorageError> {
+    pub(crate) async fn flush_all(&self, storage: &TimedStorage) -> Result<(), StorageError> {
         self.flush(storage, &[Change::Moved, Change::Used]).await
     }
 
-    async fn flush(&self, storage: &Store, changes: &[Change]) -> Result<(), StorageError> {
+    async fn flush(&self, storage: &TimedStorage, changes: &[Change]) -> Result<(), StorageError> {
         // Whoever returns from here finds everything stored, also what another flush had taken.
         let _flushing = self.flushing.lock().await;
         self.bytes.store(0, Ordering::Relaxed);

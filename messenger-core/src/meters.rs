@@ -1,28 +1,19 @@
 //! What the engine counts, through the `metrics` facade: whatever recorder the program has installed
 //! before it builds the engine gets it, and without one it costs nothing.
 
-use crate::tally::Tally;
-use messenger_proto::{Action, ErrorCode, Response, SendMessage};
+use crate::sharded_counter::ShardedCounter;
+use messenger_proto::{Action, ErrorCode, Request, Response, SendMessage};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The actions that are told apart; any other counts as the last.
-const ACTIONS: [&str; 12] = [
-    "message",
-    "ack",
-    "auth",
-    "register",
-    "userinfo",
-    "setuserinfo",
-    "contactlist",
-    "addcontact",
-    "delcontact",
-    "import",
-    "unknown",
-    "other",
-];
+/// The names that are told apart beside those of actions: of an answer to none of them, and of an action that
+/// a newer protocol library has.
+const OTHERS: [&str; 2] = ["unknown", "other"];
+
+/// How many names are told apart.
+const NAMES: usize = Request::NAMES.len() + OTHERS.len();
 
 /// The statuses that are told apart; any other counts as the last.
 const STATUSES: usize = 24;
@@ -35,16 +26,16 @@ pub(crate) fn limit(name: &'static str) -> Counter {
 /// What the engine counts.
 pub(crate) struct Meters {
     pub(crate) sessions: Gauge,
-    pub(crate) accepted: Tally,
-    pub(crate) given: Tally,
+    pub(crate) accepted: ShardedCounter,
+    pub(crate) given: ShardedCounter,
     /// Messages that were answered with success.
-    pub(crate) sent: Tally,
+    pub(crate) sent: ShardedCounter,
     tallies: Tallies,
     delivery: Histogram,
     pub(crate) mailbox_overrun: Counter,
     pub(crate) max_outgoing: Counter,
     pub(crate) inbox_full: Counter,
-    requests: [[OnceLock<Counter>; STATUSES]; ACTIONS.len()],
+    requests: [[OnceLock<Counter>; STATUSES]; NAMES],
 }
 
 /// Where the tallies go.
@@ -64,9 +55,9 @@ impl Meters {
     pub(crate) fn new() -> Self {
         Self {
             sessions: gauge!("messenger_sessions"),
-            accepted: Tally::default(),
-            given: Tally::default(),
-            sent: Tally::default(),
+            accepted: ShardedCounter::default(),
+            given: ShardedCounter::default(),
+            sent: ShardedCounter::default(),
             tallies: Tallies {
                 accepted: counter!("messenger_messages_accepted_total"),
                 given: counter!("messenger_messages_given_total"),
@@ -99,11 +90,15 @@ impl Meters {
         }
         let code = response.failure().map(|failure| failure.code);
         let status = code.map_or(0, ErrorCode::number);
-        let last = (ACTIONS.len() - 1, STATUSES - 1);
-        let action = ACTIONS.iter().position(|name| *name == response.action());
+        let last = (NAMES - 1, STATUSES - 1);
+        let mut names = Request::NAMES.iter().chain(&OTHERS);
+        let action = names.position(|name| *name == response.action());
         let action = action.unwrap_or(last.0);
         let column = usize::try_from(status).map_or(last.1, |status| status.min(last.1));
-        let (Some(row), Some(name)) = (self.requests.get(action), ACTIONS.get(action)) else {
+        let (Some(row), Some(name)) = (
+            self.requests.get(action),
+            Request::NAMES.iter().chain(&OTHERS).nth(action),
+        ) else {
             return;
         };
         if let Some(cell) = row.get(column) {

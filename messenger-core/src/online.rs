@@ -80,7 +80,9 @@ impl Online {
     ) -> Vec<Arc<Entry>> {
         let chosen: Vec<_> = {
             let entries = self.entries.lock();
-            let chosen = entries.iter().filter(|(number, entry)| is_chosen(**number, entry));
+            let chosen = entries
+                .iter()
+                .filter(|(number, entry)| is_chosen(**number, entry));
             chosen.map(|(_, entry)| Arc::clone(entry)).collect()
         };
         let mut blind = Vec::new();

@@ -17,7 +17,7 @@ thread_local! {
 /// A count to which every thread adds in a place of its own: adding in the same one, processors would wait
 /// for each other's caches. It is [taken](Self::take) to the recorder of metrics once a second.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct ShardedCounter {
     parts: [Part; PARTS],
     /// How much was taken.
     taken: AtomicU64,
@@ -28,7 +28,7 @@ pub(crate) struct Tally {
 #[repr(align(128))]
 struct Part(AtomicU64);
 
-impl Tally {
+impl ShardedCounter {
     pub(crate) fn count(&self) {
         let part = PART.get();
         let Some(Part(own)) = self.parts.get(part) else {

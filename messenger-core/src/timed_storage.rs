@@ -3,12 +3,12 @@
 use crate::address::AddressRule;
 use crate::clock::Clock;
 use crate::meters;
+use crate::sharded_counter::ShardedCounter;
 use crate::storage::{
     Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
     NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
     SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
-use crate::tally::Tally;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use metrics::Histogram;
 use std::fmt;
@@ -37,7 +37,7 @@ macro_rules! timed {
         }
 
         /// See [`Storage`], of whose calls these are.
-        impl Store {
+        impl TimedStorage {
             $(pub(crate) async fn $call(&self, $($argument: $type),*) -> $result {
                 self.timed(&self.times.$call, self.storage.$call($($argument),*)).await
             })*
@@ -49,14 +49,14 @@ macro_rules! timed {
 struct Time {
     waited: Histogram,
     /// Calls that were answered at once, as by a store in memory: a clock would cost more.
-    at_once: Tally,
+    at_once: ShardedCounter,
 }
 
 impl Time {
     fn new(call: &'static str) -> Self {
         Self {
             waited: meters::store(call),
-            at_once: Tally::default(),
+            at_once: ShardedCounter::default(),
         }
     }
 
@@ -67,19 +67,19 @@ impl Time {
 }
 
 /// A storage whose calls are timed.
-pub(crate) struct Store {
+pub(crate) struct TimedStorage {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     times: Times,
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for TimedStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").finish_non_exhaustive()
+        f.debug_struct("TimedStorage").finish_non_exhaustive()
     }
 }
 
-impl Store {
+impl TimedStorage {
     pub(crate) fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Self {
         Self {
             storage,

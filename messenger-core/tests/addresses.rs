@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 
 use messenger_core::proto::{Auth, ErrorCode, Failure, Import, ImportEntry, Register, SetUserInfo};
-use messenger_core::{Engine, Policy, Session};
+use messenger_core::{Connection, Engine, Policy};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ impl Town {
     }
 
     /// Somebody new, logged in.
-    async fn person(&mut self) -> Session {
+    async fn person(&mut self) -> Connection {
         self.people += 1;
         let login = format!("user{}", self.people);
         let session = self.engine.connect();

@@ -9,7 +9,7 @@ use messenger_core::proto::{
 };
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::FaultyStorage;
-use messenger_core::{Begun, Engine, Session};
+use messenger_core::{Connection, Engine, Started};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
@@ -19,7 +19,7 @@ fn code<T>(result: Result<T, Failure>) -> u32 {
     result.err().map_or(0, |failure| failure.code.number())
 }
 
-async fn auth(session: &Session, login: &str, pass: &str) -> u32 {
+async fn auth(session: &Connection, login: &str, pass: &str) -> u32 {
     let request = Auth {
         login: login.to_owned().into(),
         pass: pass.into(),
@@ -131,7 +131,7 @@ impl Default for SlowDirectory {
 }
 
 /// One, and a connection to an engine that asks it.
-fn slow() -> (Arc<SlowDirectory>, Session) {
+fn slow() -> (Arc<SlowDirectory>, Connection) {
     let directory = Arc::new(SlowDirectory::default());
     let engine = Engine::builder()
         .authenticator(Arc::<SlowDirectory>::clone(&directory))
@@ -161,8 +161,8 @@ async fn messages_to_somebody_unknown_yet_keep_their_order() {
     assert_eq!(auth(&ann, "ann", "any").await, 0);
     let mut cx = Context::from_waker(Waker::noop());
     let inbound = |body| Inbound::new(message("bob", body));
-    let begin = |body| match ann.overlap(inbound(body)) {
-        Begun::UnderWay(message) => message,
+    let begin = |body| match ann.try_start(inbound(body)) {
+        Ok(Started::Pending(message)) => message,
         other => panic!("not under way: {other:?}"),
     };
     let mut first = begin("1");
@@ -173,10 +173,10 @@ async fn messages_to_somebody_unknown_yet_keep_their_order() {
     directory.answers.add_permits(1);
     assert!(first.as_mut().poll(&mut cx).is_ready());
     // The second still waits to be told, and a third would now be stored at once.
-    assert!(matches!(ann.overlap(inbound("3")), Begun::NotYet(_)));
+    assert!(ann.try_start(inbound("3")).is_err());
     directory.answers.add_permits(1);
     assert!(second.as_mut().poll(&mut cx).is_ready());
-    assert!(matches!(ann.overlap(inbound("3")), Begun::Answered(_)));
+    assert!(matches!(ann.try_start(inbound("3")), Ok(Started::Done(_))));
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use messenger_core::proto::{
 };
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::{FaultyStorage, ManualClock};
-use messenger_core::{Engine, Policy, Session};
+use messenger_core::{Connection, Engine, EventsEnded, Policy};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -69,7 +69,7 @@ async fn register(engine: &Engine, login: &str) {
     engine.connect().call(account(login)).await.unwrap();
 }
 
-async fn auth(session: &Session, login: &str, pass: &str) -> Result<SessionId, Failure> {
+async fn auth(session: &Connection, login: &str, pass: &str) -> Result<SessionId, Failure> {
     let request = Auth {
         login: login.to_owned().into(),
         pass: pass.into(),
@@ -79,14 +79,14 @@ async fn auth(session: &Session, login: &str, pass: &str) -> Result<SessionId, F
 }
 
 /// Registers and logs in.
-async fn join(engine: &Engine, login: &str) -> (Session, SessionId) {
+async fn join(engine: &Engine, login: &str) -> (Connection, SessionId) {
     register(engine, login).await;
     let session = engine.connect();
     let sid = auth(&session, login, "secret").await.unwrap();
     (session, sid)
 }
 
-async fn resume(engine: &Engine, user: &str, sid: &SessionId) -> Result<Session, Failure> {
+async fn resume(engine: &Engine, user: &str, sid: &SessionId) -> Result<Connection, Failure> {
     resume_by_ack(engine, user, sid, 0).await
 }
 
@@ -95,7 +95,7 @@ async fn resume_by_ack(
     user: &str,
     sid: &SessionId,
     seq: u64,
-) -> Result<Session, Failure> {
+) -> Result<Connection, Failure> {
     let session = engine.connect();
     let inbound = Inbound {
         credentials: Credentials {
@@ -118,7 +118,7 @@ fn message(to: &str, body: &str) -> SendMessage {
     }
 }
 
-async fn code<A: Action>(session: &Session, action: A) -> u32 {
+async fn code<A: Action>(session: &Connection, action: A) -> u32 {
     match session.call(action).await {
         Ok(_) => 0,
         Err(failure) => failure.code.number(),
@@ -126,12 +126,12 @@ async fn code<A: Action>(session: &Session, action: A) -> u32 {
 }
 
 /// What there is to be taken without waiting.
-fn take_all(session: &Session) -> Vec<String> {
+fn take_all(session: &Connection) -> Vec<String> {
     let mut cx = Context::from_waker(Waker::noop());
     let mut bodies = Vec::new();
-    while let Poll::Ready(Some(delivery)) = session.poll_event(&mut cx) {
-        if let Some(place) = delivery.place {
-            session.given([place]);
+    while let Poll::Ready(Ok(delivery)) = session.poll_event(&mut cx) {
+        if let Some(token) = delivery.token {
+            session.delivered([token]);
         }
         bodies.push(delivery.event.message.body.as_str().to_owned());
     }
@@ -150,7 +150,7 @@ async fn a_session_expires_30_days_after_its_last_use() {
     // A connection in use keeps its session alive, though it asks for nothing.
     for _ in 0..40 {
         clock.advance(DAY);
-        engine.keep_house().await.unwrap();
+        engine.run_maintenance().await.unwrap();
     }
     assert_eq!(code(&session, ContactList {}).await, 0);
     drop(session);
@@ -193,10 +193,10 @@ async fn a_mid_is_remembered_for_7_days() {
     };
     let first = send().await.unwrap();
     clock.advance(6 * DAY);
-    engine.keep_house().await.unwrap();
+    engine.run_maintenance().await.unwrap();
     assert_eq!(send().await.unwrap(), first);
     clock.advance(2 * DAY);
-    engine.keep_house().await.unwrap();
+    engine.run_maintenance().await.unwrap();
     assert_ne!(send().await.unwrap(), first);
 }
 
@@ -209,7 +209,7 @@ async fn a_message_is_kept_for_30_days() {
     clock.advance(20 * DAY);
     ann.call(message("bob", "young")).await.unwrap();
     clock.advance(11 * DAY);
-    engine.keep_house().await.unwrap();
+    engine.run_maintenance().await.unwrap();
     let bob = engine.connect();
     auth(&bob, "bob", "secret").await.unwrap();
     assert_eq!(take_all(&bob), ["young"]);
@@ -289,7 +289,7 @@ async fn whoever_waits_for_events_is_told_that_the_session_has_ended() {
     tokio::task::yield_now().await;
     auth(&engine.connect(), "bot", "secret").await.unwrap();
     let told = tokio::time::timeout(Duration::from_secs(20), waiting).await;
-    assert_eq!(told.unwrap().unwrap(), None);
+    assert_eq!(told.unwrap().unwrap(), Err(EventsEnded::SessionEnded));
 }
 
 #[tokio::test]
@@ -339,13 +339,13 @@ async fn a_place_given_late_counts_for_nobody_else() {
     }
     let mut cx = Context::from_waker(Waker::noop());
     let mut place = None;
-    while let Poll::Ready(Some(delivery)) = bob.poll_event(&mut cx) {
-        place = delivery.place.or(place);
+    while let Poll::Ready(Ok(delivery)) = bob.poll_event(&mut cx) {
+        place = delivery.token.or(place);
     }
     // The same connection becomes Ann's before what Bob was sent is known to have been given.
     let sid = auth(&bob, "ann", "secret").await.unwrap();
-    bob.given([place.unwrap()]);
-    engine.keep_house().await.unwrap();
+    bob.delivered([place.unwrap()]);
+    engine.run_maintenance().await.unwrap();
     drop(bob);
     let ann_again = resume(&engine, "ann", &sid).await.unwrap();
     assert_eq!(take_all(&ann_again), ["1", "2"]);
@@ -371,7 +371,7 @@ async fn what_does_not_fit_into_the_mailbox_is_read_from_the_store() {
     for body in &bodies {
         ann.call(message("bob", body)).await.unwrap();
     }
-    assert!(other.next_event().await.is_none());
+    assert!(other.next_event().await.is_err());
 }
 
 #[tokio::test]
@@ -471,7 +471,7 @@ async fn nothing_secret_shows_in_debug() {
     let storage = MemoryStorage::new();
     let mut cx = Context::from_waker(Waker::noop());
     let event = ann.poll_event(&mut cx);
-    let Poll::Ready(Some(delivery)) = &event else {
+    let Poll::Ready(Ok(delivery)) = &event else {
         panic!("no event");
     };
     let mut encoded = BytesMut::new();
@@ -496,5 +496,5 @@ async fn nothing_secret_shows_in_debug() {
 #[test]
 fn an_engine_outside_a_runtime_says_so() {
     assert!(Engine::builder().build().is_err());
-    assert!(Engine::builder().without_housekeeping().build().is_ok());
+    assert!(Engine::builder().manual_maintenance().build().is_ok());
 }

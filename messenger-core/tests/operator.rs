@@ -11,7 +11,7 @@ use messenger_core::policy::PasswordPolicy;
 use messenger_core::proto::{
     AddContact, Auth, ContactList, ErrorCode, Failure, Register, SendMessage,
 };
-use messenger_core::{Engine, Policy, ResetPasswordError, Session};
+use messenger_core::{Connection, Engine, Policy, ResetPasswordError};
 
 fn engine() -> Engine {
     let policy = Policy {
@@ -26,7 +26,7 @@ fn engine() -> Engine {
     Engine::builder().policy(policy).build().unwrap()
 }
 
-async fn auth(engine: &Engine, login: &str, pass: &str) -> Result<Session, Failure> {
+async fn auth(engine: &Engine, login: &str, pass: &str) -> Result<Connection, Failure> {
     let session = engine.connect();
     let auth = Auth {
         login: login.to_owned().into(),
@@ -36,7 +36,7 @@ async fn auth(engine: &Engine, login: &str, pass: &str) -> Result<Session, Failu
     session.call(auth).await.map(|_| session)
 }
 
-async fn join(engine: &Engine, login: &str) -> Session {
+async fn join(engine: &Engine, login: &str) -> Connection {
     let register = Register {
         login: login.to_owned().into(),
         pass: "secret".into(),
@@ -46,7 +46,7 @@ async fn join(engine: &Engine, login: &str) -> Session {
     auth(engine, login, "secret").await.unwrap()
 }
 
-async fn send(session: &Session, to: &str, body: &str) -> Result<(), Failure> {
+async fn send(session: &Connection, to: &str, body: &str) -> Result<(), Failure> {
     let message = SendMessage {
         uid: to.into(),
         body: body.into(),
@@ -66,7 +66,7 @@ async fn a_deleted_user_is_gone_at_once() {
     assert!(!engine.delete_user(&"ann".into()).await.unwrap());
 
     assert!(!ann.is_authenticated(), "its connections are nobody's");
-    assert!(ann.next_event().await.is_none());
+    assert!(ann.next_event().await.is_err());
     let refused = send(&bob, "ann", "too late").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::UserNotFound);
     let unknown = auth(&engine, "ann", "secret").await.unwrap_err();

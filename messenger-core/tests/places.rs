@@ -6,7 +6,7 @@ use messenger_core::policy::PasswordPolicy;
 use messenger_core::proto::{Attachment, Auth, Register, SendMessage};
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::FaultyStorage;
-use messenger_core::{Engine, Policy, Session};
+use messenger_core::{Connection, Engine, Policy};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep};
 
 struct Fixture {
     storage: Arc<dyn Storage>,
-    ann: Session,
-    bob: Session,
+    ann: Connection,
+    bob: Connection,
 }
 
 impl Fixture {
@@ -58,8 +58,8 @@ impl Fixture {
         };
         self.ann.call(message).await.unwrap();
         let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(delivery)) = self.bob.poll_event(&mut cx) {
-            self.bob.given(delivery.place);
+        while let Poll::Ready(Ok(delivery)) = self.bob.poll_event(&mut cx) {
+            self.bob.delivered(delivery.token);
         }
     }
 
@@ -73,7 +73,7 @@ impl Fixture {
     }
 }
 
-async fn join(engine: &Engine, login: &str) -> Session {
+async fn join(engine: &Engine, login: &str) -> Connection {
     let session = engine.connect();
     let account = Register {
         login: login.into(),

@@ -14,7 +14,7 @@ use messenger_core::proto::{
 };
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::{FaultyStorage, ManualClock};
-use messenger_core::{Engine, Policy, Session};
+use messenger_core::{Connection, Engine, Policy};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl World {
         }
     }
 
-    fn from(&self, address: &str) -> Session {
+    fn from(&self, address: &str) -> Connection {
         self.engine.connect_from(address.parse::<IpAddr>().unwrap())
     }
 
@@ -61,7 +61,7 @@ impl World {
         register(&self.engine.connect(), login).await.unwrap();
     }
 
-    async fn join(&self, login: &str) -> (Session, SessionId) {
+    async fn join(&self, login: &str) -> (Connection, SessionId) {
         self.register(login).await;
         let session = self.engine.connect();
         let sid = auth(&session, login, "secret").await.unwrap();
@@ -69,7 +69,7 @@ impl World {
     }
 }
 
-async fn register(session: &Session, login: &str) -> Result<(), Failure> {
+async fn register(session: &Connection, login: &str) -> Result<(), Failure> {
     let register = Register {
         login: login.to_owned().into(),
         pass: "secret".into(),
@@ -78,7 +78,7 @@ async fn register(session: &Session, login: &str) -> Result<(), Failure> {
     session.call(register).await
 }
 
-async fn auth(session: &Session, login: &str, pass: &str) -> Result<SessionId, Failure> {
+async fn auth(session: &Connection, login: &str, pass: &str) -> Result<SessionId, Failure> {
     let auth = Auth {
         login: login.to_owned().into(),
         pass: pass.into(),
@@ -87,7 +87,7 @@ async fn auth(session: &Session, login: &str, pass: &str) -> Result<SessionId, F
     session.call(auth).await.map(|accepted| accepted.sid)
 }
 
-async fn send(session: &Session, to: &str) -> Result<(), Failure> {
+async fn send(session: &Connection, to: &str) -> Result<(), Failure> {
     let message = SendMessage {
         uid: to.into(),
         body: "hello".into(),
@@ -98,7 +98,7 @@ async fn send(session: &Session, to: &str) -> Result<(), Failure> {
 
 /// A message that goes on with a session.
 async fn resume_and_send(
-    session: &Session,
+    session: &Connection,
     user: &str,
     sid: &SessionId,
     to: &str,
@@ -291,7 +291,7 @@ async fn a_session_has_no_new_budget_on_a_new_connection() {
         send(&session, "bob").await.unwrap();
     }
     drop(session);
-    world.engine.keep_house().await.unwrap();
+    world.engine.run_maintenance().await.unwrap();
     let session = world.engine.connect();
     let resumed = resume_and_send(&session, "ann", &sid, "bob").await;
     assert_eq!(code(resumed), ErrorCode::TooManyRequests);

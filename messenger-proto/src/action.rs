@@ -1,33 +1,53 @@
 //! The actions: one file each, holding the request, what it is answered with, and both on the wire.
 
+// Not made by the table, because rustfmt finds files by these lines.
 mod ack;
 mod addcontact;
 mod auth;
 mod contactlist;
 mod delcontact;
 mod import;
+mod logout;
 pub(crate) mod message;
 mod register;
 mod setuserinfo;
+mod table;
 mod userinfo;
 
-pub use ack::Ack;
-pub use addcontact::AddContact;
-pub use auth::{Auth, AuthAccepted};
-pub use contactlist::ContactList;
-pub use delcontact::DelContact;
-pub use import::{Import, ImportEntry};
-pub(crate) use message::AttachmentData;
-pub use message::{Attachment, MessageAccepted, SendMessage};
-pub use register::Register;
-pub use setuserinfo::SetUserInfo;
-pub use userinfo::UserInfo;
-
-use crate::read::Owner;
-use crate::write::Object;
-use crate::{Credentials, Failure, Request, Response};
-use serde::Deserialize;
+use crate::outbound::parse;
+use crate::read::FrameBytes;
+use crate::write::{Braces, Object};
+use crate::{Card, Contact, Failure, Inbound, OutboundError, Profile, UserId};
+use bytes::BytesMut;
+use bytestring::ByteString;
+use serde::de::{Deserialize, Deserializer, Error};
 use std::fmt;
+use table::{actions, held, hold, release};
+
+actions! {
+    /// A new account.
+    register: Register => inline (),
+    /// A login.
+    auth: Auth => boxed AuthAccepted,
+    /// The end of the session.
+    logout: Logout => inline (),
+    /// Somebody's profile.
+    userinfo: UserInfo => boxed Profile,
+    /// The caller's contacts.
+    contactlist: ContactList => inline Vec<Contact>,
+    /// One contact more.
+    addcontact: AddContact => boxed Card,
+    /// One contact fewer.
+    delcontact: DelContact => inline UserId,
+    /// A message to another user.
+    message: SendMessage => inline MessageAccepted,
+    /// An address book to find users by.
+    import: Import => inline Vec<Contact>,
+    /// A change to the caller's profile.
+    setuserinfo: SetUserInfo => inline (),
+    /// What the caller has processed.
+    ack: Ack => inline (),
+}
 
 /// What a client can ask for. Implemented by the request structs, so that a caller gets the result
 /// that belongs to what it asked.
@@ -38,6 +58,14 @@ pub trait Action: Into<Request> + Send {
     /// What success brings.
     type Accepted: fmt::Debug + Send;
 
+    /// The response with this result.
+    fn response(result: Result<Self::Accepted, Failure>) -> Response;
+
+    /// The response of a request that was not carried out.
+    fn fail(failure: Failure) -> Response {
+        Self::response(Err(failure))
+    }
+
     /// The result in a response to this action.
     ///
     /// # Errors
@@ -46,17 +74,26 @@ pub trait Action: Into<Request> + Send {
     fn result(response: Response) -> Result<Result<Self::Accepted, Failure>, Response>;
 }
 
-/// How an action stands on the wire.
-pub(crate) trait Wire: Action {
-    /// The request's `data` as a client sends it.
+/// A request, or what success brings, as fields of `data`.
+pub(crate) trait Fields: Default {
+    /// The fields as they arrive. A field that is not among them is ignored.
     type Data<'a>: Deserialize<'a>;
-    /// The success's `data` as a server sends it.
-    type AcceptedData<'a>: Deserialize<'a>;
 
-    fn read(data: Self::Data<'_>, frame: Owner<'_>) -> (Credentials, Self);
+    fn read(data: Self::Data<'_>, frame: FrameBytes<'_>) -> Self;
+
     fn write(&self, data: &mut Object<'_>);
-    fn read_accepted(data: Self::AcceptedData<'_>, frame: Owner<'_>) -> Self::Accepted;
-    /// Writes what follows `status` and `error`. A failure carries the same fields, empty: a
-    /// deployed client throws on a missing one.
-    fn write_accepted(accepted: Option<&Self::Accepted>, data: &mut Object<'_>);
+
+    /// Writes the fields of a failure: all of them, empty, for a deployed client throws on a missing one.
+    fn write_unset(data: &mut Object<'_>) {
+        Self::default().write(data);
+    }
+}
+
+/// The success of an action that brings nothing.
+impl Fields for () {
+    type Data<'a> = serde::de::IgnoredAny;
+
+    fn read(_: Self::Data<'_>, _: FrameBytes<'_>) {}
+
+    fn write(&self, _: &mut Object<'_>) {}
 }

@@ -1,7 +1,8 @@
 //! Users as others see them.
 
 use crate::UserId;
-use crate::read::{Owner, Str};
+use crate::action::Fields;
+use crate::read::{FrameBytes, Obj, Str};
 use crate::write::{Object, escaped_len, key};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -21,6 +22,16 @@ pub struct Profile {
     pub user_status: ByteString,
 }
 
+impl Profile {
+    /// A user of whom the nick is all that is known.
+    pub fn new(nick: impl Into<ByteString>) -> Self {
+        Self {
+            nick: nick.into(),
+            ..Self::default()
+        }
+    }
+}
+
 /// A user in a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Card {
@@ -36,6 +47,25 @@ pub struct Card {
     pub picture: ByteString,
 }
 
+impl Card {
+    /// A user of whom the nick is all that is known.
+    pub fn new(uid: impl Into<UserId>, nick: impl Into<ByteString>) -> Self {
+        Self {
+            uid: uid.into(),
+            nick: nick.into(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn write_fields(&self, user: &mut Object<'_>) {
+        user.text(key!("uid"), self.uid.as_str());
+        user.text(key!("nick"), &self.nick);
+        user.text(key!("email"), &self.email);
+        user.text(key!("phone"), &self.phone);
+        user.text(key!("picture"), &self.picture);
+    }
+}
+
 /// A user in somebody's contact list or among the users an import found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
@@ -43,6 +73,32 @@ pub struct Contact {
     pub myid: ByteString,
     /// The user.
     pub card: Card,
+}
+
+impl Contact {
+    /// This user, whom the caller has not imported.
+    pub fn new(card: Card) -> Self {
+        Self {
+            myid: ByteString::new(),
+            card,
+        }
+    }
+
+    /// The bytes it takes in a list, braces escaped.
+    pub fn encoded_len(&self) -> usize {
+        /// Keys, quotes and separators.
+        const AROUND: usize = 64;
+        let Card {
+            uid,
+            nick,
+            email,
+            phone,
+            picture,
+        } = &self.card;
+        let texts = [&*self.myid, uid.as_str(), nick, email, phone, picture];
+        let texts = texts.into_iter().map(escaped_len);
+        AROUND + texts.sum::<usize>()
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -62,7 +118,7 @@ pub(crate) struct CardData<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct ContactData<'a> {
+struct ContactData<'a> {
     #[serde(borrow)]
     myid: Str<'a>,
     #[serde(borrow)]
@@ -78,7 +134,7 @@ pub(crate) struct ContactData<'a> {
 }
 
 impl CardData<'_> {
-    pub(crate) fn read(self, frame: Owner<'_>) -> Card {
+    pub(crate) fn read(self, frame: FrameBytes<'_>) -> Card {
         Card {
             uid: self.uid.id(),
             nick: self.nick.or_empty(frame),
@@ -90,7 +146,7 @@ impl CardData<'_> {
 }
 
 impl ContactData<'_> {
-    pub(crate) fn read(self, frame: Owner<'_>) -> Contact {
+    fn read(self, frame: FrameBytes<'_>) -> Contact {
         let card = CardData {
             uid: self.uid,
             nick: self.nick,
@@ -105,42 +161,26 @@ impl ContactData<'_> {
     }
 }
 
-impl Contact {
-    /// The bytes it takes in a list, braces escaped.
-    pub fn encoded_len(&self) -> usize {
-        /// Keys, quotes and separators.
-        const AROUND: usize = 64;
-        let Card {
-            uid,
-            nick,
-            email,
-            phone,
-            picture,
-        } = &self.card;
-        let texts = [&*self.myid, uid.as_str(), nick, email, phone, picture];
-        let texts = texts.into_iter().map(escaped_len);
-        AROUND + texts.sum::<usize>()
-    }
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ContactsData<'a> {
+    #[serde(borrow)]
+    list: Vec<Obj<ContactData<'a>>>,
 }
 
-impl Card {
-    pub(crate) fn write(&self, user: &mut Object<'_>) {
-        user.text(key!("uid"), self.uid.as_str());
-        user.text(key!("nick"), &self.nick);
-        user.text(key!("email"), &self.email);
-        user.text(key!("phone"), &self.phone);
-        user.text(key!("picture"), &self.picture);
-    }
-}
+/// Users, as `list`.
+impl Fields for Vec<Contact> {
+    type Data<'a> = ContactsData<'a>;
 
-/// Writes `list`, empty when there is none.
-pub(crate) fn write_contacts(data: &mut Object<'_>, contacts: Option<&Vec<Contact>>) {
-    data.objects(
-        key!("list"),
-        contacts.into_iter().flatten(),
-        |object, contact| {
+    fn read(data: ContactsData<'_>, frame: FrameBytes<'_>) -> Self {
+        let contacts = data.list.into_iter();
+        contacts.map(|Obj(contact)| contact.read(frame)).collect()
+    }
+
+    fn write(&self, data: &mut Object<'_>) {
+        data.objects(key!("list"), self, |object, contact| {
             object.text(key!("myid"), &contact.myid);
-            contact.card.write(object);
-        },
-    );
+            contact.card.write_fields(object);
+        });
+    }
 }

@@ -32,6 +32,16 @@ pub struct Welcome {
     pub time: u64,
 }
 
+impl Welcome {
+    /// This greeting at this time.
+    pub fn new(message: impl Into<ByteString>, time: u64) -> Self {
+        Self {
+            message: message.into(),
+            time,
+        }
+    }
+}
+
 /// A message as it stands in an inbox (`ev_message`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvMessage {
@@ -39,6 +49,16 @@ pub struct EvMessage {
     pub seq: Option<u64>,
     /// The message, shared by all who are given it.
     pub message: SharedMessage,
+}
+
+impl EvMessage {
+    /// A message at a place in the recipient's inbox, or the sender's copy of one.
+    pub fn new(seq: Option<u64>, message: impl Into<SharedMessage>) -> Self {
+        Self {
+            seq,
+            message: message.into(),
+        }
+    }
 }
 
 /// A message, the same for all who are given it.
@@ -188,6 +208,22 @@ impl PartialEq for SharedMessage {
 impl Eq for SharedMessage {}
 
 impl Message {
+    /// A message of this user to that one, without text or attachment, accepted at this time.
+    pub fn new(
+        id: impl Into<MessageId>,
+        from: impl Into<UserId>,
+        to: impl Into<UserId>,
+        time: u64,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            from: from.into(),
+            to: to.into(),
+            time,
+            ..Self::default()
+        }
+    }
+
     /// The bytes of body and attachment.
     pub fn size(&self) -> usize {
         self.body.as_str().len() + self.attach.mime.len() + self.attach.data.as_str().len()

@@ -1,21 +1,26 @@
 //! What clients send: requests, and frames that ought to have been requests.
 
-use crate::action::{
-    Ack, AddContact, Auth, ContactList, DelContact, Import, Register, SendMessage, SetUserInfo,
-    UserInfo, Wire, message,
-};
+use crate::action::{Fields, known, message, read_request};
 use crate::plain::Plain;
-use crate::read::{Obj, Owner, RequiredStr, Str};
+use crate::read::{FrameBytes, Obj, RequiredStr, Str};
 use crate::write::{Braces, key, object};
-use crate::{Action, ErrorCode, Failure, Response, SessionId, UserId};
+use crate::{Action, Auth, ErrorCode, Failure, Register, Request, Response, SessionId, UserId};
 use bytes::BytesMut;
 use bytestring::ByteString;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess,
+    Visitor,
+};
 use serde_json::value::RawValue;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The longest action name echoed to a client, in bytes.
 const ECHOED_ACTION: usize = 64;
+
+/// The actions that ask for no session, so that `cid` and `sid` are nothing to them.
+const SESSIONLESS: [&str; 2] = [Register::NAME, Auth::NAME];
 
 /// A request and the session it says it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +41,16 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// This user's session.
+    pub fn new(cid: impl Into<UserId>, sid: impl Into<SessionId>) -> Self {
+        Self {
+            cid: cid.into(),
+            sid: sid.into(),
+        }
+    }
+
     #[inline]
-    pub(crate) fn read(cid: Str<'_>, sid: Str<'_>, frame: Owner<'_>) -> Self {
+    pub(crate) fn read(cid: Str<'_>, sid: Str<'_>, frame: FrameBytes<'_>) -> Self {
         Self {
             cid: cid.id(),
             sid: sid.or_empty(frame).into(),
@@ -108,86 +121,7 @@ pub enum ParseError {
     Utf8,
     /// Not JSON.
     #[error("the frame is not JSON")]
-    Json(#[source] serde_json::Error),
-}
-
-macro_rules! requests {
-    ($($(#[$doc:meta])* $name:ident = $wire:literal,)*) => {
-        /// What a client asks for.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub enum Request {
-            $($(#[$doc])* $name($name),)*
-        }
-
-        impl Request {
-            /// The action's name on the wire.
-            pub fn action(&self) -> &'static str {
-                match self {
-                    $(Self::$name(_) => <$name as Action>::NAME,)*
-                }
-            }
-
-            fn write(&self, data: &mut crate::write::Object<'_>) {
-                match self {
-                    $(Self::$name(request) => request.write(data),)*
-                }
-            }
-        }
-
-        $(impl From<$name> for Request {
-            fn from(request: $name) -> Self {
-                Self::$name(request)
-            }
-        })*
-
-        /// The action with this name.
-        fn known_action(name: &str) -> Option<&'static str> {
-            match name {
-                $($wire => Some($wire),)*
-                _ => None,
-            }
-        }
-
-        /// Reads the `data` of the action with this name.
-        fn read_data<'de, D: Deserializer<'de>>(
-            name: &str,
-            frame: Owner<'_>,
-            deserializer: D,
-        ) -> Result<Inbound, D::Error> {
-            match name {
-                $($wire => {
-                    let Obj(data) = serde::Deserialize::deserialize(deserializer)?;
-                    let (credentials, request) = <$name as Wire>::read(data, frame);
-                    Ok(Inbound { credentials, request: request.into() })
-                })*
-                _ => Err(D::Error::custom("unknown action")),
-            }
-        }
-    };
-}
-
-requests! {
-    /// A new account.
-    Register = "register",
-    /// A login.
-    Auth = "auth",
-    /// Somebody's profile.
-    UserInfo = "userinfo",
-    /// The caller's contacts.
-    ContactList = "contactlist",
-    /// One contact more.
-    AddContact = "addcontact",
-    /// One contact fewer.
-    DelContact = "delcontact",
-    /// A message to another user.
-    SendMessage = "message",
-    /// An address book to find users by.
-    Import = "import",
-    /// A change to the caller's profile.
-    SetUserInfo = "setuserinfo",
-    /// What the caller has processed.
-    Ack = "ack",
+    Json(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Inbound {
@@ -221,11 +155,11 @@ impl Inbound {
     }
 
     #[inline]
-    fn read(frame: &str, owner: Owner<'_>) -> Result<Result<Self, BadRequest>, ParseError> {
-        let mut text = Plain::text(frame);
-        match message::read_plain(&mut text, owner) {
-            Some(inbound) if text.left() == 0 => Ok(Ok(inbound)),
-            _ => Self::parse(frame, owner),
+    fn read(text: &str, frame: FrameBytes<'_>) -> Result<Result<Self, BadRequest>, ParseError> {
+        let mut plain = Plain::text(text);
+        match message::read_plain(&mut plain, frame) {
+            Some(inbound) if plain.left() == 0 => Ok(Ok(inbound)),
+            _ => Self::parse(text, frame),
         }
     }
 
@@ -238,19 +172,35 @@ impl Inbound {
 
     /// Reads one frame out of a buffer that was found not to begin with a message in the usual form.
     pub(crate) fn parse_slice(frame: &[u8]) -> Result<Result<Self, BadRequest>, ParseError> {
-        let frame = std::str::from_utf8(frame).map_err(|_| ParseError::Utf8)?;
-        Self::parse(frame, None)
+        let text = std::str::from_utf8(frame).map_err(|_| ParseError::Utf8)?;
+        Self::parse(text, None)
     }
 
-    fn parse(frame: &str, owner: Owner<'_>) -> Result<Result<Self, BadRequest>, ParseError> {
-        let mut deserializer = serde_json::Deserializer::from_str(frame);
+    fn parse(text: &str, frame: FrameBytes<'_>) -> Result<Result<Self, BadRequest>, ParseError> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
         let parsed = deserializer
-            .deserialize_map(EnvelopeVisitor { frame: owner })
+            .deserialize_map(EnvelopeVisitor { frame })
             .and_then(|inbound| deserializer.end().map(|()| inbound));
         match parsed {
             Ok(inbound) => Ok(Ok(inbound)),
-            Err(_) => explain(frame).map(Err),
+            Err(_) => explain(text).map(Err),
         }
+    }
+
+    /// Reads `data`, whose action is `R`.
+    pub(crate) fn read_data<'de, R: Action + Fields, D: Deserializer<'de>>(
+        frame: FrameBytes<'_>,
+        data: D,
+    ) -> Result<Self, D::Error> {
+        let visitor = DataVisitor::<R> {
+            frame,
+            request: PhantomData,
+        };
+        let (credentials, request) = data.deserialize_map(visitor)?;
+        Ok(Self {
+            credentials,
+            request: request.into(),
+        })
     }
 
     /// Appends the frame to `out`.
@@ -273,7 +223,7 @@ impl Inbound {
 
 /// Reads `action` and `data` in one pass when they come in that order, as they do in practice.
 struct EnvelopeVisitor<'f> {
-    frame: Owner<'f>,
+    frame: FrameBytes<'f>,
 }
 
 impl<'de> Visitor<'de> for EnvelopeVisitor<'_> {
@@ -326,28 +276,94 @@ impl EnvelopeVisitor<'_> {
 
 struct DataSeed<'s> {
     action: &'s str,
-    frame: Owner<'s>,
+    frame: FrameBytes<'s>,
 }
 
 impl<'de> DeserializeSeed<'de> for DataSeed<'_> {
     type Value = Inbound;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Inbound, D::Error> {
-        read_data(self.action, self.frame, deserializer)
+        read_request(self.action, self.frame, deserializer)
+    }
+}
+
+/// Reads `data`: `cid` and `sid` for every action alike, the other fields as its action has them.
+struct DataVisitor<'f, R> {
+    frame: FrameBytes<'f>,
+    request: PhantomData<R>,
+}
+
+impl<'de, R: Action + Fields> Visitor<'de> for DataVisitor<'_, R> {
+    type Value = (Credentials, R);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let mut others = OtherFields {
+            map,
+            has_session: !SESSIONLESS.contains(&R::NAME),
+            cid: None,
+            sid: None,
+        };
+        let data = R::Data::deserialize(MapAccessDeserializer::new(&mut others))?;
+        let (cid, sid) = (
+            others.cid.unwrap_or_default(),
+            others.sid.unwrap_or_default(),
+        );
+        Ok((
+            Credentials::read(cid, sid, self.frame),
+            R::read(data, self.frame),
+        ))
+    }
+}
+
+/// The fields of `data` but for `cid` and `sid`, which stay here.
+struct OtherFields<'de, A> {
+    map: A,
+    has_session: bool,
+    cid: Option<Str<'de>>,
+    sid: Option<Str<'de>>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for OtherFields<'de, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        while let Some(key) = self.map.next_key::<RequiredStr<'de>>()? {
+            let (name, field) = match key.as_str() {
+                "cid" if self.has_session => ("cid", &mut self.cid),
+                "sid" if self.has_session => ("sid", &mut self.sid),
+                other => return seed.deserialize(other.into_deserializer()).map(Some),
+            };
+            if field.is_some() {
+                return Err(Error::duplicate_field(name));
+            }
+            *field = Some(self.map.next_value()?);
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
     }
 }
 
 /// Says what is wrong with a frame that did not parse. Takes its time: it is not the usual case.
-fn explain(frame: &str) -> Result<BadRequest, ParseError> {
-    serde_json::from_str::<IgnoredAny>(frame).map_err(ParseError::Json)?;
-    let Ok(Obj(envelope)) = serde_json::from_str::<Obj<RawEnvelope<'_>>>(frame) else {
+fn explain(text: &str) -> Result<BadRequest, ParseError> {
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| ParseError::Json(error.into()))?;
+    let Ok(Obj(envelope)) = serde_json::from_str::<Obj<RawEnvelope<'_>>>(text) else {
         return Ok(BadRequest::NoAction);
     };
     let name = envelope.action.map(RawValue::get).unwrap_or_default();
     let Ok(name) = serde_json::from_str::<String>(name) else {
         return Ok(BadRequest::NoAction);
     };
-    let Some(action) = known_action(&name) else {
+    let Some(action) = known(&name) else {
         let end = name.floor_char_boundary(ECHOED_ACTION);
         let action = name.get(..end).unwrap_or_default().into();
         return Ok(BadRequest::UnknownAction { action });
@@ -356,7 +372,7 @@ fn explain(frame: &str) -> Result<BadRequest, ParseError> {
     let mut deserializer = serde_json::Deserializer::from_str(data);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let field = match read_data(action, None, tracked) {
+    let field = match read_request(action, None, tracked) {
         Err(_) => track.path().to_string(),
         Ok(_) => String::new(),
     };

@@ -41,18 +41,15 @@ mod splitter;
 mod text;
 mod write;
 
-pub use action::{
-    Ack, Action, AddContact, Attachment, Auth, AuthAccepted, ContactList, DelContact, Import,
-    ImportEntry, MessageAccepted, Register, SendMessage, SetUserInfo, UserInfo,
-};
+pub use action::*;
 pub use bytestring::ByteString;
 pub use code::ErrorCode;
 pub use codec::{ClientCodec, CodecError, ServerCodec};
 pub use contact::{Card, Contact, Profile};
 pub use event::{EvMessage, Event, Message, SharedMessage, Welcome};
 pub use failure::Failure;
-pub use inbound::{BadRequest, Credentials, Inbound, ParseError, Request};
-pub use outbound::{Outbound, OutboundError, Response};
+pub use inbound::{BadRequest, Credentials, Inbound, ParseError};
+pub use outbound::{Outbound, OutboundError};
 pub use splitter::{MAX_DEPTH, Split, SplitError, Splitter};
 pub use text::{MessageId, Password, PrivateText, SessionId, UserId};
 pub use write::Braces;

@@ -1,14 +1,10 @@
 //! What the server sends: responses and events.
 
-use crate::action::{AttachmentData, Wire};
+use crate::action::{AttachmentData, known, read_success};
 use crate::event::{EvMessage, Event, Message, Welcome};
-use crate::read::{Num, Obj, Owner, Str};
+use crate::read::{FrameBytes, Num, Obj, Str};
 use crate::write::{Braces, Object, key, object};
-use crate::{
-    Ack, Action, AddContact, Auth, AuthAccepted, Card, Contact, ContactList, DelContact, ErrorCode,
-    Failure, Import, MessageAccepted, Profile, Register, SendMessage, SetUserInfo, UserId,
-    UserInfo,
-};
+use crate::{ErrorCode, Failure, Response};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -41,123 +37,10 @@ pub enum OutboundError {
     Utf8,
     /// Not JSON, or a field has the wrong type.
     #[error("the frame is not what a server sends")]
-    Json(#[from] serde_json::Error),
+    Json(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A status that is no 32-bit number.
     #[error("the status is out of range")]
     Status(#[from] std::num::TryFromIntError),
-}
-
-macro_rules! responses {
-    ($($(#[$doc:meta])* $name:ident = $wire:literal => $accepted:ty,)*) => {
-        /// The answer to a request, by action.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub enum Response {
-            $($(#[$doc])* $name(Result<$accepted, Failure>),)*
-            /// To a frame whose action is none of the protocol's.
-            Unknown {
-                /// The action as the client sent it, cut to 64 bytes; `unknown` when it sent none.
-                action: ByteString,
-                /// Why.
-                failure: Failure,
-            },
-        }
-
-        impl Response {
-            /// The action's name on the wire.
-            pub fn action(&self) -> &str {
-                match self {
-                    $(Self::$name(_) => $wire,)*
-                    Self::Unknown { action, .. } => action,
-                }
-            }
-
-            /// Why the request failed; `None` when it did not.
-            pub fn failure(&self) -> Option<&Failure> {
-                match self {
-                    $(Self::$name(result) => result.as_ref().err(),)*
-                    Self::Unknown { failure, .. } => Some(failure),
-                }
-            }
-
-            /// The failure of the action with this name; `None` when there is no such action.
-            pub fn failed(action: &str, failure: Failure) -> Option<Self> {
-                match action {
-                    $($wire => Some(Self::$name(Err(failure))),)*
-                    _ => None,
-                }
-            }
-
-            /// How the frame of a success begins.
-            fn success(&self) -> Option<&'static str> {
-                match self {
-                    $(Self::$name(Ok(_)) => Some(concat!(
-                        r#"{"action":""#, $wire, r#"","data":{"status":0,"error":"OK""#
-                    )),)*
-                    _ => None,
-                }
-            }
-
-            fn write_accepted(&self, data: &mut crate::write::Object<'_>) {
-                match self {
-                    $(Self::$name(result) => {
-                        <$name as Wire>::write_accepted(result.as_ref().ok(), data);
-                    })*
-                    Self::Unknown { .. } => {}
-                }
-            }
-        }
-
-        $(impl Action for $name {
-            const NAME: &'static str = $wire;
-            type Accepted = $accepted;
-
-            fn result(response: Response) -> Result<Result<Self::Accepted, Failure>, Response> {
-                match response {
-                    Response::$name(result) => Ok(result),
-                    other => Err(other),
-                }
-            }
-        })*
-
-        /// Reads the `data` of a success of the action with this name.
-        fn read_accepted(
-            action: &str,
-            data: &str,
-            frame: Owner<'_>,
-        ) -> Result<Option<Response>, serde_json::Error> {
-            Ok(Some(match action {
-                $($wire => {
-                    let data = serde_json::from_str(data)?;
-                    Response::$name(Ok(<$name as Wire>::read_accepted(data, frame)))
-                })*
-                _ => return Ok(None),
-            }))
-        }
-    };
-}
-
-responses! {
-    /// To `register`.
-    Register = "register" => (),
-    /// To `auth`.
-    Auth = "auth" => AuthAccepted,
-    /// To `userinfo`.
-    UserInfo = "userinfo" => Profile,
-    /// To `contactlist`.
-    ContactList = "contactlist" => Vec<Contact>,
-    /// To `addcontact`.
-    AddContact = "addcontact" => Card,
-    /// To `delcontact`.
-    DelContact = "delcontact" => UserId,
-    /// To `message`.
-    SendMessage = "message" => MessageAccepted,
-    /// To `import`.
-    Import = "import" => Vec<Contact>,
-    /// To `setuserinfo`.
-    SetUserInfo = "setuserinfo" => (),
-    /// To `ack`.
-    Ack = "ack" => (),
 }
 
 impl Response {
@@ -168,22 +51,23 @@ impl Response {
             failure,
         }
     }
+}
 
-    /// Appends the frame to `out`.
-    pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
-        if let Some(begin) = self.success() {
-            out.extend_from_slice(begin.as_bytes());
-            self.write_accepted(&mut Object::resume(out, braces));
-            return out.extend_from_slice(b"}}");
-        }
+impl Failure {
+    /// Appends the frame of an answer to `out`; `fields` are those of `data` that follow `status` and `error`.
+    pub(crate) fn encode(
+        &self,
+        action: &str,
+        fields: impl FnOnce(&mut Object<'_>),
+        out: &mut BytesMut,
+        braces: Braces,
+    ) {
         object(out, braces, |frame| {
-            frame.text(key!("action"), self.action());
+            frame.text(key!("action"), action);
             frame.object(key!("data"), |data| {
-                if let Some(failure) = self.failure() {
-                    data.number(key!("status"), failure.code.number().into());
-                    data.text(key!("error"), &failure.text);
-                }
-                self.write_accepted(data);
+                data.number(key!("status"), self.code.number().into());
+                data.text(key!("error"), &self.text);
+                fields(data);
             });
         });
     }
@@ -230,7 +114,7 @@ struct EvMessageData<'a> {
 }
 
 impl EvMessageData<'_> {
-    fn read(self, frame: Owner<'_>) -> EvMessage {
+    fn read(self, frame: FrameBytes<'_>) -> EvMessage {
         let message = Message {
             from: self.from.id(),
             nick: self.nick.or_empty(frame),
@@ -268,23 +152,23 @@ impl Outbound {
         Self::read(frame, None)
     }
 
-    fn read(frame: &str, owner: Owner<'_>) -> Result<Self, OutboundError> {
-        let Obj(envelope) = serde_json::from_str::<Obj<Envelope<'_>>>(frame)?;
-        let action = envelope.action.or_empty(owner);
+    fn read(text: &str, frame: FrameBytes<'_>) -> Result<Self, OutboundError> {
+        let Obj(envelope) = parse::<Obj<Envelope<'_>>>(text)?;
+        let action = envelope.action.or_empty(frame);
         let data = envelope.data.map(RawValue::get).unwrap_or("{}");
         match &*action {
             "welcome" if !is_refusal(data) => Ok(Self::Event(Event::Welcome(Welcome {
-                message: envelope.message.or_empty(owner),
+                message: envelope.message.or_empty(frame),
                 time: envelope.time.unwrap_or_default().0,
             }))),
             "ev_message" => {
-                let Obj(event) = serde_json::from_str::<Obj<EvMessageData<'_>>>(data)?;
+                let Obj(event) = parse::<Obj<EvMessageData<'_>>>(data)?;
                 if event.status.is_some() && is_refusal(data) {
-                    return read_response(action, data, owner);
+                    return read_response(action, data, frame);
                 }
-                Ok(Self::Event(Event::Message(event.read(owner))))
+                Ok(Self::Event(Event::Message(event.read(frame))))
             }
-            _ => read_response(action, data, owner),
+            _ => read_response(action, data, frame),
         }
     }
 
@@ -300,28 +184,29 @@ impl Outbound {
     }
 }
 
+/// Reads JSON of a server.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, OutboundError> {
+    serde_json::from_str(json).map_err(|error| OutboundError::Json(error.into()))
+}
+
 /// True for the answer to a request that was refused.
 fn is_refusal(data: &str) -> bool {
-    let outcome = serde_json::from_str::<Obj<Outcome<'_>>>(data);
-    outcome.is_ok_and(|Obj(outcome)| outcome.status.0 != 0)
+    parse::<Obj<Outcome<'_>>>(data).is_ok_and(|Obj(outcome)| outcome.status.0 != 0)
 }
 
 fn read_response(
     action: ByteString,
     data: &str,
-    frame: Owner<'_>,
+    frame: FrameBytes<'_>,
 ) -> Result<Outbound, OutboundError> {
-    let Ok(Obj(outcome)) = serde_json::from_str::<Obj<Outcome<'_>>>(data) else {
+    let outcome = match parse::<Obj<Outcome<'_>>>(data) {
+        Ok(Obj(outcome)) => outcome,
         // Without a status it is no response of any action, so it can only be something new.
-        return match Response::failed(&action, Failure::new(ErrorCode::Other(0), "")) {
-            None => Ok(Outbound::Other { action }),
-            Some(_) => Err(OutboundError::Json(serde::de::Error::missing_field(
-                "status",
-            ))),
-        };
+        Err(_) if known(&action).is_none() => return Ok(Outbound::Other { action }),
+        Err(error) => return Err(error),
     };
     let Some(code) = ErrorCode::from_number(outcome.status.0.try_into()?) else {
-        return Ok(match read_accepted(&action, data, frame)? {
+        return Ok(match read_success(&action, frame, data)? {
             Some(response) => Outbound::Response(response),
             None => Outbound::Other { action },
         });

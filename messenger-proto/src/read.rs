@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 pub(crate) struct Str<'a>(Option<Cow<'a, str>>);
 
 /// The frame in which a text stands, if they may share their bytes; otherwise the text is copied.
-pub(crate) type Owner<'a> = Option<&'a ByteString>;
+pub(crate) type FrameBytes<'a> = Option<&'a ByteString>;
 
 /// A text that is at least this part of its frame shares the frame's bytes. A smaller one is copied:
 /// whoever keeps it would keep the whole frame alive, and a peer could make frames for that.
@@ -34,7 +34,7 @@ impl<'a> Str<'a> {
     }
 
     /// The text, sharing the frame's bytes when it stands there unescaped and makes up much of it.
-    pub(crate) fn text(self, frame: Owner<'_>) -> Option<ByteString> {
+    pub(crate) fn text(self, frame: FrameBytes<'_>) -> Option<ByteString> {
         self.0.map(|text| match text {
             Cow::Borrowed(text) => match frame {
                 Some(frame) if text.len() * SHARED_PART >= frame.len() => frame.slice_ref(text),
@@ -50,7 +50,7 @@ impl<'a> Str<'a> {
     }
 
     /// The text, empty when absent.
-    pub(crate) fn or_empty(self, frame: Owner<'_>) -> ByteString {
+    pub(crate) fn or_empty(self, frame: FrameBytes<'_>) -> ByteString {
         self.text(frame).unwrap_or_default()
     }
 }

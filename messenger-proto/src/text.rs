@@ -3,11 +3,12 @@
 use bytestring::ByteString;
 use smol_str::SmolStr;
 use std::fmt;
+use subtle::ConstantTimeEq;
 
 macro_rules! text_type {
     ($(#[$doc:meta])* $name:ident, $text:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Default)]
         pub struct $name($text);
 
         impl $name {
@@ -45,7 +46,12 @@ macro_rules! text_type {
 /// Ids, which are short as a rule: up to 23 bytes lie where the id does.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
-        text_type!($(#[$doc])* $name, SmolStr);
+        text_type!(
+            $(#[$doc])*
+            #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+            $name,
+            SmolStr
+        );
 
         impl From<ByteString> for $name {
             fn from(text: ByteString) -> Self {
@@ -121,12 +127,32 @@ id! {
     MessageId
 }
 
-private_text! {
+/// Private texts whose comparison must not tell where they differ.
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+        private_text! {
+            $(#[$doc])*
+            ///
+            /// Two are compared in a time that tells their lengths at most, not how much of them is equal.
+            $name
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+            }
+        }
+
+        impl Eq for $name {}
+    };
+}
+
+secret! {
     /// The secret that names a session (`sid`): whoever has it is the user's device.
     SessionId
 }
 
-private_text! {
+secret! {
     /// What a client sends as `pass`: the MD5 of the password in hexadecimal digits, or the raw
     /// password (older clients do). The server never looks at its shape.
     Password
@@ -134,12 +160,22 @@ private_text! {
 
 private_text! {
     /// Text that belongs to the people who write to each other: a message's body, an attachment's data.
+    #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
     PrivateText
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_equal_when_all_of_them_is() {
+        let secret = SessionId::from("abc");
+        assert_eq!(secret, SessionId::from("abc"));
+        for other in ["abd", "bbc", "ab", "abcd", ""] {
+            assert_ne!(secret, SessionId::from(other));
+        }
+    }
 
     #[test]
     fn secrets_do_not_show_in_debug() {

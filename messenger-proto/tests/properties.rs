@@ -9,10 +9,10 @@
 
 use bytes::{Bytes, BytesMut};
 use messenger_proto::{
-    Ack, AddContact, Attachment, Auth, AuthAccepted, Braces, ByteString, Card, ClientCodec,
+    Ack, Action, AddContact, Attachment, Auth, AuthAccepted, Braces, ByteString, Card, ClientCodec,
     Contact, ContactList, Credentials, DelContact, ErrorCode, EvMessage, Event, Failure, Import,
-    ImportEntry, Inbound, Message, MessageAccepted, Outbound, Profile, Register, Request, Response,
-    SendMessage, ServerCodec, SetUserInfo, UserInfo, Welcome,
+    ImportEntry, Inbound, Logout, Message, MessageAccepted, Outbound, Profile, Register, Request,
+    Response, SendMessage, ServerCodec, SetUserInfo, UserInfo, Welcome,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -62,6 +62,7 @@ fn request() -> impl Strategy<Value = Request> {
         text()
             .prop_map(|user| UserInfo { user: user.into() }.into())
             .boxed(),
+        Just(Logout {}.into()).boxed(),
         Just(ContactList {}.into()).boxed(),
         text()
             .prop_map(|uid| AddContact { uid: uid.into() }.into())
@@ -121,13 +122,15 @@ fn failure() -> impl Strategy<Value = Failure> {
         .prop_map(|(code, text)| Failure::new(ErrorCode::from_number(code).unwrap(), text))
 }
 
-fn result<T: std::fmt::Debug>(
-    accepted: impl Strategy<Value = T>,
-) -> impl Strategy<Value = Result<T, Failure>> {
-    (accepted, option::of(failure())).prop_map(|(accepted, failure)| match failure {
-        Some(failure) => Err(failure),
-        None => Ok(accepted),
-    })
+fn response_to<A: Action>(
+    accepted: impl Strategy<Value = A::Accepted> + 'static,
+) -> BoxedStrategy<Response> {
+    let result = (accepted, option::of(failure()));
+    let result = result.prop_map(|(accepted, failure)| match failure {
+        Some(failure) => A::fail(failure),
+        None => A::response(Ok(accepted)),
+    });
+    result.boxed()
 }
 
 fn card() -> impl Strategy<Value = Card> {
@@ -170,18 +173,17 @@ fn response() -> impl Strategy<Value = Response> {
         time,
     });
     Union::new([
-        result(Just(())).prop_map(Response::Register).boxed(),
-        result(auth).prop_map(Response::Auth).boxed(),
-        result(profile()).prop_map(Response::UserInfo).boxed(),
-        result(contacts()).prop_map(Response::ContactList).boxed(),
-        result(card()).prop_map(Response::AddContact).boxed(),
-        result(text())
-            .prop_map(|uid| Response::DelContact(uid.map(Into::into)))
-            .boxed(),
-        result(message).prop_map(Response::SendMessage).boxed(),
-        result(contacts()).prop_map(Response::Import).boxed(),
-        result(Just(())).prop_map(Response::SetUserInfo).boxed(),
-        result(Just(())).prop_map(Response::Ack).boxed(),
+        response_to::<Register>(Just(())),
+        response_to::<Auth>(auth),
+        response_to::<Logout>(Just(())),
+        response_to::<UserInfo>(profile()),
+        response_to::<ContactList>(contacts()),
+        response_to::<AddContact>(card()),
+        response_to::<DelContact>(text().prop_map(Into::into)),
+        response_to::<SendMessage>(message),
+        response_to::<Import>(contacts()),
+        response_to::<SetUserInfo>(Just(())),
+        response_to::<Ack>(Just(())),
         failure().prop_map(Response::unknown).boxed(),
     ])
 }

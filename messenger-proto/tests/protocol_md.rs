@@ -8,7 +8,7 @@
 )] // a test fails by panicking
 
 use bytes::{Bytes, BytesMut};
-use messenger_proto::{Braces, Inbound, Outbound};
+use messenger_proto::{Braces, Inbound, Outbound, Request};
 use std::collections::BTreeSet;
 
 #[test]
@@ -31,18 +31,8 @@ fn every_frame_shown_is_one() {
             }
         }
     }
-    let actions = [
-        "ack",
-        "addcontact",
-        "auth",
-        "contactlist",
-        "delcontact",
-        "import",
-        "message",
-        "register",
-        "setuserinfo",
-        "userinfo",
-    ];
-    assert_eq!(asked, BTreeSet::from(actions));
-    assert_eq!(answered, actions.map(str::to_owned).into());
+    let actions: BTreeSet<_> = Request::NAMES.iter().copied().collect();
+    assert_eq!(asked, actions);
+    let actions = actions.into_iter().map(str::to_owned);
+    assert_eq!(answered, actions.collect());
 }

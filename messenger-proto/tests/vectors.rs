@@ -10,9 +10,10 @@
 use bytes::{Bytes, BytesMut};
 use messenger_proto::{
     Attachment, Braces, CodecError, EvMessage, Event, Inbound, Message, Outbound, OutboundError,
-    ParseError, ServerCodec, Split, SplitError, Splitter,
+    ParseError, Request, Response, ServerCodec, Split, SplitError, Splitter,
 };
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::Path;
 use tokio_util::codec::Decoder;
 
@@ -127,6 +128,44 @@ fn responses() {
         };
         assert_eq!(outcome, Outcome::expected(vector), "{name}");
     }
+}
+
+#[test]
+fn every_action_has_a_request_a_success_and_a_failure() {
+    let actions: BTreeSet<_> = Request::NAMES.iter().map(ToString::to_string).collect();
+    let requests = load::<FrameVector>("requests.json");
+    let requests = requests
+        .iter()
+        .map(|vector| Inbound::decode(vector.bytes()));
+    let asked =
+        requests.filter_map(|inbound| Some(inbound.ok()?.ok()?.request.action().to_owned()));
+    assert_eq!(asked.collect::<BTreeSet<_>>(), actions);
+
+    let responses = load::<FrameVector>("responses.json");
+    let responses = responses
+        .iter()
+        .map(|vector| Outbound::decode(vector.bytes()));
+    let responses: Vec<_> = responses
+        .filter_map(|outbound| match outbound {
+            Ok(Outbound::Response(Response::Unknown { .. })) => None,
+            Ok(Outbound::Response(response)) => Some(response),
+            _ => None,
+        })
+        .collect();
+    for failed in [false, true] {
+        let answers = responses
+            .iter()
+            .filter(|answer| answer.failure().is_some() == failed);
+        let answered: BTreeSet<_> = answers.map(|answer| answer.action().to_owned()).collect();
+        assert_eq!(answered, actions, "failed: {failed}");
+    }
+}
+
+/// They are moved many times for a message.
+#[test]
+fn what_is_moved_for_every_message_is_small() {
+    assert!(size_of::<Response>() <= 64, "{}", size_of::<Response>());
+    assert!(size_of::<Outbound>() <= 64, "{}", size_of::<Outbound>());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::Transport;
 use crate::half_read::Share;
 use crate::meters::Meters;
 use input::{Input, ReadError};
-use messenger_core::{Driver, Ended, Session};
+use messenger_core::{Connection, Driver, Ended};
 use messenger_proto::{CodecError, ErrorCode, Failure, SplitError};
 use output::Output;
 use std::fmt;
@@ -41,11 +41,14 @@ const LINGER: Duration = Duration::from_secs(2);
 /// The same when the server stops, which must not take long.
 const LINGER_AT_STOP: Duration = Duration::from_millis(300);
 
+/// How long what is unsent may take to be sent when the client's session was ended.
+const AFTER_SESSION: Duration = Duration::from_secs(1);
+
 /// How much is read on, in bytes.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
 /// A connection being served. It is a future that ends with the connection.
-pub(crate) struct Connection<S> {
+pub(crate) struct ConnectionTask<S> {
     stream: S,
     driver: Driver,
     transport: Arc<Transport>,
@@ -101,26 +104,26 @@ enum Phase {
     Broken,
 }
 
-impl<S> fmt::Debug for Connection<S> {
+impl<S> fmt::Debug for ConnectionTask<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection")
+        f.debug_struct("ConnectionTask")
             .field("driver", &self.driver)
             .field("phase", &self.phase)
             .finish_non_exhaustive()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     pub(crate) fn new(
         stream: S,
-        session: Session,
+        connection: Connection,
         transport: Arc<Transport>,
         meters: Arc<Meters>,
         share: Share,
         stop: CancellationToken,
     ) -> Self {
         meters.connections.increment(1);
-        let driver = Driver::new(session, transport.driver);
+        let driver = Driver::new(connection, transport.driver);
         Self {
             stream,
             input: Input::new(driver.frame_limit(), transport.braces, share),
@@ -252,8 +255,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     tracing::info!("a client was too slow for the copies of its user's messages");
                     return self.break_off();
                 }
-                Err(_) => return,
+                Err(_) => break,
             }
+        }
+        // The client's session was ended: it is told by the end of the connection, and soon.
+        if self.driver.is_finishing() && self.phase == Phase::Open {
+            self.phase = Phase::Finishing { linger: true };
+            self.input.clear();
+            self.must_close_in(AFTER_SESSION);
         }
     }
 
@@ -374,7 +383,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// True when the client took too long to authenticate, or closing took too long.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         if self.phase == Phase::Open {
-            if self.driver.session().is_authenticated() {
+            if self.driver.connection().is_authenticated() {
                 self.deadline = None;
                 return false;
             }
@@ -391,14 +400,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-impl<S> Drop for Connection<S> {
+impl<S> Drop for ConnectionTask<S> {
     fn drop(&mut self) {
         self.meters.note_outgoing(self.noted_outgoing, 0);
         self.meters.connections.decrement(1);
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -1,10 +1,10 @@
 //! The listener: it takes connections, and stops in good order.
 
-use crate::connection::Connection;
+use crate::connection::ConnectionTask;
 use crate::half_read::HalfRead;
 use crate::meters::Meters;
 use crate::{Tls, Transport, proxy};
-use messenger_core::{Engine, Session};
+use messenger_core::{Connection, Engine};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -80,7 +80,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.session(stream, self.engine.connect(), None)
+        self.task(stream, self.engine.connect(), None)
     }
 
     /// As [`connection`](Self::connection), for a stream that comes from this address.
@@ -92,13 +92,13 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.session(stream, self.engine.connect_from(peer), Some(peer))
+        self.task(stream, self.engine.connect_from(peer), Some(peer))
     }
 
-    fn session<S>(
+    fn task<S>(
         &self,
         stream: S,
-        session: Session,
+        connection: Connection,
         peer: Option<IpAddr>,
     ) -> impl Future<Output = ()> + Send + use<S>
     where
@@ -106,16 +106,16 @@ impl Server {
     {
         let peer = peer.map(tracing::field::display);
         // Whatever is logged meanwhile tells which connection it was.
-        let span = error_span!("connection", id = %session.id(), peer);
-        let connection = Connection::new(
+        let span = error_span!("connection", id = %connection.id(), peer);
+        let task = ConnectionTask::new(
             stream,
-            session,
+            connection,
             Arc::clone(&self.transport),
             Arc::clone(&self.meters),
             self.half_read.share(),
             self.stop.child_token(),
         );
-        connection.instrument(span)
+        task.instrument(span)
     }
 
     /// Takes connections until `until` completes or [`stop`](Self::stop) is called; then lets them

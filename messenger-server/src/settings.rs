@@ -439,7 +439,7 @@ impl Settings {
                 let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
                 let builder = Engine::builder().policy(self.policy());
                 let builder = builder.storage(std::sync::Arc::new(storage));
-                Ok(builder.without_housekeeping())
+                Ok(builder.manual_maintenance())
             }
             Store::Memory => Err(SettingsError::NoFile),
         }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use messenger_core::proto::{Auth, Import, ImportEntry, Register, SetUserInfo};
-use messenger_core::{Engine, Policy, Session};
+use messenger_core::{Connection, Engine, Policy};
 use messenger_sqlite::SqliteStorage;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ fn engine(path: &Path, region: &str) -> Engine {
     };
     let storage = Arc::new(SqliteStorage::open(path).unwrap());
     let engine = Engine::builder().storage(storage).policy(policy);
-    engine.without_housekeeping().build().unwrap()
+    engine.manual_maintenance().build().unwrap()
 }
 
-async fn log_in(engine: &Engine, login: &str) -> Session {
+async fn log_in(engine: &Engine, login: &str) -> Connection {
     let session = engine.connect();
     let auth = Auth {
         login: login.into(),
@@ -31,7 +31,7 @@ async fn log_in(engine: &Engine, login: &str) -> Session {
 }
 
 /// An engine with `ann`, whose session it gives.
-async fn begin(path: &Path, region: &str) -> (Engine, Session) {
+async fn begin(path: &Path, region: &str) -> (Engine, Connection) {
     let engine = engine(path, region);
     let register = Register {
         login: "ann".into(),
@@ -43,7 +43,7 @@ async fn begin(path: &Path, region: &str) -> (Engine, Session) {
     (engine, ann)
 }
 
-async fn is_found(session: &Session, phone: &str) -> bool {
+async fn is_found(session: &Connection, phone: &str) -> bool {
     let entry = ImportEntry {
         phone: phone.into(),
         ..ImportEntry::default()

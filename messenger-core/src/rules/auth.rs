@@ -3,9 +3,9 @@
 use super::check;
 use super::failures::no_such_user;
 use crate::authenticator::{Identity, Verdict};
-use crate::shared::Shared;
-use crate::notifier::Notice;
 use crate::connection_state::{ConnectionState, Identified, Login};
+use crate::notifier::Notice;
+use crate::shared::Shared;
 use crate::storage::{NewSession, OpenSessionError, OpenedSession, SessionKey, SessionRecord};
 use messenger_proto::{Auth, AuthAccepted, ErrorCode, Failure, SessionId, UserId};
 use sha2::{Digest, Sha256};
@@ -14,7 +14,10 @@ use std::fmt::Write;
 /// The bytes of a session's secret.
 const SECRET: usize = 24;
 
-pub(super) async fn auth(connection: &ConnectionState, request: Auth) -> Result<AuthAccepted, Failure> {
+pub(super) async fn auth(
+    connection: &ConnectionState,
+    request: Auth,
+) -> Result<AuthAccepted, Failure> {
     let shared = &*connection.shared;
     let limits = &shared.policy.limits;
     check::not_empty("login", &request.login)?;

@@ -2,8 +2,8 @@
 
 use super::auth::session_key;
 use super::failures::need_auth;
-use crate::shared::Shared;
 use crate::connection_state::{ConnectionState, Identified, Login};
+use crate::shared::Shared;
 use crate::storage::{SessionKey, SessionRecord};
 use messenger_proto::{Credentials, Failure, SessionId, UserId};
 use std::sync::Arc;
@@ -43,7 +43,10 @@ pub(super) fn is_own(login: &Login, Credentials { cid, sid }: &Credentials) -> b
 }
 
 /// Goes on with a session on a fresh connection. It costs no password hash.
-async fn resume(connection: &ConnectionState, credentials: &Credentials) -> Result<Arc<Login>, Failure> {
+async fn resume(
+    connection: &ConnectionState,
+    credentials: &Credentials,
+) -> Result<Arc<Login>, Failure> {
     let shared = &*connection.shared;
     let Credentials { cid, sid } = credentials;
     if cid.is_empty() || sid.is_empty() {

@@ -133,7 +133,12 @@ fn conclude(
 
 /// Answers, with the sender's own copy behind it, and tells everyone concerned.
 #[inline]
-fn answer(connection: &ConnectionState, new: &NewMessage, appended: Appended, is_only: bool) -> Reply {
+fn answer(
+    connection: &ConnectionState,
+    new: &NewMessage,
+    appended: Appended,
+    is_only: bool,
+) -> Reply {
     let message = &new.message;
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
     let echo = connection.shared.policy.echo && message.from != message.to;
@@ -159,7 +164,10 @@ fn answer(connection: &ConnectionState, new: &NewMessage, appended: Appended, is
         let copy = EvMessage { seq: None, message };
         Outbound::Event(Event::Message(copy))
     });
-    connection.reply(SendMessage::response(Ok(MessageAccepted { id, time })), follow)
+    connection.reply(
+        SendMessage::response(Ok(MessageAccepted { id, time })),
+        follow,
+    )
 }
 
 /// Tells the sender's other connections, if they are to have a copy, and the recipient's.

@@ -5,7 +5,7 @@ use messenger_core::proto::{
     Ack, Auth, Credentials, EvMessage, Failure, Inbound, MessageAccepted, Request, Response,
     SendMessage, UserId,
 };
-use messenger_core::{Delivery, Engine, Session};
+use messenger_core::{Connection, Delivery, Engine};
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
@@ -15,7 +15,7 @@ pub(crate) struct Device {
     /// It acknowledges what it has processed.
     pub(crate) acks: bool,
     credentials: Credentials,
-    connection: Option<Connection>,
+    connection: Option<Link>,
     /// The place behind which its session began, once it was given anything.
     pub(crate) start: Option<u64>,
     /// What it has processed: places and messages, in order.
@@ -27,8 +27,8 @@ pub(crate) struct Device {
     pub(crate) ended: bool,
 }
 
-struct Connection {
-    session: Session,
+struct Link {
+    session: Connection,
     /// Written by the server, not yet read by the device.
     wire: VecDeque<EvMessage>,
     /// The last place taken from this connection, which may not go back.
@@ -59,7 +59,7 @@ impl Device {
                 cid: accepted.uid,
                 sid: accepted.sid,
             },
-            connection: Some(Connection::new(session)),
+            connection: Some(Link::new(session)),
             start: None,
             processed: Vec::new(),
             seen: 0,
@@ -81,7 +81,7 @@ impl Device {
         };
         let reply = now(session.handle(inbound));
         match reply.response {
-            Response::Ack(Ok(())) => self.connection = Some(Connection::new(session)),
+            Response::Ack(Ok(())) => self.connection = Some(Link::new(session)),
             Response::Ack(Err(failure)) if failure.code.number() == 6 => self.ended = true,
             other => panic!("resuming was answered with {other:?}"),
         }
@@ -118,12 +118,12 @@ impl Device {
             let Poll::Ready(delivery) = connection.session.poll_event(&mut cx) else {
                 break;
             };
-            let Some(Delivery { event, place }) = delivery else {
+            let Ok(Delivery { event, token, .. }) = delivery else {
                 self.connection = None;
                 return;
             };
-            if let Some(place) = place {
-                connection.session.given([place]);
+            if let Some(token) = token {
+                connection.session.delivered([token]);
             }
             connection.wire.push_back(event);
         }
@@ -182,8 +182,8 @@ impl Device {
     }
 }
 
-impl Connection {
-    fn new(session: Session) -> Self {
+impl Link {
+    fn new(session: Connection) -> Self {
         Self {
             session,
             wire: VecDeque::new(),

@@ -87,7 +87,7 @@ impl World {
             80..86 => self.with_device(|device, _| device.cut()),
             86..92 => self.resume(),
             92..95 => self.notifier.deliver_late(),
-            95..97 => self.keep_house(),
+            95..97 => self.run_maintenance(),
             97 => self.clock.advance(Duration::from_secs(60)),
             98 => self.crash(),
             _ => self.clock.advance(Duration::from_millis(5)),
@@ -106,7 +106,7 @@ impl World {
             self.devices.push(Device::log_in(&self.engine, &user, true));
         }
         for _ in 0..3 {
-            self.keep_house();
+            self.run_maintenance();
             for device in self.devices.iter_mut().filter(|device| !device.ended) {
                 if !device.is_connected() {
                     device.resume(&self.engine);
@@ -249,8 +249,8 @@ impl World {
         });
     }
 
-    fn keep_house(&self) {
-        let kept = self.engine.keep_house().now_or_never();
+    fn run_maintenance(&self) {
+        let kept = self.engine.run_maintenance().now_or_never();
         kept.expect("nothing waits").expect("the store works");
     }
 
@@ -279,7 +279,7 @@ fn build(
         .clock(Arc::new(clock.clone()))
         .entropy(Arc::new(random.clone()))
         .policy(policy)
-        .without_housekeeping()
+        .manual_maintenance()
         .build()
         .expect("an engine")
 }

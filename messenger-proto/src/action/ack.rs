@@ -1,11 +1,9 @@
 //! `ack`: what a client that said so in `auth` has processed.
 
-use super::Wire;
-use crate::Credentials;
-use crate::read::{Num, Owner, Str};
+use super::Fields;
+use crate::read::{FrameBytes, Num};
 use crate::write::{Object, key};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 /// Says that this session has processed everything up to a place in the inbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,29 +12,26 @@ pub struct Ack {
     pub seq: u64,
 }
 
-#[derive(Deserialize)]
-pub(crate) struct Data<'a> {
-    seq: Num,
-    #[serde(borrow, default)]
-    cid: Str<'a>,
-    #[serde(borrow, default)]
-    sid: Str<'a>,
+impl Ack {
+    /// Everything up to `seq`.
+    pub fn new(seq: u64) -> Self {
+        Self { seq }
+    }
 }
 
-impl Wire for Ack {
-    type Data<'a> = Data<'a>;
-    type AcceptedData<'a> = IgnoredAny;
+#[derive(Deserialize)]
+pub(crate) struct Data {
+    seq: Num,
+}
 
-    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
-        let request = Self { seq: data.seq.0 };
-        (Credentials::read(data.cid, data.sid, frame), request)
+impl Fields for Ack {
+    type Data<'a> = Data;
+
+    fn read(data: Data, _: FrameBytes<'_>) -> Self {
+        Self { seq: data.seq.0 }
     }
 
     fn write(&self, data: &mut Object<'_>) {
         data.number(key!("seq"), self.seq);
     }
-
-    fn read_accepted(_: IgnoredAny, _: Owner<'_>) {}
-
-    fn write_accepted(_: Option<&()>, _: &mut Object<'_>) {}
 }

@@ -1,10 +1,10 @@
 //! `addcontact`: one more user in the caller's contact list.
 
-use super::Wire;
+use super::Fields;
 use crate::contact::CardData;
-use crate::read::{Obj, Owner, RequiredStr, Str};
+use crate::read::{FrameBytes, Obj, RequiredStr};
 use crate::write::{Object, key};
-use crate::{Card, Credentials, UserId};
+use crate::{Card, UserId};
 use serde::Deserialize;
 
 /// Adds a user to the caller's contact list.
@@ -14,14 +14,29 @@ pub struct AddContact {
     pub uid: UserId,
 }
 
+impl AddContact {
+    /// Adds this user.
+    pub fn new(uid: impl Into<UserId>) -> Self {
+        Self { uid: uid.into() }
+    }
+}
+
 #[derive(Deserialize)]
 pub(crate) struct Data<'a> {
     #[serde(borrow)]
     uid: RequiredStr<'a>,
-    #[serde(borrow, default)]
-    cid: Str<'a>,
-    #[serde(borrow, default)]
-    sid: Str<'a>,
+}
+
+impl Fields for AddContact {
+    type Data<'a> = Data<'a>;
+
+    fn read(data: Data<'_>, _: FrameBytes<'_>) -> Self {
+        Self::new(data.uid.as_str())
+    }
+
+    fn write(&self, data: &mut Object<'_>) {
+        data.text(key!("uid"), self.uid.as_str());
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -31,27 +46,15 @@ pub(crate) struct AcceptedData<'a> {
     user: Obj<CardData<'a>>,
 }
 
-impl Wire for AddContact {
-    type Data<'a> = Data<'a>;
-    type AcceptedData<'a> = AcceptedData<'a>;
+/// Whom was added, as `user`.
+impl Fields for Card {
+    type Data<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
-        let request = Self {
-            uid: data.uid.as_str().into(),
-        };
-        (Credentials::read(data.cid, data.sid, frame), request)
-    }
-
-    fn write(&self, data: &mut Object<'_>) {
-        data.text(key!("uid"), self.uid.as_str());
-    }
-
-    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> Card {
+    fn read(data: AcceptedData<'_>, frame: FrameBytes<'_>) -> Self {
         data.user.0.read(frame)
     }
 
-    fn write_accepted(accepted: Option<&Card>, data: &mut Object<'_>) {
-        let none = Card::default();
-        data.object(key!("user"), |user| accepted.unwrap_or(&none).write(user));
+    fn write(&self, data: &mut Object<'_>) {
+        data.object(key!("user"), |user| self.write_fields(user));
     }
 }

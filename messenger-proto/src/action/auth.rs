@@ -1,9 +1,9 @@
 //! `auth`: a login and a password for a new session.
 
-use super::Wire;
-use crate::read::{Owner, Str, Texts};
+use super::Fields;
+use crate::read::{FrameBytes, Str, Texts};
 use crate::write::{Object, key};
-use crate::{Credentials, Password, SessionId, UserId};
+use crate::{Password, SessionId, UserId};
 use bytestring::ByteString;
 use serde::Deserialize;
 
@@ -24,6 +24,17 @@ pub struct Auth {
     pub ack: bool,
 }
 
+impl Auth {
+    /// A session for this login, whose messages count as given when they are sent.
+    pub fn new(login: impl Into<ByteString>, pass: impl Into<Password>) -> Self {
+        Self {
+            login: login.into(),
+            pass: pass.into(),
+            ack: false,
+        }
+    }
+}
+
 /// The session that began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthAccepted {
@@ -33,6 +44,21 @@ pub struct AuthAccepted {
     pub uid: UserId,
     /// The user's nick.
     pub nick: ByteString,
+}
+
+impl AuthAccepted {
+    /// This session of this user.
+    pub fn new(
+        sid: impl Into<SessionId>,
+        uid: impl Into<UserId>,
+        nick: impl Into<ByteString>,
+    ) -> Self {
+        Self {
+            sid: sid.into(),
+            uid: uid.into(),
+            nick: nick.into(),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -46,6 +72,29 @@ pub(crate) struct Data<'a> {
     features: Option<Texts<'a, FEATURES>>,
 }
 
+impl Fields for Auth {
+    type Data<'a> = Data<'a>;
+
+    fn read(data: Data<'_>, frame: FrameBytes<'_>) -> Self {
+        let features = data.features.unwrap_or_default().0;
+        Self {
+            login: data.login.or_empty(frame),
+            pass: data.pass.or_empty(frame).into(),
+            ack: features
+                .into_iter()
+                .any(|feature| feature.or_empty(frame) == ACK),
+        }
+    }
+
+    fn write(&self, data: &mut Object<'_>) {
+        data.text(key!("login"), &self.login);
+        data.text(key!("pass"), self.pass.as_str());
+        if self.ack {
+            data.texts(key!("features"), [ACK]);
+        }
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct AcceptedData<'a> {
@@ -57,45 +106,22 @@ pub(crate) struct AcceptedData<'a> {
     nick: Str<'a>,
 }
 
-impl Wire for Auth {
-    type Data<'a> = Data<'a>;
-    type AcceptedData<'a> = AcceptedData<'a>;
+impl Fields for AuthAccepted {
+    type Data<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
-        let features = data.features.unwrap_or_default().0;
-        let request = Self {
-            login: data.login.or_empty(frame),
-            pass: data.pass.or_empty(frame).into(),
-            ack: features
-                .into_iter()
-                .any(|feature| feature.or_empty(frame) == ACK),
-        };
-        (Credentials::default(), request)
-    }
-
-    fn write(&self, data: &mut Object<'_>) {
-        data.text(key!("login"), &self.login);
-        data.text(key!("pass"), self.pass.as_str());
-        if self.ack {
-            data.texts(key!("features"), [ACK]);
-        }
-    }
-
-    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> AuthAccepted {
-        AuthAccepted {
+    fn read(data: AcceptedData<'_>, frame: FrameBytes<'_>) -> Self {
+        Self {
             sid: data.sid.or_empty(frame).into(),
             uid: data.uid.id(),
             nick: data.nick.or_empty(frame),
         }
     }
 
-    fn write_accepted(accepted: Option<&AuthAccepted>, data: &mut Object<'_>) {
-        let none = AuthAccepted::default();
-        let accepted = accepted.unwrap_or(&none);
-        data.text(key!("sid"), accepted.sid.as_str());
-        data.text(key!("uid"), accepted.uid.as_str());
+    fn write(&self, data: &mut Object<'_>) {
+        data.text(key!("sid"), self.sid.as_str());
+        data.text(key!("uid"), self.uid.as_str());
         // The deployed server's name for the uid; its clients look for either.
-        data.text(key!("cid"), accepted.uid.as_str());
-        data.text(key!("nick"), &accepted.nick);
+        data.text(key!("cid"), self.uid.as_str());
+        data.text(key!("nick"), &self.nick);
     }
 }

@@ -1,9 +1,9 @@
 //! `delcontact`: one user fewer in the caller's contact list.
 
-use super::Wire;
-use crate::read::{Owner, RequiredStr, Str};
+use super::Fields;
+use crate::UserId;
+use crate::read::{FrameBytes, RequiredStr, Str};
 use crate::write::{Object, key};
-use crate::{Credentials, UserId};
 use serde::Deserialize;
 
 /// Removes a user from the caller's contact list; one that is not there is no error.
@@ -13,14 +13,29 @@ pub struct DelContact {
     pub uid: UserId,
 }
 
+impl DelContact {
+    /// Removes this user.
+    pub fn new(uid: impl Into<UserId>) -> Self {
+        Self { uid: uid.into() }
+    }
+}
+
 #[derive(Deserialize)]
 pub(crate) struct Data<'a> {
     #[serde(borrow)]
     uid: RequiredStr<'a>,
-    #[serde(borrow, default)]
-    cid: Str<'a>,
-    #[serde(borrow, default)]
-    sid: Str<'a>,
+}
+
+impl Fields for DelContact {
+    type Data<'a> = Data<'a>;
+
+    fn read(data: Data<'_>, _: FrameBytes<'_>) -> Self {
+        Self::new(data.uid.as_str())
+    }
+
+    fn write(&self, data: &mut Object<'_>) {
+        data.text(key!("uid"), self.uid.as_str());
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -30,26 +45,15 @@ pub(crate) struct AcceptedData<'a> {
     uid: Str<'a>,
 }
 
-impl Wire for DelContact {
-    type Data<'a> = Data<'a>;
-    type AcceptedData<'a> = AcceptedData<'a>;
+/// Whom was removed, as `uid`.
+impl Fields for UserId {
+    type Data<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
-        let request = Self {
-            uid: data.uid.as_str().into(),
-        };
-        (Credentials::read(data.cid, data.sid, frame), request)
-    }
-
-    fn write(&self, data: &mut Object<'_>) {
-        data.text(key!("uid"), self.uid.as_str());
-    }
-
-    fn read_accepted(data: AcceptedData<'_>, _: Owner<'_>) -> UserId {
+    fn read(data: AcceptedData<'_>, _: FrameBytes<'_>) -> Self {
         data.uid.id()
     }
 
-    fn write_accepted(accepted: Option<&UserId>, data: &mut Object<'_>) {
-        data.text(key!("uid"), accepted.map_or("", UserId::as_str));
+    fn write(&self, data: &mut Object<'_>) {
+        data.text(key!("uid"), self.as_str());
     }
 }

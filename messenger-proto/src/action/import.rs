@@ -1,10 +1,8 @@
 //! `import`: which people of an address book are users.
 
-use super::Wire;
-use crate::contact::{ContactData, write_contacts};
-use crate::read::{List, Obj, Owner, Str};
+use super::Fields;
+use crate::read::{FrameBytes, List, Str};
 use crate::write::{Object, key};
-use crate::{Contact, Credentials};
 use bytestring::ByteString;
 use serde::Deserialize;
 
@@ -16,6 +14,15 @@ const ENTRIES: usize = 65_536;
 pub struct Import {
     /// The address book.
     pub contacts: Vec<ImportEntry>,
+}
+
+impl Import {
+    /// Finds users by these entries.
+    pub fn new(contacts: impl Into<Vec<ImportEntry>>) -> Self {
+        Self {
+            contacts: contacts.into(),
+        }
+    }
 }
 
 /// One person of an address book.
@@ -31,14 +38,20 @@ pub struct ImportEntry {
     pub email: ByteString,
 }
 
+impl ImportEntry {
+    /// A person with neither phone nor email.
+    pub fn new(myid: impl Into<ByteString>) -> Self {
+        Self {
+            myid: myid.into(),
+            ..Self::default()
+        }
+    }
+}
+
 #[derive(Deserialize)]
 pub(crate) struct Data<'a> {
     #[serde(borrow)]
     contacts: List<EntryData<'a>, ENTRIES>,
-    #[serde(borrow, default)]
-    cid: Str<'a>,
-    #[serde(borrow, default)]
-    sid: Str<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -54,20 +67,12 @@ struct EntryData<'a> {
     email: Str<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct AcceptedData<'a> {
-    #[serde(borrow)]
-    list: Vec<Obj<ContactData<'a>>>,
-}
-
-impl Wire for Import {
+impl Fields for Import {
     type Data<'a> = Data<'a>;
-    type AcceptedData<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: FrameBytes<'_>) -> Self {
         let entries = data.contacts.0.into_iter();
-        let request = Self {
+        Self {
             contacts: entries
                 .map(|entry| ImportEntry {
                     myid: entry.myid.or_empty(frame),
@@ -76,8 +81,7 @@ impl Wire for Import {
                     email: entry.email.or_empty(frame),
                 })
                 .collect(),
-        };
-        (Credentials::read(data.cid, data.sid, frame), request)
+        }
     }
 
     fn write(&self, data: &mut Object<'_>) {
@@ -87,14 +91,5 @@ impl Wire for Import {
             object.text(key!("phone"), &entry.phone);
             object.text(key!("email"), &entry.email);
         });
-    }
-
-    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> Vec<Contact> {
-        let contacts = data.list.into_iter();
-        contacts.map(|Obj(contact)| contact.read(frame)).collect()
-    }
-
-    fn write_accepted(accepted: Option<&Vec<Contact>>, data: &mut Object<'_>) {
-        write_contacts(data, accepted);
     }
 }

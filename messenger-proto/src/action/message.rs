@@ -1,8 +1,8 @@
 //! `message`: text, an attachment, or both, for another user.
 
-use super::Wire;
+use super::Fields;
 use crate::plain::Plain;
-use crate::read::{Num, Obj, Owner, RequiredStr, Str};
+use crate::read::{FrameBytes, Num, Obj, RequiredStr, Str};
 use crate::write::{Object, key};
 use crate::{Credentials, Inbound, MessageId, PrivateText, Request, UserId};
 use bytestring::ByteString;
@@ -21,6 +21,17 @@ pub struct SendMessage {
     pub mid: Option<ByteString>,
 }
 
+impl SendMessage {
+    /// This text for this user, without an attachment.
+    pub fn new(uid: impl Into<UserId>, body: impl Into<PrivateText>) -> Self {
+        Self {
+            uid: uid.into(),
+            body: body.into(),
+            ..Self::default()
+        }
+    }
+}
+
 /// A file that goes with a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attachment {
@@ -30,6 +41,26 @@ pub struct Attachment {
     pub data: PrivateText,
 }
 
+impl Attachment {
+    /// A file of this type, as base64 text.
+    pub fn new(mime: impl Into<ByteString>, data: impl Into<PrivateText>) -> Self {
+        Self {
+            mime: mime.into(),
+            data: data.into(),
+        }
+    }
+
+    /// True when there is nothing attached.
+    pub fn is_empty(&self) -> bool {
+        self.mime.is_empty() && self.data.is_empty()
+    }
+
+    pub(crate) fn write(&self, attach: &mut Object<'_>) {
+        attach.text(key!("mime"), &self.mime);
+        attach.text(key!("data"), self.data.as_str());
+    }
+}
+
 /// The message is stored and will be delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageAccepted {
@@ -37,6 +68,16 @@ pub struct MessageAccepted {
     pub id: MessageId,
     /// When it was accepted, in whole seconds since the Unix epoch.
     pub time: u64,
+}
+
+impl MessageAccepted {
+    /// A message with this id, accepted at this time.
+    pub fn new(id: impl Into<MessageId>, time: u64) -> Self {
+        Self {
+            id: id.into(),
+            time,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -49,10 +90,6 @@ pub(crate) struct Data<'a> {
     attach: Option<Obj<AttachmentData<'a>>>,
     #[serde(borrow, default)]
     mid: Str<'a>,
-    #[serde(borrow, default)]
-    cid: Str<'a>,
-    #[serde(borrow, default)]
-    sid: Str<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -64,17 +101,9 @@ pub(crate) struct AttachmentData<'a> {
     data: Str<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct AcceptedData<'a> {
-    #[serde(borrow)]
-    id: Str<'a>,
-    time: Option<Num>,
-}
-
 /// Reads a frame that asks for this in the usual form, as clients write it.
 #[inline]
-pub(crate) fn read_plain(text: &mut Plain<'_>, owner: Owner<'_>) -> Option<Inbound> {
+pub(crate) fn read_plain(text: &mut Plain<'_>, frame: FrameBytes<'_>) -> Option<Inbound> {
     let [
         mut uid,
         mut body,
@@ -107,21 +136,21 @@ pub(crate) fn read_plain(text: &mut Plain<'_>, owner: Owner<'_>) -> Option<Inbou
     let uid = uid.required()?;
     // Made where it is returned: it is large, and there are many.
     Some(Inbound {
-        credentials: Credentials::read(cid, sid, owner),
+        credentials: Credentials::read(cid, sid, frame),
         request: Request::SendMessage(SendMessage {
             uid: uid.as_str().into(),
-            body: body.or_empty(owner).into(),
+            body: body.or_empty(frame).into(),
             attach: Attachment {
-                mime: mime.or_empty(owner),
-                data: attached.or_empty(owner).into(),
+                mime: mime.or_empty(frame),
+                data: attached.or_empty(frame).into(),
             },
-            mid: mid.text(owner),
+            mid: mid.text(frame),
         }),
     })
 }
 
 impl AttachmentData<'_> {
-    pub(crate) fn read(self, frame: Owner<'_>) -> Attachment {
+    pub(crate) fn read(self, frame: FrameBytes<'_>) -> Attachment {
         Attachment {
             mime: self.mime.or_empty(frame),
             data: self.data.or_empty(frame).into(),
@@ -129,32 +158,18 @@ impl AttachmentData<'_> {
     }
 }
 
-impl Attachment {
-    /// True when there is nothing attached.
-    pub fn is_empty(&self) -> bool {
-        self.mime.is_empty() && self.data.is_empty()
-    }
-
-    pub(crate) fn write(&self, attach: &mut Object<'_>) {
-        attach.text(key!("mime"), &self.mime);
-        attach.text(key!("data"), self.data.as_str());
-    }
-}
-
-impl Wire for SendMessage {
+impl Fields for SendMessage {
     type Data<'a> = Data<'a>;
-    type AcceptedData<'a> = AcceptedData<'a>;
 
     #[inline]
-    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
+    fn read(data: Data<'_>, frame: FrameBytes<'_>) -> Self {
         let attach = data.attach.unwrap_or_default().0;
-        let request = Self {
+        Self {
             uid: data.uid.as_str().into(),
             body: data.body.or_empty(frame).into(),
             attach: attach.read(frame),
             mid: data.mid.text(frame),
-        };
-        (Credentials::read(data.cid, data.sid, frame), request)
+        }
     }
 
     fn write(&self, data: &mut Object<'_>) {
@@ -167,19 +182,31 @@ impl Wire for SendMessage {
             data.text(key!("mid"), mid);
         }
     }
+}
 
-    fn read_accepted(data: AcceptedData<'_>, _: Owner<'_>) -> MessageAccepted {
-        MessageAccepted {
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AcceptedData<'a> {
+    #[serde(borrow)]
+    id: Str<'a>,
+    time: Option<Num>,
+}
+
+impl Fields for MessageAccepted {
+    type Data<'a> = AcceptedData<'a>;
+
+    fn read(data: AcceptedData<'_>, _: FrameBytes<'_>) -> Self {
+        Self {
             id: data.id.id(),
             time: data.time.unwrap_or_default().0,
         }
     }
 
-    fn write_accepted(accepted: Option<&MessageAccepted>, data: &mut Object<'_>) {
-        // Both are additions to the seed, so a failure goes without them.
-        if let Some(accepted) = accepted {
-            data.text(key!("id"), accepted.id.as_str());
-            data.number(key!("time"), accepted.time);
-        }
+    fn write(&self, data: &mut Object<'_>) {
+        data.text(key!("id"), self.id.as_str());
+        data.number(key!("time"), self.time);
     }
+
+    /// Both are additions to the seed, so a failure goes without them.
+    fn write_unset(_: &mut Object<'_>) {}
 }

@@ -1,12 +1,11 @@
 //! `register`: a new account. It does not authenticate the connection.
 
-use super::Wire;
-use crate::read::{Owner, Str};
+use super::Fields;
+use crate::Password;
+use crate::read::{FrameBytes, Str};
 use crate::write::{Object, key};
-use crate::{Credentials, Password};
 use bytestring::ByteString;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 /// Creates an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +16,21 @@ pub struct Register {
     pub pass: Password,
     /// The name others see; it is taken by one user at a time.
     pub nick: ByteString,
+}
+
+impl Register {
+    /// An account with this login, password and nick.
+    pub fn new(
+        login: impl Into<ByteString>,
+        pass: impl Into<Password>,
+        nick: impl Into<ByteString>,
+    ) -> Self {
+        Self {
+            login: login.into(),
+            pass: pass.into(),
+            nick: nick.into(),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -30,17 +44,15 @@ pub(crate) struct Data<'a> {
     nick: Str<'a>,
 }
 
-impl Wire for Register {
+impl Fields for Register {
     type Data<'a> = Data<'a>;
-    type AcceptedData<'a> = IgnoredAny;
 
-    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
-        let request = Self {
+    fn read(data: Data<'_>, frame: FrameBytes<'_>) -> Self {
+        Self {
             login: data.login.or_empty(frame),
             pass: data.pass.or_empty(frame).into(),
             nick: data.nick.or_empty(frame),
-        };
-        (Credentials::default(), request)
+        }
     }
 
     fn write(&self, data: &mut Object<'_>) {
@@ -48,8 +60,4 @@ impl Wire for Register {
         data.text(key!("pass"), self.pass.as_str());
         data.text(key!("nick"), &self.nick);
     }
-
-    fn read_accepted(_: IgnoredAny, _: Owner<'_>) {}
-
-    fn write_accepted(_: Option<&()>, _: &mut Object<'_>) {}
 }

@@ -1,12 +1,10 @@
 //! `setuserinfo`: changes to the caller's own profile.
 
-use super::Wire;
-use crate::Credentials;
-use crate::read::{Owner, Str};
+use super::Fields;
+use crate::read::{FrameBytes, Str};
 use crate::write::{Object, key};
 use bytestring::ByteString;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 /// Changes the fields that are present; a present and empty one clears, an absent one stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +19,13 @@ pub struct SetUserInfo {
     pub picture: Option<ByteString>,
 }
 
+impl SetUserInfo {
+    /// Changes nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Data<'a> {
@@ -32,24 +37,18 @@ pub(crate) struct Data<'a> {
     phone: Str<'a>,
     #[serde(borrow)]
     picture: Str<'a>,
-    #[serde(borrow)]
-    cid: Str<'a>,
-    #[serde(borrow)]
-    sid: Str<'a>,
 }
 
-impl Wire for SetUserInfo {
+impl Fields for SetUserInfo {
     type Data<'a> = Data<'a>;
-    type AcceptedData<'a> = IgnoredAny;
 
-    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
-        let request = Self {
+    fn read(data: Data<'_>, frame: FrameBytes<'_>) -> Self {
+        Self {
             user_status: data.user_status.text(frame),
             email: data.email.text(frame),
             phone: data.phone.text(frame),
             picture: data.picture.text(frame),
-        };
-        (Credentials::read(data.cid, data.sid, frame), request)
+        }
     }
 
     fn write(&self, data: &mut Object<'_>) {
@@ -65,8 +64,4 @@ impl Wire for SetUserInfo {
             }
         }
     }
-
-    fn read_accepted(_: IgnoredAny, _: Owner<'_>) {}
-
-    fn write_accepted(_: Option<&()>, _: &mut Object<'_>) {}
 }

@@ -1,9 +1,9 @@
 //! `userinfo`: what a user tells of themselves.
 
-use super::Wire;
-use crate::read::{Owner, RequiredStr, Str};
+use super::Fields;
+use crate::read::{FrameBytes, RequiredStr, Str};
 use crate::write::{Object, key};
-use crate::{Credentials, Profile, UserId};
+use crate::{Profile, UserId};
 use serde::Deserialize;
 
 /// Asks for a user's profile.
@@ -13,14 +13,29 @@ pub struct UserInfo {
     pub user: UserId,
 }
 
+impl UserInfo {
+    /// Asks for this user's profile.
+    pub fn new(user: impl Into<UserId>) -> Self {
+        Self { user: user.into() }
+    }
+}
+
 #[derive(Deserialize)]
 pub(crate) struct Data<'a> {
     #[serde(borrow)]
     user: RequiredStr<'a>,
-    #[serde(borrow, default)]
-    cid: Str<'a>,
-    #[serde(borrow, default)]
-    sid: Str<'a>,
+}
+
+impl Fields for UserInfo {
+    type Data<'a> = Data<'a>;
+
+    fn read(data: Data<'_>, _: FrameBytes<'_>) -> Self {
+        Self::new(data.user.as_str())
+    }
+
+    fn write(&self, data: &mut Object<'_>) {
+        data.text(key!("user"), self.user.as_str());
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -38,23 +53,11 @@ pub(crate) struct AcceptedData<'a> {
     user_status: Str<'a>,
 }
 
-impl Wire for UserInfo {
-    type Data<'a> = Data<'a>;
-    type AcceptedData<'a> = AcceptedData<'a>;
+impl Fields for Profile {
+    type Data<'a> = AcceptedData<'a>;
 
-    fn read(data: Data<'_>, frame: Owner<'_>) -> (Credentials, Self) {
-        let request = Self {
-            user: data.user.as_str().into(),
-        };
-        (Credentials::read(data.cid, data.sid, frame), request)
-    }
-
-    fn write(&self, data: &mut Object<'_>) {
-        data.text(key!("user"), self.user.as_str());
-    }
-
-    fn read_accepted(data: AcceptedData<'_>, frame: Owner<'_>) -> Profile {
-        Profile {
+    fn read(data: AcceptedData<'_>, frame: FrameBytes<'_>) -> Self {
+        Self {
             nick: data.nick.or_empty(frame),
             email: data.email.or_empty(frame),
             phone: data.phone.or_empty(frame),
@@ -63,13 +66,11 @@ impl Wire for UserInfo {
         }
     }
 
-    fn write_accepted(accepted: Option<&Profile>, data: &mut Object<'_>) {
-        let none = Profile::default();
-        let profile = accepted.unwrap_or(&none);
-        data.text(key!("nick"), &profile.nick);
-        data.text(key!("email"), &profile.email);
-        data.text(key!("phone"), &profile.phone);
-        data.text(key!("picture"), &profile.picture);
-        data.text(key!("user_status"), &profile.user_status);
+    fn write(&self, data: &mut Object<'_>) {
+        data.text(key!("nick"), &self.nick);
+        data.text(key!("email"), &self.email);
+        data.text(key!("phone"), &self.phone);
+        data.text(key!("picture"), &self.picture);
+        data.text(key!("user_status"), &self.user_status);
     }
 }

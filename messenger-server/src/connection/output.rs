@@ -1,7 +1,7 @@
 //! What waits to be written.
 
 use bytes::{Buf, Bytes, BytesMut};
-use messenger_core::Place;
+use messenger_core::DeliveryToken;
 use messenger_proto::{Braces, EvMessage, Event, Outbound};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -37,7 +37,7 @@ pub(super) struct Output {
     /// All bytes that were ever flushed.
     flushed: u64,
     /// When so much has been flushed, everything up to the place has been given.
-    places: VecDeque<(u64, Place)>,
+    places: VecDeque<(u64, DeliveryToken)>,
 }
 
 impl Output {
@@ -117,12 +117,12 @@ impl Output {
     }
 
     /// The message at `place` will have been given once all that waits now is flushed.
-    pub(super) fn mark(&mut self, place: Place) {
+    pub(super) fn mark(&mut self, place: DeliveryToken) {
         self.places.push_back((self.queued, place));
     }
 
     /// The places that were given with what was flushed.
-    pub(super) fn take_delivered(&mut self) -> impl Iterator<Item = Place> + use<'_> {
+    pub(super) fn take_delivered(&mut self) -> impl Iterator<Item = DeliveryToken> + use<'_> {
         let flushed = self.flushed;
         let next = move || {
             let (queued, _) = self.places.front()?;
