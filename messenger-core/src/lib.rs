@@ -63,6 +63,14 @@ mod store;
 mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod watermark;
+
+/// What `watermark.rs` is made of. Its test has the same of loom's.
+mod sync {
+    pub(crate) use parking_lot::Mutex;
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+}
 
 pub use address::{Region, UnknownRegion};
 pub use engine::{BuildError, Builder, Engine};
