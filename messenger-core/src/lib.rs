@@ -51,6 +51,7 @@ mod sharded_counter;
 
 mod meters;
 pub mod policy;
+mod watermark;
 
 pub mod notifier;
 pub mod storage;
@@ -91,3 +92,10 @@ pub use operator::{ResetPasswordError, UserExport};
 pub use passwords::PasswordCostError;
 pub use policy::Policy;
 pub use reply::{Reply, Running, Started};
+
+/// What `watermark.rs` is made of. Its test has the same of loom's.
+mod sync {
+    pub(crate) use parking_lot::Mutex;
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+}

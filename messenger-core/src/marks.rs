@@ -5,8 +5,8 @@
 use crate::clock::Timestamp;
 use crate::storage::{Mark, SessionKey, StorageError};
 use crate::timed_storage::TimedStorage;
+use crate::watermark::{Raise, Raised, Watermark};
 use messenger_proto::UserId;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -26,11 +26,10 @@ const OWN_BYTES: usize = 4 * OVERHEAD;
 pub(crate) struct Device {
     pub(crate) user: UserId,
     pub(crate) key: SessionKey,
-    given: AtomicU64,
+    given: Watermark,
     stored: AtomicU64,
-    used: AtomicU64,
-    has_moved: AtomicBool,
-    was_used: AtomicBool,
+    /// In microseconds since the Unix epoch.
+    used: Watermark,
     /// What was given and does not count as the marks' yet.
     bytes: AtomicUsize,
 }
@@ -50,8 +49,8 @@ pub(crate) struct Marks {
     /// All places are urgent once so many bytes were given since the last time: the store keeps them until
     /// then.
     urgent_bytes: usize,
-    moved: Mutex<Vec<Arc<Device>>>,
-    used: Mutex<Vec<Arc<Device>>>,
+    moved: Raised<Device>,
+    used: Raised<Device>,
     /// What was given since the store was told last.
     bytes: AtomicUsize,
     pub(crate) changed: Notify,
@@ -65,28 +64,19 @@ impl Device {
         Self {
             user,
             key,
-            given: AtomicU64::new(given),
+            given: Watermark::new(given),
             stored: AtomicU64::new(given),
-            used: AtomicU64::new(used.as_micros()),
-            has_moved: AtomicBool::new(false),
-            was_used: AtomicBool::new(false),
+            used: Watermark::new(used.as_micros()),
             bytes: AtomicUsize::new(0),
         }
     }
 
     pub(crate) fn given(&self) -> u64 {
-        self.given.load(Ordering::SeqCst)
+        self.given.get()
     }
 
     pub(crate) fn used(&self) -> Timestamp {
-        Timestamp::from_micros(self.used.load(Ordering::SeqCst))
-    }
-
-    fn is_noted(&self, change: Change) -> &AtomicBool {
-        match change {
-            Change::Moved => &self.has_moved,
-            Change::Used => &self.was_used,
-        }
+        Timestamp::from_micros(self.used.get())
     }
 
     fn mark(&self) -> Mark {
@@ -106,8 +96,8 @@ impl Marks {
     pub(crate) fn new(urgent_bytes: usize) -> Self {
         Self {
             urgent_bytes,
-            moved: Mutex::default(),
-            used: Mutex::default(),
+            moved: Raised::new(|device| &device.given),
+            used: Raised::new(|device| &device.used),
             bytes: AtomicUsize::new(0),
             changed: Notify::new(),
             urgent: Notify::new(),
@@ -118,11 +108,10 @@ impl Marks {
 
     /// The device was given everything up to `seq`, with so much text.
     pub(crate) fn given(&self, device: &Arc<Device>, seq: u64, text: usize) {
-        let before = device.given.fetch_max(seq, Ordering::SeqCst);
-        if before >= seq {
+        let Some(Raise { before, is_new }) = self.moved.raise(device, seq) else {
             return;
-        }
-        if self.note(device, Change::Moved) {
+        };
+        if is_new {
             self.changed.notify_one();
         }
         let is_far = seq.saturating_sub(device.stored.load(Ordering::Relaxed)) >= URGENT;
@@ -146,9 +135,7 @@ impl Marks {
 
     /// The device is in use.
     pub(crate) fn used(&self, device: &Arc<Device>, now: Timestamp) {
-        if device.used.fetch_max(now.as_micros(), Ordering::SeqCst) < now.as_micros() {
-            self.note(device, Change::Used);
-        }
+        self.used.raise(device, now.as_micros());
     }
 
     /// Stores the places that have moved.
@@ -170,19 +157,13 @@ impl Marks {
             from: self,
         };
         for change in changes {
-            let noted = std::mem::take(&mut *self.noted(*change).lock());
-            taken
-                .devices
-                .extend(noted.into_iter().map(|device| (device, *change)));
+            let raised = self.raised(*change).take().into_iter();
+            taken.devices.extend(raised.map(|device| (device, *change)));
         }
         if taken.devices.is_empty() {
             return Ok(());
         }
-        let marks = taken.devices.iter().map(|(device, change)| {
-            // Before its place is read, so that a place that moves now is noted again.
-            device.is_noted(*change).swap(false, Ordering::SeqCst);
-            device.mark()
-        });
+        let marks = taken.devices.iter().map(|(device, _)| device.mark());
         storage.advance(marks.collect()).await?;
         taken.stored();
         Ok(())
@@ -197,27 +178,15 @@ impl Marks {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn noted(&self, change: Change) -> &Mutex<Vec<Arc<Device>>> {
+    fn raised(&self, change: Change) -> &Raised<Device> {
         match change {
             Change::Moved => &self.moved,
             Change::Used => &self.used,
         }
     }
-
-    /// True when it was not noted before.
-    fn note(&self, device: &Arc<Device>, change: Change) -> bool {
-        // What has changed was written before, and a flush reads it after it has taken the note: in one order
-        // of all these, whoever finds a note here is in time for the flush that takes it.
-        let noted = device.is_noted(change);
-        let is_new = !noted.load(Ordering::SeqCst) && !noted.swap(true, Ordering::SeqCst);
-        if is_new {
-            self.noted(change).lock().push(Arc::clone(device));
-        }
-        is_new
-    }
 }
 
-/// Devices whose marks are on their way to the store. They are noted again unless they arrive, also
+/// Devices whose marks are on their way to the store. They are listed again unless they arrive, also
 /// when the future that carries them is dropped.
 struct Taken<'a> {
     devices: Vec<(Arc<Device>, Change)>,
@@ -233,7 +202,7 @@ impl Taken<'_> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         for (device, change) in &self.devices {
-            self.from.note(device, *change);
+            self.from.raised(*change).list(device);
         }
         if !self.devices.is_empty() {
             self.from.changed.notify_one();

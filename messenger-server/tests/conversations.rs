@@ -184,6 +184,7 @@ conversations![
     import,
     import_region,
     inbox_limits,
+    logout,
     message,
     mid,
     profile,
