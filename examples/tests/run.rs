@@ -7,13 +7,15 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
+use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -164,4 +166,90 @@ async fn chat_without_a_server_says_what_to_do() {
         "{text}"
     );
     assert!(text.contains("cargo run --release"), "{text}");
+}
+
+/// A client that a WebSocket library makes, at the example's server.
+struct WebSocket(
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
+);
+
+impl WebSocket {
+    async fn connect(address: &str) -> Self {
+        let (stream, _) = tokio_tungstenite::connect_async(address).await.unwrap();
+        let mut socket = Self(stream);
+        assert_eq!(socket.receive().await["action"], "welcome");
+        socket
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    async fn receive(&mut self) -> serde_json::Value {
+        let message = timeout(SOON, self.0.next()).await.unwrap().unwrap();
+        serde_json::from_str(message.unwrap().to_text().unwrap()).unwrap()
+    }
+
+    /// True when the server closes the connection, saying nothing more.
+    async fn is_closed(&mut self) -> bool {
+        let message = timeout(SOON, self.0.next()).await.unwrap();
+        matches!(message, Some(Ok(Message::Close(_))) | None)
+    }
+
+    async fn log_in(&mut self, login: &str) {
+        for action in ["register", "auth"] {
+            let data = format!(r#"{{"login":"{login}","pass":"secret","nick":"{login}"}}"#);
+            self.send(&format!(r#"{{"action":"{action}","data":{data}}}"#))
+                .await;
+            assert_eq!(self.receive().await["data"]["status"], 0, "{action}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn websocket() {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_websocket"));
+    let mut server = server
+        .arg("127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let line = timeout(SOON, lines.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    let address = line.strip_prefix("serving on ").unwrap();
+
+    let mut ann = WebSocket::connect(address).await;
+    ann.log_in("ann").await;
+    let mut bob = WebSocket::connect(address).await;
+    bob.log_in("bob").await;
+    // Many at once: answered in order, each with its copy, and received in order.
+    for number in 0..500 {
+        let data = format!(r#"{{"uid":"bob","body":"{{{number}"}}"#);
+        ann.send(&format!(r#"{{"action":"message","data":{data}}}"#))
+            .await;
+    }
+    for number in 0..500 {
+        assert_eq!(ann.receive().await["data"]["status"], 0);
+        assert_eq!(ann.receive().await["data"]["body"], format!("{{{number}"));
+        let event = bob.receive().await;
+        assert_eq!(event["data"]["body"], format!("{{{number}"));
+        assert_eq!(event["data"]["seq"], number + 1);
+    }
+    // What is no request is answered; what is no JSON is answered, and ends the connection.
+    ann.send(r#"{"action":"dance"}"#).await;
+    assert_eq!(ann.receive().await["data"]["status"], 3);
+    ann.send("{").await;
+    assert_eq!(ann.receive().await["data"]["status"], 3);
+    assert!(ann.is_closed().await);
+    let mut stranger = WebSocket::connect(address).await;
+    stranger
+        .send(&format!(r#"{{"action":"{}"}}"#, "x".repeat(20_000)))
+        .await;
+    assert_eq!(stranger.receive().await["data"]["status"], 3);
+    assert!(stranger.is_closed().await);
 }

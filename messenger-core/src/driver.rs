@@ -78,8 +78,10 @@ pub struct Driver {
     next: Option<Outbound>,
     /// The client was authenticated by a reply that it was given. Events come behind that reply.
     is_authenticated: bool,
-    /// The first page of what waited in the inbox is given before more requests are taken.
+    /// The first page of what waited in the inbox is given before more requests are begun.
     is_catching_up: bool,
+    /// Came meanwhile, with the length of its frame.
+    held: Option<(Result<Inbound, BadRequest>, usize)>,
     /// No more requests are taken.
     is_finishing: bool,
     /// No requests are wanted because too much is unsent.
@@ -148,6 +150,7 @@ impl Driver {
             limits,
             is_authenticated: false,
             is_catching_up: false,
+            held: None,
             is_finishing: false,
             is_held_back: false,
         }
@@ -163,7 +166,7 @@ impl Driver {
     pub fn wants_request(&mut self, unsent: usize) -> bool {
         !self.is_held_back(unsent)
             && !self.is_finishing
-            && !self.is_catching_up
+            && self.held.is_none()
             && self.window.has_room()
     }
 
@@ -191,6 +194,15 @@ impl Driver {
     /// [wanted](Self::wants_request).
     #[inline]
     pub fn request(&mut self, request: Result<Inbound, BadRequest>, length: usize) {
+        if self.is_catching_up && !self.is_finishing {
+            self.held = Some((request, length));
+        } else {
+            self.begin(request, length);
+        }
+    }
+
+    #[inline]
+    fn begin(&mut self, request: Result<Inbound, BadRequest>, length: usize) {
         let started = match request {
             Ok(inbound) => self.connection.try_start(inbound),
             Err(bad) => Ok(Started::Done(self.connection.refuse(&bad))),
@@ -209,14 +221,17 @@ impl Driver {
     /// Says why the client's stream cannot be read on, behind the replies to what it sent before, and
     /// [finishes](Self::finish).
     pub fn refuse(&mut self, failure: Failure) {
-        self.window.push(Response::unknown(failure).into(), 0);
         self.finish();
+        self.window.push(Response::unknown(failure).into(), 0);
     }
 
     /// Takes no more requests and no more events. What was begun is carried out and answered; then the
     /// driver has [ended](Ended::Finished).
     pub fn finish(&mut self) {
         self.is_finishing = true;
+        if let Some((request, length)) = self.held.take() {
+            self.begin(request, length);
+        }
     }
 
     /// True when no more requests are taken: it was told to finish, or the client's session was ended.
@@ -226,7 +241,7 @@ impl Driver {
 
     /// True when everything that was begun is answered.
     pub fn is_idle(&self) -> bool {
-        self.window.is_empty() && self.next.is_none()
+        self.window.is_empty() && self.next.is_none() && self.held.is_none()
     }
 
     /// The next frame: a reply, or an event while little is unsent.
@@ -238,10 +253,16 @@ impl Driver {
         unsent: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Frame, Ended>> {
-        if let Poll::Ready(outbound) = self.poll_reply(cx) {
-            return Poll::Ready(Ok(outbound.into()));
+        loop {
+            if let Poll::Ready(outbound) = self.poll_reply(cx) {
+                return Poll::Ready(Ok(outbound.into()));
+            }
+            let event = self.poll_event(unsent, cx);
+            // A request that was held until now may be answered at once.
+            if event.is_ready() || self.is_catching_up || self.held.is_none() {
+                return event;
+            }
         }
-        self.poll_event(unsent, cx)
     }
 
     /// Waits for the next frame.
@@ -256,12 +277,17 @@ impl Driver {
     }
 
     /// The next reply, or what goes right behind the one before. A transport that has more requests at
-    /// hand takes all replies, then hands over the next request, and asks for
-    /// [events](Self::poll_event) when there are no more.
+    /// hand takes all replies, then hands over the next request, and asks for [any
+    /// frame](Self::poll_frame) when there are no more.
     #[inline]
     pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Outbound> {
         if let Some(next) = self.next.take() {
             return Poll::Ready(next);
+        }
+        if !self.is_catching_up
+            && let Some((request, length)) = self.held.take()
+        {
+            self.begin(request, length);
         }
         match self.window.poll(&self.connection, cx) {
             Poll::Ready(reply) => {
@@ -273,16 +299,8 @@ impl Driver {
         }
     }
 
-    /// The next event, while little is unsent; pending while there are [replies](Self::poll_reply) to be
-    /// given first.
-    ///
-    /// # Errors
-    /// There will be no more, and [why](Ended).
-    pub fn poll_event(
-        &mut self,
-        unsent: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Frame, Ended>> {
+    /// The next event, while little is unsent; pending while there are replies to be given first.
+    fn poll_event(&mut self, unsent: usize, cx: &mut Context<'_>) -> Poll<Result<Frame, Ended>> {
         if self.is_finishing {
             return match self.is_idle() {
                 true => Poll::Ready(Err(Ended::Finished)),

@@ -150,13 +150,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         loop {
             self.take_requests(cx)?;
             let was_wanted = self.driver.wants_request(self.output.len());
-            self.take_events(cx);
+            self.take_frames(cx);
             let wrote = self.write(cx)?;
             if self.is_finished() {
                 ready!(self.finish(cx))?;
                 return Poll::Ready(Ok(()));
             }
-            // Writing everything made room for more, and so may events have.
+            // Writing everything made room for more, and so may replies have.
             if !wrote && (was_wanted || !self.driver.wants_request(self.output.len())) {
                 if self.turn.is_over() {
                     cx.waker().wake_by_ref();
@@ -241,10 +241,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         self.phase = Phase::Finishing { linger: true };
     }
 
-    /// Takes events while little is unsent.
-    fn take_events(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(event) = self.driver.poll_event(self.output.len(), cx) {
-            match event {
+    /// Takes what there is to be sent: replies, and events while little is unsent.
+    fn take_frames(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(frame) = self.driver.poll_frame(self.output.len(), cx) {
+            match frame {
                 Ok(frame) => {
                     self.output.push(&frame.outbound);
                     if let Some(token) = frame.token {
