@@ -1,6 +1,7 @@
 //! A server in this process, and clients of raw bytes.
 #![allow(dead_code)] // each test file uses its own part
 
+#[cfg(feature = "binary")]
 pub(crate) mod process;
 pub(crate) mod proxy;
 
