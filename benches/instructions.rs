@@ -7,8 +7,8 @@
 #![allow(clippy::unwrap_used)] // a benchmark that cannot run is over
 
 use bytes::{Buf, BytesMut};
+use messenger_core::Engine;
 use messenger_core::proto::{Auth, Braces, Inbound, Register, SendMessage, Split, Splitter};
-use messenger_core::{Engine, Policy};
 use messenger_server::{Monitoring, Server, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::{Builder, Runtime};
@@ -99,15 +99,13 @@ fn measured(runtime: &Runtime, from: &mut Client, to: &mut Client, requests: &[u
 }
 
 fn main() {
-    let mut policy = Policy::default();
-    policy.limits.inbox.messages = u64::MAX;
-    policy.rates = None;
-    policy.passwords.memory_kib = 64;
-    policy.passwords.passes = 1;
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let _monitoring = Monitoring::install().unwrap();
     let (mut ann, mut bob) = runtime.block_on(async {
-        let engine = Engine::builder().policy(policy).build().unwrap();
+        let engine = Engine::builder()
+            .policy(benches::unlimited())
+            .build()
+            .unwrap();
         let server = Server::new(engine, Transport::default());
         let ann = Client::join(&server, "ann").await;
         (ann, Client::join(&server, "bob").await)

@@ -22,41 +22,67 @@ use tokio::runtime::Runtime;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long one measurement takes.
-const TIME: Duration = Duration::from_secs(2);
-
-/// How many times each is measured, in turns; the median counts.
-const ROUNDS: usize = 3;
-
 /// The bytes of a body, and about those of everything that is stored of a message.
 const BODY: usize = 100;
 const RECORD: usize = 200;
 
+/// What is measured.
+struct Plan {
+    /// How many senders there are at once, one number after the other.
+    senders: &'static [usize],
+    /// How long one measurement takes.
+    time: Duration,
+    /// How many times each is measured, in turns; the median counts.
+    rounds: usize,
+    /// How many messages are stored for each of 100 recipients before a store counts as full.
+    stored: usize,
+}
+
+const WHOLE: Plan = Plan {
+    senders: &[1, 10, 100, 1000],
+    time: Duration::from_secs(2),
+    rounds: 3,
+    stored: 10_000,
+};
+
+/// Shows that it works.
+const SHORT: Plan = Plan {
+    senders: &[1, 10],
+    time: Duration::from_millis(100),
+    rounds: 1,
+    stored: 10,
+};
+
 fn main() {
     let runtime = Runtime::new().unwrap();
+    let plan = if benches::is_short() { SHORT } else { WHOLE };
     // On a disk: the folder for temporary files may be in memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    by_senders(&runtime, folder.path());
-    with_many_stored(&runtime, folder.path());
+    by_senders(&runtime, folder.path(), &plan);
+    with_many_stored(&runtime, folder.path(), &plan);
 }
 
 /// What a store with a million messages costs, beside an empty one.
-fn with_many_stored(runtime: &Runtime, folder: &Path) {
+fn with_many_stored(runtime: &Runtime, folder: &Path, plan: &Plan) {
     const RECIPIENTS: usize = 100;
-    const EACH: usize = 10_000;
     const SENDERS: usize = 100;
     let full = folder.join("full.db");
     let store = SqliteStorage::open(&full).unwrap();
-    runtime.block_on(workload::fill(Arc::new(store), RECIPIENTS, EACH, BODY));
+    runtime.block_on(workload::fill(
+        Arc::new(store),
+        RECIPIENTS,
+        plan.stored,
+        BODY,
+    ));
     let bytes = std::fs::metadata(&full).unwrap().len();
-    let stored = RECIPIENTS * EACH;
+    let stored = RECIPIENTS * plan.stored;
     println!(
         "{stored} messages stored: {} bytes each",
         bytes / stored as u64
     );
     let mut rates = [const { Vec::new() }; 2];
     let mut opening = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..plan.rounds {
         let empty = folder.join(format!("empty-{round}.db"));
         for (rates, path) in rates.iter_mut().zip([&empty, &full]) {
             let opened = Instant::now();
@@ -66,7 +92,7 @@ fn with_many_stored(runtime: &Runtime, folder: &Path) {
             }
             rates.push(runtime.block_on(async {
                 let engine = workload::engine(Engine::builder().storage(store));
-                workload::rate(&engine, round, SENDERS, BODY, TIME).await
+                workload::rate(&engine, round, SENDERS, BODY, plan.time).await
             }));
         }
     }
@@ -78,26 +104,26 @@ fn with_many_stored(runtime: &Runtime, folder: &Path) {
     );
 }
 
-fn by_senders(runtime: &Runtime, folder: &Path) {
+fn by_senders(runtime: &Runtime, folder: &Path, plan: &Plan) {
     println!("senders     bare (batch)      file   file/bare    memory   file/memory");
-    for senders in [1, 10, 100, 1000] {
+    for &senders in plan.senders {
         let mut rates = [const { Vec::new() }; 3];
         let mut batch = 0.0;
-        for round in 0..ROUNDS {
+        for round in 0..plan.rounds {
             let bare = Bare::open(&folder.join("bare")).unwrap();
             let started = Instant::now();
-            let sent = runtime.block_on(bare.run(senders, RECORD, TIME));
+            let sent = runtime.block_on(bare.run(senders, RECORD, plan.time));
             rates[0].push(rate(sent, started));
             batch = bare.mean_batch();
             let path = folder.join(format!("{senders}-{round}.db"));
             let file = Arc::new(SqliteStorage::open(path).unwrap());
             rates[1].push(runtime.block_on(async {
                 let engine = workload::engine(Engine::builder().storage(file));
-                workload::rate(&engine, round, senders, BODY, TIME).await
+                workload::rate(&engine, round, senders, BODY, plan.time).await
             }));
             rates[2].push(runtime.block_on(async {
                 let engine = workload::engine(Engine::builder());
-                workload::rate(&engine, round, senders, BODY, TIME).await
+                workload::rate(&engine, round, senders, BODY, plan.time).await
             }));
         }
         let [bare, file, memory] = rates.map(median);

@@ -19,27 +19,52 @@ pub(crate) struct Compared {
     rounds: Vec<Round>,
 }
 
-/// Runs it on the server and on the relay, or on the server with a file and with memory.
+/// What is compared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    /// The server in memory with a relay.
+    Server,
+    /// A file with memory.
+    File,
+    /// Limits in time with none.
+    Limits,
+}
+
+/// The flags of a server that keeps nothing and lets clients do as much as they can.
+const BEST: [&str; 3] = ["--store", "memory:", "--no-rate-limits"];
+
+/// The same with limits in time, as they are unless told otherwise but for messages.
+const LIMITED: [&str; 6] = [
+    "--store",
+    "memory:",
+    "--max-message-rate",
+    "1000000000",
+    "--max-message-burst",
+    "1000000000",
+];
+
+/// Runs it on both in turns.
 pub(crate) async fn run(
     scenario: &Scenario,
     rounds: usize,
-    durable: bool,
+    what: What,
 ) -> Result<Compared, Failed> {
     let mut compared = Compared::default();
     for round in 1..=rounds {
         eprintln!("round {round}, server");
         let folder = tempfile::tempdir()?;
-        let store = match durable {
-            true => format!("sqlite:{}", folder.path().join("messages").display()),
-            false => "memory:".to_owned(),
+        let file = format!("sqlite:{}", folder.path().join("messages").display());
+        let server = match what {
+            What::Server => Server::messenger(&BEST).await?,
+            What::File => Server::messenger(&["--store", &file, "--no-rate-limits"]).await?,
+            What::Limits => Server::messenger(&LIMITED).await?,
         };
-        let server = Server::messenger(&store).await?;
         let of_server = scenario.run(server.target).await?;
         drop(server);
         eprintln!("round {round}, the other");
-        let other = match durable {
-            true => Server::messenger("memory:").await?,
-            false => Server::relay().await?,
+        let other = match what {
+            What::Server => Server::relay().await?,
+            What::File | What::Limits => Server::messenger(&BEST).await?,
         };
         compared.add(of_server, scenario.run(other.target).await?);
     }

@@ -21,6 +21,7 @@ mod storm;
 mod wire;
 
 use clap::{Args, Parser, Subcommand};
+use compare::What;
 use figures::Figures;
 use std::error::Error;
 use std::net::SocketAddr;
@@ -75,6 +76,10 @@ enum Command {
         /// keeps them in memory.
         #[arg(long)]
         durable: bool,
+        /// The server limits what clients may do in a time, messages to more than they send, and instead of
+        /// the relay there is the same server without limits.
+        #[arg(long, conflicts_with = "durable")]
+        limited: bool,
         #[command(subcommand)]
         scenario: Scenario,
     },
@@ -166,8 +171,16 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Command::Compare {
             rounds,
             durable,
+            limited,
             scenario,
-        } => print(&compare::run(&scenario, rounds, durable).await?, json),
+        } => {
+            let what = match (durable, limited) {
+                (true, _) => What::File,
+                (_, true) => What::Limits,
+                _ => What::Server,
+            };
+            print(&compare::run(&scenario, rounds, what).await?, json)
+        }
         Command::Crowd {
             crowd,
             rounds,

@@ -99,16 +99,16 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The server built beside this program, on a free port.
-    pub(crate) async fn messenger(store: &str) -> Result<Self, Failed> {
+    /// The server built beside this program, on a free port, with these flags.
+    pub(crate) async fn messenger(flags: &[&str]) -> Result<Self, Failed> {
         let path = std::env::current_exe()?.with_file_name("messenger-server");
         if !path.exists() {
             return Err("build the server first: cargo build --release -p messenger-server".into());
         }
         let mut command = Command::new(path);
         command
-            .args(["--listen", "127.0.0.1:0", "--no-rate-limits"])
-            .args(["--store", store])
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flags)
             .env("NO_COLOR", "1");
         Self::start(command, false).await
     }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use messenger_core::{Engine, Policy};
+use messenger_core::Engine;
 use messenger_server::{Server, Transport};
 use serde_json::Value;
 use std::process::Stdio;
@@ -29,13 +29,8 @@ fn assert_all_arrived(figures: &Value) {
 
 /// A server without rate limits; its passwords cost next to nothing.
 async fn serve() -> String {
-    let mut policy = Policy {
-        rates: None,
-        ..Policy::default()
-    };
-    policy.passwords.memory_kib = 8;
-    policy.passwords.passes = 1;
-    let engine = Engine::builder().policy(policy).build().unwrap();
+    let engine = Engine::builder().policy(benches::unlimited());
+    let engine = engine.build().unwrap();
     let server = Server::new(engine, Transport::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

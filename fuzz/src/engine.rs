@@ -13,7 +13,7 @@ use messenger_core::proto::{
     SendMessage, SessionId, SetUserInfo, UserId, UserInfo,
 };
 use messenger_core::testing::{ManualClock, SeededEntropy};
-use messenger_core::{Engine, Policy, Connection};
+use messenger_core::{Connection, Engine, Policy};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::IpAddr;
@@ -168,7 +168,7 @@ impl Authenticator for Accounts {
 struct World {
     engine: Engine,
     clock: ManualClock,
-    connections: Vec<Connection>,
+    connections: Vec<Link>,
     sessions: Vec<(String, SessionId)>,
     /// What was accepted, by recipient; the first is at place 1.
     accepted: BTreeMap<String, Vec<String>>,
@@ -177,7 +177,7 @@ struct World {
     minute: u64,
 }
 
-struct Connection {
+struct Link {
     session: Connection,
     /// The place of what it was given last, since it became its user's.
     last: Option<u64>,
@@ -210,7 +210,7 @@ impl World {
             .manual_maintenance()
             .build()
             .unwrap();
-        let connections = (0..CONNECTIONS).map(|_| Connection {
+        let connections = (0..CONNECTIONS).map(|_| Link {
             session: engine.connect(),
             last: None,
         });
@@ -225,7 +225,7 @@ impl World {
         }
     }
 
-    fn connection(&mut self, number: u8) -> &mut Connection {
+    fn connection(&mut self, number: u8) -> &mut Link {
         &mut self.connections[usize::from(number) % CONNECTIONS]
     }
 
@@ -271,7 +271,7 @@ impl World {
                     Some(address) => self.engine.connect_from(IpAddr::from(address)),
                     None => self.engine.connect(),
                 };
-                *self.connection(connection) = Connection {
+                *self.connection(connection) = Link {
                     session,
                     last: None,
                 };

@@ -5,6 +5,10 @@
 //! [engine's](messenger_core::Engine); here is only what a connection needs: reading, writing, and
 //! bounds on both.
 //!
+//! What the server's binary is made of (settings, an operator's commands, logs, monitoring, the store
+//! in a file) lies behind the features `binary` and `sqlite`. Both are on unless told otherwise; the
+//! listener needs neither.
+//!
 //! ```
 //! use messenger_core::Engine;
 //! use messenger_server::{Server, Transport};
@@ -28,18 +32,24 @@
 
 mod connection;
 mod half_read;
+#[cfg(feature = "binary")]
 pub mod logs;
 mod meters;
+#[cfg(feature = "binary")]
 mod monitoring;
+#[cfg(feature = "binary")]
 pub mod operator;
 mod proxy;
 mod server;
+#[cfg(feature = "binary")]
 mod settings;
 mod tls;
 mod transport;
 
+#[cfg(feature = "binary")]
 pub use monitoring::{Monitoring, MonitoringError};
 pub use server::{Drained, Server};
+#[cfg(feature = "binary")]
 pub use settings::{LogFormat, MetricsListen, Notifier, Settings, SettingsError, Store, Switch};
 pub use tls::{Tls, TlsError};
 pub use transport::Transport;
