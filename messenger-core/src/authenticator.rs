@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Knows the accounts.
 ///
-/// The built-in one keeps them in the [`Storage`](crate::storage::Storage), and takes as long to
+/// The built-in one keeps them as [`Accounts`](crate::storage::Accounts) of the storage, and takes as long to
 /// say that nobody has a login as that a password is wrong. An embedder whose users already exist brings its
 /// own; the engine then keeps only what is its own, and learns of a user when it first needs to, or is
 /// [told](crate::Engine::upsert_user).

@@ -114,6 +114,9 @@ impl Engine {
         pass: &Password,
     ) -> Result<bool, ResetPasswordError> {
         let shared = &self.shared;
+        if !shared.storage.has_accounts() {
+            return Ok(false);
+        }
         let pass_hash = shared.passwords.hash(pass).await?;
         if !shared.storage.set_password(user, pass_hash).await? {
             return Ok(false);

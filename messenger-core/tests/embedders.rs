@@ -15,7 +15,9 @@ use messenger_core::proto::{
 };
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::FaultyStorage;
-use messenger_core::{Connection, Engine, EventsEnded, Policy, SessionKind, async_trait};
+use messenger_core::{
+    BuildError, Connection, Engine, EventsEnded, Policy, SessionKind, async_trait,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -413,4 +415,21 @@ async fn a_store_that_fails_refuses_a_visit() {
     storage.set_failing(true);
     assert_eq!(take_all(&visit), [""; 0]);
     assert!(visit.is_authenticated(), "a store that fails ends nobody");
+}
+
+#[tokio::test]
+async fn a_storage_without_accounts_needs_an_authenticator() {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new())).without_accounts();
+    let storage = Arc::new(storage);
+    let built = Engine::builder()
+        .storage(Arc::clone(&storage) as Arc<dyn Storage>)
+        .build();
+    assert!(matches!(built, Err(BuildError::NoAccounts)));
+
+    let engine = with_storage(Policy::default(), storage);
+    let (ann, _) = phone(&engine, "ann").await;
+    send(&ann, "bob", "hello").await.unwrap();
+    let reset = engine.reset_password(&"ann".into(), &"new".into()).await;
+    assert!(!reset.unwrap(), "it is not kept here");
+    assert!(ann.is_authenticated());
 }
