@@ -71,7 +71,8 @@ fn refuse(failure: Failure) -> Refusal {
 }
 
 impl Web {
-    /// A connection for one request, as the user whose cookie it has. It counts among no limit.
+    /// A connection for one request, as the user whose cookie it has. However many there are, no phone is logged
+    /// out for them.
     async fn connect(
         &self,
         headers: &HeaderMap,
