@@ -6,9 +6,9 @@ use messenger_core::AddressRule;
 use messenger_core::Engine;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
-    Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
-    NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, FindLimits,
+    Lookup, Mark, NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
 use messenger_core::testing;
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ impl Tables {
 }
 
 #[async_trait]
-impl Storage for TableStorage {
+impl Accounts for TableStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
         let mut tables = self.tables();
         if tables.profiles.contains_key(&account.login) {
@@ -115,6 +115,13 @@ impl Storage for TableStorage {
         Ok(account
             .map(|account| account.pass_hash = pass_hash)
             .is_some())
+    }
+}
+
+#[async_trait]
+impl Storage for TableStorage {
+    fn accounts(&self) -> Option<&dyn Accounts> {
+        Some(self)
     }
 
     async fn users(

@@ -8,7 +8,7 @@ use crate::{Failed, Scenario};
 use clap::Args;
 use messenger_core::proto::UserId;
 
-use messenger_core::storage::{Account, MemoryStorage, Storage};
+use messenger_core::storage::{Account, Accounts, MemoryStorage};
 use messenger_core::{Engine, Policy};
 use messenger_server::{Server as Listener, Transport};
 use std::net::SocketAddr;

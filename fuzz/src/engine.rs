@@ -151,9 +151,7 @@ impl Authenticator for Accounts {
     }
 
     async fn register(&self, register: &Register) -> Result<(), RegisterError> {
-        let identity = Identity {
-            nick: register.nick.clone(),
-        };
+        let identity = Identity::new(register.nick.clone());
         let login = UserId::from(&*register.login);
         match self.0.lock().unwrap().entry(login) {
             Entry::Vacant(entry) => {

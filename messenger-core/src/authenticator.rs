@@ -11,9 +11,18 @@ use std::sync::Arc;
 
 /// Knows the accounts.
 ///
-/// The built-in one keeps them in the [`Storage`](crate::storage::Storage), and takes as long to
+/// The built-in one keeps them as [`Accounts`](crate::storage::Accounts) of the storage, and takes as long to
 /// say that nobody has a login as that a password is wrong. An embedder whose users already exist brings its
-/// own; the engine then keeps only what is its own, and learns of a user when it first needs to.
+/// own; the engine then keeps only what is its own, and learns of a user when it first needs to, or is
+/// [told](crate::Engine::upsert_user).
+///
+/// **It is asked at `auth` only.** A session that is there goes on, also on a new connection by `cid` and
+/// `sid`, for as long as the [policy](crate::Policy) lets it live, whatever becomes of the account meanwhile.
+/// Whoever bans a user or changes a password calls [`Engine::end_sessions`](crate::Engine::end_sessions), or
+/// [`delete_user`](crate::Engine::delete_user) when the user is gone, once the authenticator says so too.
+///
+/// An embedder that authenticates by other means than a password (a cookie, a token) uses
+/// [`Engine::connect_as`](crate::Engine::connect_as), which does not ask it.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
     /// Who has this login; `None` when nobody has.
@@ -39,11 +48,34 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 }
 
-/// What the engine needs to know of a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is known of a user elsewhere. The engine keeps it for `userinfo`, contact lists and `import`,
+/// and changes what it keeps whenever it is told something else: at a log-in, or by
+/// [`upsert_user`](crate::Engine::upsert_user). Fields are not held to the limits of `setuserinfo`.
+///
+/// What is `None` is the user's own: it stays as `setuserinfo` has left it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Identity {
     /// The name others see.
     pub nick: ByteString,
+    /// The email address, by which an `import` finds the user.
+    pub email: Option<ByteString>,
+    /// The phone number, by which an `import` finds the user.
+    pub phone: Option<ByteString>,
+    /// The picture.
+    pub picture: Option<ByteString>,
+    /// The line about the user's state of mind.
+    pub user_status: Option<ByteString>,
+}
+
+impl Identity {
+    /// Somebody of whom only the nick is known elsewhere.
+    pub fn new(nick: impl Into<ByteString>) -> Self {
+        Self {
+            nick: nick.into(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Whether a password is a login's.
@@ -98,7 +130,7 @@ impl Authenticator for StoredAccounts {
     async fn identify(&self, login: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
         let account = self.storage.account(login.as_str()).await;
         let account = account.map_err(unavailable)?;
-        Ok(account.map(|Account { nick, .. }| Identity { nick }))
+        Ok(account.map(|Account { nick, .. }| Identity::new(nick)))
     }
 
     async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError> {
@@ -115,9 +147,7 @@ impl Authenticator for StoredAccounts {
         // That took its time: the password may have been reset meanwhile, or the user deleted.
         let still = self.storage.account(login.as_str()).await;
         match still.map_err(unavailable)? {
-            Some(still) if still == account => {
-                Ok(Verdict::Accepted(Identity { nick: account.nick }))
-            }
+            Some(still) if still == account => Ok(Verdict::Accepted(Identity::new(account.nick))),
             Some(_) => Ok(Verdict::WrongPass),
             None => Ok(Verdict::NoSuchLogin),
         }

@@ -1,10 +1,11 @@
 //! One connection as an embedder sees it.
 
+use crate::authenticator::Identity;
 use crate::connection_state::ConnectionState;
 use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
 use crate::notifier::ConnectionId;
 use crate::reply::{Reply, Running, Started};
-use crate::rules;
+use crate::rules::{self, SessionKind};
 use crate::shared::Shared;
 use messenger_proto::{
     Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, UserId, Welcome,
@@ -70,6 +71,16 @@ impl Connection {
             state: Arc::new(ConnectionState::new(shared, peer)),
             handed: None,
         }
+    }
+
+    /// Authenticates it as a user that the embedder vouches for.
+    pub(crate) async fn become_user(
+        &self,
+        user: UserId,
+        identity: Identity,
+        session: SessionKind,
+    ) -> Result<(), Failure> {
+        rules::connect_as(&self.state, user, identity, session).await
     }
 
     /// What the connection is called in logs.

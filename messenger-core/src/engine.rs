@@ -50,6 +50,9 @@ pub enum BuildError {
     /// The cost of a password is out of range.
     #[error(transparent)]
     PasswordCost(#[from] PasswordCostError),
+    /// There is no authenticator, and the storage keeps no accounts for the built-in one.
+    #[error("an engine whose storage keeps no accounts needs an authenticator")]
+    NoAccounts,
     /// There is no tokio runtime to keep house on.
     #[error("an engine must be built inside a tokio runtime")]
     NoRuntime(#[from] tokio::runtime::TryCurrentError),
@@ -88,7 +91,7 @@ impl Builder {
         self
     }
 
-    /// Who the users are. By default accounts are kept in the storage.
+    /// Who the users are. By default accounts are kept in the [storage](crate::storage::Storage::accounts).
     pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.authenticator = Some(authenticator);
         self
@@ -132,12 +135,14 @@ impl Builder {
         let limiters = rates.map(|rates| Limiters::new(rates, &self.clock));
         let passwords = Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?;
         let passwords = Arc::new(passwords);
-        let authenticator = self.authenticator.unwrap_or_else(|| {
-            Arc::new(StoredAccounts {
+        let authenticator = match self.authenticator {
+            Some(authenticator) => authenticator,
+            None if storage.has_accounts() => Arc::new(StoredAccounts {
                 storage: Arc::clone(&storage),
                 passwords: Arc::clone(&passwords),
-            })
-        });
+            }),
+            None => return Err(BuildError::NoAccounts),
+        };
         let id = u64::from_le_bytes(id);
         let limits = &self.policy.limits;
         let shared = Arc::new(Shared {

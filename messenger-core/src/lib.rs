@@ -39,7 +39,7 @@
 //!
 //! Where things are kept is a [`storage::Storage`], how sessions learn of messages a
 //! [`notifier::Notifier`], who the users are an [`authenticator::Authenticator`]; each may be the
-//! embedder's own.
+//! embedder's own. Users whom the embedder has authenticated itself come by [`Engine::connect_as`].
 
 // Each group builds on those before it.
 
@@ -77,6 +77,7 @@ mod maintenance;
 
 mod engine;
 
+mod embedder;
 mod operator;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -92,6 +93,7 @@ pub use operator::{ResetPasswordError, UserExport};
 pub use passwords::PasswordCostError;
 pub use policy::Policy;
 pub use reply::{Reply, Running, Started};
+pub use rules::SessionKind;
 
 /// What `watermark.rs` is made of. Its test has the same of loom's.
 mod sync {

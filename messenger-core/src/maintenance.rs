@@ -121,9 +121,8 @@ impl Shared {
             device, mailbox, ..
         } in blind.iter().map(|entry| &**entry)
         {
-            let key = device.key;
-            if self.storage.session(&device.user, &key).await?.is_none() {
-                mailbox.deliver(Notice::SessionEnded(key));
+            if !device.is_there(&self.storage).await? {
+                mailbox.deliver(Notice::SessionEnded(device.key));
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use crate::storage::{Mark, SessionKey, StorageError};
 use crate::timed_storage::TimedStorage;
 use crate::watermark::{Raise, Raised, Watermark};
 use messenger_proto::UserId;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -26,6 +27,8 @@ const OWN_BYTES: usize = 4 * OVERHEAD;
 pub(crate) struct Device {
     pub(crate) user: UserId,
     pub(crate) key: SessionKey,
+    /// The store does not know it, and is told nothing of it.
+    pub(crate) is_ephemeral: bool,
     given: Watermark,
     stored: AtomicU64,
     /// In microseconds since the Unix epoch.
@@ -64,11 +67,29 @@ impl Device {
         Self {
             user,
             key,
+            is_ephemeral: false,
             given: Watermark::new(given),
             stored: AtomicU64::new(given),
             used: Watermark::new(used.as_micros()),
             bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// A session that ends with its connection.
+    pub(crate) fn ephemeral(user: UserId, given: u64, now: Timestamp) -> Self {
+        let key = ephemeral_key(&user);
+        Self {
+            is_ephemeral: true,
+            ..Self::new(user, key, given, now)
+        }
+    }
+
+    /// Whether it is there, which an ephemeral one is as long as its user is. Notices of its end may be lost.
+    pub(crate) async fn is_there(&self, storage: &TimedStorage) -> Result<bool, StorageError> {
+        if self.is_ephemeral {
+            return Ok(storage.profile(&self.user).await?.is_some());
+        }
+        Ok(storage.session(&self.user, &self.key).await?.is_some())
     }
 
     pub(crate) fn given(&self) -> u64 {
@@ -91,6 +112,12 @@ impl Device {
     }
 }
 
+/// What all ephemeral sessions of a user are called: they end together, and what they send counts together.
+pub(crate) fn ephemeral_key(user: &UserId) -> SessionKey {
+    let hash = Sha256::new_with_prefix("ephemeral sessions of ");
+    SessionKey(hash.chain_update(user.as_str()).finalize().into())
+}
+
 impl Marks {
     /// None yet; they are urgent once so many bytes were given.
     pub(crate) fn new(urgent_bytes: usize) -> Self {
@@ -108,6 +135,9 @@ impl Marks {
 
     /// The device was given everything up to `seq`, with so much text.
     pub(crate) fn given(&self, device: &Arc<Device>, seq: u64, text: usize) {
+        if device.is_ephemeral {
+            return;
+        }
         let Some(Raise { before, is_new }) = self.moved.raise(device, seq) else {
             return;
         };
@@ -135,7 +165,9 @@ impl Marks {
 
     /// The device is in use.
     pub(crate) fn used(&self, device: &Arc<Device>, now: Timestamp) {
-        self.used.raise(device, now.as_micros());
+        if !device.is_ephemeral {
+            self.used.raise(device, now.as_micros());
+        }
     }
 
     /// Stores the places that have moved.

@@ -1,6 +1,7 @@
 //! What an operator does, as calls on the engine.
 
 use crate::engine::Engine;
+use crate::marks::ephemeral_key;
 use crate::notifier::Notice;
 use crate::passwords::PasswordError;
 use crate::storage::{PageLimits, SessionKey, SessionRecord, StorageError, UserData};
@@ -113,15 +114,14 @@ impl Engine {
         pass: &Password,
     ) -> Result<bool, ResetPasswordError> {
         let shared = &self.shared;
+        if !shared.storage.has_accounts() {
+            return Ok(false);
+        }
         let pass_hash = shared.passwords.hash(pass).await?;
         if !shared.storage.set_password(user, pass_hash).await? {
             return Ok(false);
         }
-        // Also those that this engine's policy takes for expired: another's may not.
-        let data = shared.storage.user_data(user).await?;
-        for (key, _) in data.into_iter().flat_map(|data| data.sessions) {
-            self.end_session(user, &key).await?;
-        }
+        self.end_sessions(user).await?;
         Ok(true)
     }
 
@@ -150,6 +150,25 @@ impl Engine {
     pub async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
         self.shared.storage.end_session(user, key).await?;
         self.tell_ended(user, *key);
+        Ok(())
+    }
+
+    /// Ends all sessions of a user, those of [`connect_as`](Self::connect_as) included, and closes their
+    /// connections: the user was banned, say, or has another password elsewhere. It is no error when there
+    /// are none.
+    ///
+    /// Nobody is kept from logging in again: that is the [`Authenticator`](crate::authenticator::Authenticator)'s
+    /// part, and comes first.
+    ///
+    /// # Errors
+    /// The store failed; some sessions may have ended.
+    pub async fn end_sessions(&self, user: &UserId) -> Result<(), StorageError> {
+        self.tell_ended(user, ephemeral_key(user));
+        // Also those that this engine's policy takes for expired: another's may not.
+        let data = self.shared.storage.user_data(user).await?;
+        for (key, _) in data.into_iter().flat_map(|data| data.sessions) {
+            self.end_session(user, &key).await?;
+        }
         Ok(())
     }
 

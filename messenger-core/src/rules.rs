@@ -5,6 +5,7 @@ mod addcontact;
 mod auth;
 mod authorize;
 mod check;
+mod connect_as;
 mod contactlist;
 mod delcontact;
 mod external_user;
@@ -16,6 +17,10 @@ mod register;
 mod rule;
 mod setuserinfo;
 mod userinfo;
+
+pub use connect_as::SessionKind;
+pub(crate) use connect_as::connect_as;
+pub(crate) use external_user::upsert;
 
 use crate::connection_state::{ConnectionState, Login};
 use crate::reply::{Reply, Running, Started};

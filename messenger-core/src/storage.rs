@@ -13,7 +13,7 @@ use messenger_proto::{Card, Contact, Message, MessageId, Profile, SharedMessage,
 use std::fmt;
 use std::time::Duration;
 
-/// Where accounts, contacts, sessions and messages are kept.
+/// Where users, contacts, sessions and messages are kept, and [accounts](Accounts), unless an embedder has its own.
 ///
 /// Every call is atomic: when it fails, nothing was done. When it returns `Ok`, what it did is as
 /// durable as the store can make it. Races are settled by the store, never by a caller that checks
@@ -24,17 +24,11 @@ use std::time::Duration;
 /// Every implementation passes [`testing::storage`](crate::testing::storage).
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
-    /// Creates an account, whose login becomes the user's id.
-    ///
-    /// # Errors
-    /// The login or the nick is taken. Of two racing calls for one of them exactly one succeeds.
-    async fn create_account(&self, account: Account) -> Result<(), CreateAccountError>;
-
-    /// The account with this login.
-    async fn account(&self, login: &str) -> Result<Option<Account>, StorageError>;
-
-    /// Gives the account with this login another password. False when there is none.
-    async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
+    /// The accounts, if they are kept here. `None` unless implemented: then the engine needs an
+    /// [`Authenticator`](crate::authenticator::Authenticator) of the embedder's.
+    fn accounts(&self) -> Option<&dyn Accounts> {
+        None
+    }
 
     /// Makes sure that a user whose account is kept elsewhere is known here, under this nick. The
     /// nick may be taken: that is the other place's affair.
@@ -176,6 +170,24 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Drops what is out of date, a small step at a time. True when there may be more to do.
     async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError>;
+}
+
+/// Where the built-in [`Authenticator`](crate::authenticator::Authenticator) keeps accounts: a part of a
+/// [`Storage`], as atomic and durable as the rest. Whoever has an account is a user, and
+/// [deleted](Storage::delete_user) with it.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    /// Creates an account, whose login becomes the user's id.
+    ///
+    /// # Errors
+    /// The login or the nick is taken. Of two racing calls for one of them exactly one succeeds.
+    async fn create_account(&self, account: Account) -> Result<(), CreateAccountError>;
+
+    /// The account with this login.
+    async fn account(&self, login: &str) -> Result<Option<Account>, StorageError>;
+
+    /// Gives the account with this login another password. False when there is none.
+    async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
 }
 
 /// The store failed; nothing was done.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 macro_rules! timed {
-    ($($call:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+    ($($call:ident($($argument:ident: $type:ty),*) -> $result:ty $(, of $part:ident)?;)*) => {
         /// How long calls take.
         struct Times {
             $($call: Time,)*
@@ -39,7 +39,8 @@ macro_rules! timed {
         /// See [`Storage`], of whose calls these are.
         impl TimedStorage {
             $(pub(crate) async fn $call(&self, $($argument: $type),*) -> $result {
-                self.timed(&self.times.$call, self.storage.$call($($argument),*)).await
+                let part = &self.storage$(.$part().ok_or_else(not_kept)?)?;
+                self.timed(&self.times.$call, part.$call($($argument),*)).await
             })*
         }
     };
@@ -88,6 +89,10 @@ impl TimedStorage {
         }
     }
 
+    pub(crate) fn has_accounts(&self) -> bool {
+        self.storage.accounts().is_some()
+    }
+
     /// Tells the recorder of metrics what was counted since the last time.
     pub(crate) fn publish(&self) {
         self.times.publish();
@@ -114,10 +119,15 @@ impl TimedStorage {
     }
 }
 
+/// Nobody asks: an engine whose storage keeps no accounts has another authenticator.
+fn not_kept() -> StorageError {
+    StorageError::new("no accounts are kept here")
+}
+
 timed! {
-    create_account(account: Account) -> Result<(), CreateAccountError>;
-    account(login: &str) -> Result<Option<Account>, StorageError>;
-    set_password(login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
+    create_account(account: Account) -> Result<(), CreateAccountError>, of accounts;
+    account(login: &str) -> Result<Option<Account>, StorageError>, of accounts;
+    set_password(login: &UserId, pass_hash: String) -> Result<bool, StorageError>, of accounts;
     adopt_user(user: &UserId, nick: &str) -> Result<(), StorageError>;
     users(after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, StorageError>;
     user_data(user: &UserId) -> Result<Option<UserData>, StorageError>;

@@ -43,9 +43,7 @@ struct Directory;
 impl Authenticator for Directory {
     async fn identify(&self, login: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
         let known = ["ann", "bob", "eve"].contains(&login.as_str());
-        Ok(known.then(|| Identity {
-            nick: login.as_str().to_uppercase().into(),
-        }))
+        Ok(known.then(|| Identity::new(login.as_str().to_uppercase())))
     }
 
     async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError> {
@@ -145,13 +143,13 @@ impl Authenticator for SlowDirectory {
     async fn identify(&self, _: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.answers.acquire().await.unwrap().forget();
-        let nick = self.nick.lock().unwrap().clone().into();
-        Ok(Some(Identity { nick }))
+        let nick = self.nick.lock().unwrap().clone();
+        Ok(Some(Identity::new(nick)))
     }
 
     async fn verify(&self, _: &UserId, _: &Password) -> Result<Verdict, AuthenticatorError> {
-        let nick = self.nick.lock().unwrap().clone().into();
-        Ok(Verdict::Accepted(Identity { nick }))
+        let nick = self.nick.lock().unwrap().clone();
+        Ok(Verdict::Accepted(Identity::new(nick)))
     }
 }
 

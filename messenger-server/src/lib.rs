@@ -1,7 +1,7 @@
 //! The messenger protocol over TCP, or over any other stream.
 //!
 //! [`Server::serve`] takes connections from a listener until it is told to stop;
-//! [`Server::connection`] serves one stream of the embedder's own. The rules are the
+//! [`Server::connection`] serves one stream of the embedder's own, which [`Server::drain`] waits for. The rules are the
 //! [engine's](messenger_core::Engine); here is only what a connection needs: reading, writing, and
 //! bounds on both.
 //!
@@ -52,6 +52,7 @@ pub use server::{Drained, Server};
 #[cfg(feature = "binary")]
 pub use settings::{LogFormat, MetricsListen, Notifier, Settings, SettingsError, Store, Switch};
 pub use tls::{Tls, TlsError};
+pub use tokio_rustls::rustls;
 pub use transport::Transport;
 
 /// The README's program compiles as printed.

@@ -11,10 +11,8 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::interval;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Gives memory back after bursts (password hashes, large frames), where the system's allocator keeps it.
@@ -31,9 +29,6 @@ const FILES_BESIDES: u64 = 48;
 
 /// Where Linux tells how many connections may wait to be taken, whatever a program asks for.
 const MOST_BACKLOG: &str = "/proc/sys/net/core/somaxconn";
-
-/// How often the certificate's files are looked at.
-const CERTIFICATE_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
 /// What is to be done; serving, unless told otherwise.
 #[derive(Debug, Parser)]
@@ -171,11 +166,14 @@ struct Listeners {
 impl Listeners {
     fn bind(settings: &Settings) -> Result<Self, MainError> {
         // Caught also without a certificate to read again, or it would end the server.
-        let hang_up = signal(SignalKind::hangup()).map_err(MainError::Signals)?;
+        let mut hang_up = signal(SignalKind::hangup()).map_err(MainError::Signals)?;
         let backlog = backlog(settings);
         let tls = match settings.tls()? {
             Some((address, tls)) => {
-                tokio::spawn(reload_certificate(tls.clone(), hang_up));
+                let watch = tls.clone().watch(async move || {
+                    hang_up.recv().await;
+                });
+                tokio::spawn(watch);
                 Some((listen(address, backlog, "--tls-listen")?, tls))
             }
             None => None,
@@ -272,36 +270,6 @@ fn told_to_stop() -> Result<Told, MainError> {
         }
     });
     Ok(told)
-}
-
-/// Reads the certificate again when it has changed. One that cannot be used is told once, and the one
-/// in use stays.
-async fn reload_certificate(tls: Tls, mut hang_up: Signal) {
-    let mut looks = interval(CERTIFICATE_LOOKED_AT_EVERY);
-    let mut complaint = None;
-    loop {
-        let told = tokio::select! {
-            _ = looks.tick() => false,
-            _ = hang_up.recv() => true,
-        };
-        match tls.reload() {
-            Ok(true) => {
-                complaint = None;
-                tracing::info!("the certificate was read again");
-            }
-            Ok(false) => complaint = None,
-            Err(error) => {
-                let sentence = error.to_string();
-                if told || complaint.as_ref() != Some(&sentence) {
-                    tracing::error!(
-                        error = &error as &dyn Error,
-                        "the certificate could not be read again; the one in use stays"
-                    );
-                }
-                complaint = Some(sentence);
-            }
-        }
-    }
 }
 
 /// Raises the soft limit of open files as far as the system allows and the connections need; how many

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error_span};
 
 /// How long to wait after the system could not accept a connection, such as for want of files.
@@ -32,6 +33,10 @@ pub struct Server {
     handshakes: Arc<Semaphore>,
     half_read: Arc<HalfRead>,
     stop: CancellationToken,
+    /// The connections that the embedder has accepted itself.
+    own: TaskTracker,
+    /// These are cut.
+    cut_own: CancellationToken,
 }
 
 /// How a server stopped.
@@ -60,6 +65,8 @@ impl Server {
             transport: Arc::new(transport),
             meters,
             stop: CancellationToken::new(),
+            own: TaskTracker::new(),
+            cut_own: CancellationToken::new(),
         }
     }
 
@@ -74,13 +81,20 @@ impl Server {
         self.stop.cancel();
     }
 
-    /// Serves one stream until it ends. Connections served this way are not counted, and not held to
-    /// what one address may do in a time; see [`connection_from`](Self::connection_from).
+    /// Serves one stream until it ends, for an embedder that accepts connections itself. It counts among
+    /// [`Transport::connections`]: when there are as many as may be, it ends at once. [`stop`](Self::stop)
+    /// reaches it, and [`drain`](Self::drain) waits for it.
+    ///
+    /// It is not held to what one address may do in a time; see [`connection_from`](Self::connection_from).
     pub fn connection<S>(&self, stream: S) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.task(stream, self.engine.connect(), None)
+        let permit = self.permit();
+        self.accepted(permit.map(|permit| {
+            let connection = self.engine.connect();
+            (permit, self.task(stream, connection, None))
+        }))
     }
 
     /// As [`connection`](Self::connection), for a stream that comes from this address.
@@ -89,6 +103,35 @@ impl Server {
         stream: S,
         peer: IpAddr,
     ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let permit = self.permit();
+        self.accepted(permit.map(|permit| (permit, self.task_from(stream, peer))))
+    }
+
+    /// Has a connection that the embedder has accepted waited for, and cut. `None` is one that was turned away.
+    fn accepted<T>(
+        &self,
+        accepted: Option<(OwnedSemaphorePermit, T)>,
+    ) -> impl Future<Output = ()> + Send + use<T>
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let task = accepted.map(|(permit, connection)| {
+            let connection = hold(permit, Box::pin(connection));
+            let cut = self.cut_own.clone();
+            self.own
+                .track_future(cut.run_until_cancelled_owned(connection))
+        });
+        async {
+            if let Some(task) = task {
+                task.await;
+            }
+        }
+    }
+
+    fn task_from<S>(&self, stream: S, peer: IpAddr) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -157,7 +200,21 @@ impl Server {
             }
         }
         drop(listener);
-        self.drain(connections).await
+        self.drain_accepted(connections).await
+    }
+
+    /// Leave for one more connection, unless there are too many.
+    fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned().ok();
+        if permit.is_none() {
+            self.meters.max_connections.increment(1);
+            let limit = self.transport.connections;
+            tracing::warn!(
+                limit,
+                "turned a connection away: there are as many as may be (--max-connections)"
+            );
+        }
+        permit
     }
 
     /// Starts a connection's task, or turns it away when there are too many.
@@ -168,13 +225,7 @@ impl Server {
         peer: SocketAddr,
         tls: Option<Tls>,
     ) {
-        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-            self.meters.max_connections.increment(1);
-            let limit = self.transport.connections;
-            tracing::warn!(
-                limit,
-                "turned a connection away: there are as many as may be (--max-connections)"
-            );
+        let Some(permit) = self.permit() else {
             return;
         };
         if let Err(error) = self.prepare(&stream) {
@@ -196,7 +247,7 @@ impl Server {
             }
             None => {
                 self.meters.tcp_accepted.increment(1);
-                let connection = self.connection_from(stream, peer);
+                let connection = self.task_from(stream, peer);
                 connections.spawn(hold(permit, Box::pin(connection)));
             }
         }
@@ -219,7 +270,7 @@ impl Server {
             Ok((tls.accept(stream).await?, client))
         };
         if let Some((stream, client)) = self.open(opening(stream)).await {
-            Box::pin(self.connection_from(stream, client)).await;
+            Box::pin(self.task_from(stream, client)).await;
         }
     }
 
@@ -229,7 +280,7 @@ impl Server {
             Ok((stream, client))
         };
         if let Some((stream, client)) = self.open(opening(stream)).await {
-            Box::pin(self.connection_from(stream, client)).await;
+            Box::pin(self.task_from(stream, client)).await;
         }
     }
 
@@ -270,7 +321,25 @@ impl Server {
         }
     }
 
-    async fn drain(&self, mut connections: JoinSet<()>) -> Drained {
+    /// [Stops](Self::stop), and waits until the connections that the embedder has accepted itself have
+    /// finished; over [`Transport::drain`] they are cut. Those of a listener are waited for by
+    /// [`serve`](Self::serve).
+    ///
+    /// The futures of [`connection`](Self::connection) must be polled meanwhile, or dropped.
+    pub async fn drain(&self) -> Drained {
+        self.stop();
+        self.own.close();
+        let cut = match timeout(self.transport.drain, self.own.wait()).await {
+            Ok(()) => 0,
+            Err(_) => self.own.len(),
+        };
+        self.cut_own.cancel();
+        self.own.wait().await;
+        self.store_places().await;
+        Drained { cut }
+    }
+
+    async fn drain_accepted(&self, mut connections: JoinSet<()>) -> Drained {
         self.stop();
         tracing::info!(connections = connections.len(), "stopping");
         let finished = async { while connections.join_next().await.is_some() {} };
@@ -281,13 +350,17 @@ impl Server {
             },
         };
         connections.shutdown().await;
+        self.store_places().await;
+        drained
+    }
+
+    async fn store_places(&self) {
         if let Err(error) = self.engine.shut_down().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "what was given last could not be stored; it will be given again"
             );
         }
-        drained
     }
 }
 

@@ -15,7 +15,7 @@ use messenger_server::Transport;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Raw, SOON, TestServer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -177,4 +177,30 @@ async fn small_half_sent_frames_share_it_too() {
         assert_eq!(ann.frame().await["data"]["status"], 0);
         assert_eq!(ann.frame().await["action"], "ev_message");
     }
+}
+
+#[tokio::test]
+async fn an_embedders_own_connections_count_too() {
+    let server = start(Transport {
+        connections: 2,
+        ..Transport::default()
+    })
+    .await;
+    let own = || {
+        let (client, stream) = duplex(4096);
+        (client, tokio::spawn(server.server.connection(stream)))
+    };
+    let _over_tcp = server.connect().await;
+    let (mut first, served) = own();
+    assert_eq!(first.read_u8().await.unwrap(), b'{');
+
+    let (mut one_too_many, turned_away) = own();
+    assert_eq!(one_too_many.read(&mut [0; 1]).await.unwrap(), 0);
+    timeout(SOON, turned_away).await.unwrap().unwrap();
+    let mut refused = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(refused.read(&mut [0; 1]).await.unwrap(), 0);
+
+    drop(first);
+    timeout(SOON, served).await.unwrap().unwrap();
+    server.connect().await.probe().await;
 }

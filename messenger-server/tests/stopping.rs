@@ -14,12 +14,13 @@ use messenger_core::Policy;
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::FaultyStorage;
 use messenger_server::{Drained, Transport};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::certificate::Files;
 use support::process::Process;
 use support::{Raw, SOON, TestServer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -165,4 +166,52 @@ async fn a_large_frame_that_has_come_whole_is_answered() {
     let mut received = String::new();
     client.read_to_string(&mut received).await.unwrap();
     assert!(received.contains(r#""status":6"#), "{received}");
+}
+
+/// A connection that the embedder has accepted itself, with a message under way in the store.
+async fn own_connection_that_waits(server: &TestServer, storage: &FaultyStorage) -> DuplexStream {
+    server.log_in("ann").await.0.probe().await;
+    storage.hold_appends();
+    let (mut client, stream) = duplex(64 * 1024);
+    tokio::spawn(server.server.connection(stream));
+    let auth = r#"{"action":"auth","data":{"login":"ann","pass":"secret"}}"#;
+    let message = r#"{"action":"message","data":{"uid":"ann","body":"the last words"}}"#;
+    let both = [auth, message].concat();
+    client.write_all(both.as_bytes()).await.unwrap();
+    held(storage, 1).await;
+    client
+}
+
+#[tokio::test]
+async fn an_embedders_own_connections_are_waited_for() {
+    let (server, storage) = start_held().await;
+    let mut client = own_connection_that_waits(&server, &storage).await;
+    let mut drain = pin!(server.server.drain());
+    assert!(futures_util::poll!(&mut drain).is_pending());
+    storage.release(1);
+    assert_eq!(timeout(SOON, drain).await.unwrap(), Drained { cut: 0 });
+    let mut received = String::new();
+    client.read_to_string(&mut received).await.unwrap();
+    assert!(
+        received.contains(r#"{"action":"message","data":{"status":0"#),
+        "{received}"
+    );
+}
+
+#[tokio::test]
+async fn an_embedders_own_connections_are_cut_when_their_time_is_up() {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let transport = Transport {
+        drain: Duration::from_millis(50),
+        ..Transport::default()
+    };
+    let shared = Arc::new(storage.clone());
+    let server = TestServer::start_on(shared, Policy::default(), transport).await;
+    let mut client = own_connection_that_waits(&server, &storage).await;
+    let drained = timeout(SOON, server.server.drain()).await.unwrap();
+    assert_eq!(drained, Drained { cut: 1 });
+    // Nobody answers any more.
+    let mut received = String::new();
+    client.read_to_string(&mut received).await.unwrap();
+    assert!(!received.contains(r#""action":"message""#), "{received}");
 }

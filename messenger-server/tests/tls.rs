@@ -12,9 +12,14 @@ mod support;
 use messenger_client::Client;
 use messenger_client::proto::Password;
 use messenger_core::Policy;
+use messenger_server::rustls::ServerConfig;
+use messenger_server::rustls::crypto::ring;
+use messenger_server::rustls::pki_types::pem::PemObject;
+use messenger_server::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use messenger_server::{Tls, TlsError, Transport};
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use support::certificate::Files;
 use support::process::Process;
@@ -22,8 +27,8 @@ use support::{SOON, TestServer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::sync::Notify;
 use tokio::time::timeout;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 /// A server that listens for both.
 async fn start(transport: Transport) -> (TestServer, Files, SocketAddr, Tls) {
@@ -220,4 +225,52 @@ async fn a_proxy_tells_its_client_before_the_handshake() {
     let name = ServerName::try_from("localhost").unwrap();
     let stream = files.connector().connect(name, stream).await.unwrap();
     messenger_client::over(stream).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_embedder_brings_a_configuration_of_its_own() {
+    let files = Files::new();
+    let certificate = CertificateDer::from_pem_file(files.certificates()).unwrap();
+    let key = PrivateKeyDer::from_pem_file(files.key()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let tls = Tls::from(Arc::new(config));
+    let server = TestServer::start(Policy::default(), Transport::default()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (serving, own) = (server.server.clone(), tls.clone());
+    tokio::spawn(async move {
+        let for_ever = std::future::pending();
+        serving.serve_tls(listener, own, for_ever).await
+    });
+    let (ann, _events) = files.client(&address).await;
+    log_in(&ann, "ann").await;
+    assert!(!tls.reload().unwrap(), "there is nothing to read again");
+}
+
+#[tokio::test]
+async fn a_watched_certificate_is_read_again_when_told() {
+    let (_server, files, address, tls) = start(Transport::default()).await;
+    let address = address.to_string();
+    let (told, looked) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tells, looks) = (Arc::clone(&told), Arc::clone(&looked));
+    let watch = tokio::spawn(tls.watch(async move || {
+        // Asked for again once it has looked.
+        looks.notify_one();
+        tells.notified().await;
+    }));
+    looked.notified().await;
+    files.renew();
+    told.notify_one();
+    let renewed = async {
+        while files.connect(&address).await.is_err() {
+            looked.notified().await;
+        }
+    };
+    timeout(SOON, renewed).await.expect("the new certificate");
+    watch.abort();
 }

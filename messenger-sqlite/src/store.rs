@@ -19,9 +19,9 @@ use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
-    Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
-    NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, FindLimits,
+    Lookup, Mark, NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
 use rusqlite::Connection;
 use std::path::Path;
@@ -83,7 +83,7 @@ impl SqliteStorage {
 }
 
 #[async_trait]
-impl Storage for SqliteStorage {
+impl Accounts for SqliteStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
         let create =
             move |writing: &mut Writing<'_>| accounts::create(writing.connection, &account);
@@ -100,6 +100,13 @@ impl Storage for SqliteStorage {
         let login = login.clone();
         self.write(move |writing| accounts::set_password(writing.connection, &login, &pass_hash))
             .await
+    }
+}
+
+#[async_trait]
+impl Storage for SqliteStorage {
+    fn accounts(&self) -> Option<&dyn Accounts> {
+        Some(self)
     }
 
     async fn users(

@@ -138,13 +138,13 @@ impl Feed {
     ) -> Poll<Result<(), ()>> {
         let reading = self.reading.get_or_insert_with(|| {
             let storage = Arc::clone(&shared.storage);
-            let (user, key) = (login.user().clone(), login.device.key);
+            let device = Arc::clone(&login.device);
             let after = self.cursor;
             Box::pin(async move {
                 // The notice of its end may have been lost.
-                match storage.session(&user, &key).await? {
-                    Some(_) => Ok(Some(storage.inbox(&user, after, PAGE).await?)),
-                    None => Ok(None),
+                match device.is_there(&storage).await? {
+                    true => Ok(Some(storage.inbox(&device.user, after, PAGE).await?)),
+                    false => Ok(None),
                 }
             })
         });

@@ -7,7 +7,6 @@ use crate::notifier::{ConnectionId, Mailbox, Subscription};
 use crate::online::{Entry, Online};
 use crate::rates::Budget;
 use crate::shared::Shared;
-use crate::storage::{SessionKey, SessionRecord};
 use bytestring::ByteString;
 use messenger_proto::{SessionId, UserId};
 use std::sync::Arc;
@@ -34,28 +33,24 @@ pub(crate) struct Login {
     subscription: Subscription,
 }
 
-/// What a session is, beside its record.
+/// A session that a connection becomes part of.
 pub(crate) struct Identified {
-    pub(crate) user: UserId,
+    pub(crate) device: Device,
     pub(crate) nick: ByteString,
+    /// Empty when nobody can come back to it.
     pub(crate) sid: SessionId,
-    pub(crate) key: SessionKey,
+    /// Its client says itself what it has processed.
+    pub(crate) ack: bool,
 }
 
 impl Login {
     /// Subscribes the connection to what concerns its user.
-    pub(crate) fn begin(
-        shared: &Shared,
-        connection: ConnectionId,
-        who: Identified,
-        record: SessionRecord,
-    ) -> Arc<Self> {
-        let mailbox = Mailbox::new(connection, who.key, shared.policy.limits.mailbox_bytes);
-        let subscription = shared.notifier.subscribe(&who.user, mailbox.clone());
+    pub(crate) fn begin(shared: &Shared, connection: ConnectionId, who: Identified) -> Arc<Self> {
+        let device = Arc::new(who.device);
+        let mailbox = Mailbox::new(connection, device.key, shared.policy.limits.mailbox_bytes);
+        let subscription = shared.notifier.subscribe(&device.user, mailbox.clone());
         let limiters = shared.limiters.as_ref();
-        let budget = limiters.map(|limiters| limiters.messages_of(&who.key, shared.now()));
-        let device = Device::new(who.user, who.key, record.given, record.used);
-        let device = Arc::new(device);
+        let budget = limiters.map(|limiters| limiters.messages_of(&device.key, shared.now()));
         let number = shared.next_login();
         let entry = Arc::new(Entry::new(Arc::clone(&device), mailbox.clone()));
         shared.online.insert(number, Arc::clone(&entry));
@@ -64,11 +59,11 @@ impl Login {
             number,
             nick: who.nick,
             sid: who.sid,
-            ack: record.ack,
+            ack: who.ack,
+            start: device.given(),
             device,
             budget: budget.unwrap_or_default(),
             mailbox,
-            start: record.given,
             entry,
             marks: Arc::clone(&shared.marks),
             online: Arc::clone(&shared.online),

@@ -1,12 +1,13 @@
 //! `auth`: a login and a password for a new session.
 
-use super::check;
 use super::failures::no_such_user;
+use super::{check, external_user};
 use crate::authenticator::{Identity, Verdict};
 use crate::connection_state::{ConnectionState, Identified, Login};
+use crate::marks::Device;
 use crate::notifier::Notice;
 use crate::shared::Shared;
-use crate::storage::{NewSession, OpenSessionError, OpenedSession, SessionKey, SessionRecord};
+use crate::storage::{NewSession, OpenSessionError, OpenedSession, SessionKey};
 use messenger_proto::{Auth, AuthAccepted, ErrorCode, Failure, SessionId, UserId};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -25,21 +26,30 @@ pub(super) async fn auth(
     check::at_most_chars("login", &request.login, limits.name)?;
     check::at_most_bytes("pass", request.pass.as_str(), limits.pass)?;
     let user = UserId::from(&*request.login);
-    let Identity { nick } = verify(connection, &user, &request).await?;
+    let identity = verify(connection, &user, &request).await?;
+    log_in(connection, user, identity, request.ack).await
+}
+
+/// Authenticates the connection as this user, through a new session.
+pub(super) async fn log_in(
+    connection: &ConnectionState,
+    user: UserId,
+    identity: Identity,
+    ack: bool,
+) -> Result<AuthAccepted, Failure> {
+    let shared = &*connection.shared;
     let sid = new_secret(shared)?;
     let who = Identified {
-        user: user.clone(),
-        nick: nick.clone(),
-        key: session_key(&sid),
+        device: open(shared, &user, session_key(&sid), &identity, ack).await?,
+        nick: identity.nick.clone(),
         sid: sid.clone(),
+        ack,
     };
-    let record = open(shared, &who, request.ack).await?;
-    let login = Login::begin(shared, connection.id, who, record);
-    connection.set_login(login);
+    connection.set_login(Login::begin(shared, connection.id, who));
     Ok(AuthAccepted {
         sid,
         uid: user,
-        nick,
+        nick: identity.nick,
     })
 }
 
@@ -88,35 +98,34 @@ fn new_secret(shared: &Shared) -> Result<SessionId, Failure> {
     Ok(text.into())
 }
 
-async fn open(shared: &Shared, who: &Identified, ack: bool) -> Result<SessionRecord, Failure> {
+async fn open(
+    shared: &Shared,
+    user: &UserId,
+    key: SessionKey,
+    identity: &Identity,
+    ack: bool,
+) -> Result<Device, Failure> {
     // What other sessions were given and when they were used decides where this one begins and
     // which one ends.
     shared.flush_marks().await?;
     let now = shared.now();
     let new = NewSession {
-        user: who.user.clone(),
-        key: who.key,
+        user: user.clone(),
+        key,
         ack,
         now,
         expired_before: now.before(shared.policy.session_lifetime),
         limit: shared.policy.limits.sessions,
     };
-    let profile = shared.storage.profile(&who.user).await?;
-    if profile.is_none_or(|profile| profile.nick != who.nick) {
-        // An account kept elsewhere is new here, or has another nick now.
-        shared.storage.adopt_user(&who.user, &who.nick).await?;
-    }
+    // An account kept elsewhere may be new here, or have another nick now.
+    external_user::upsert(shared, user, identity).await?;
     let opened = shared.storage.open_session(new).await;
     let OpenedSession { given, ended } = opened.map_err(|error| match error {
         OpenSessionError::NoSuchUser => no_such_user(),
         OpenSessionError::Storage(error) => error.into(),
     })?;
     for key in ended {
-        shared.notifier.notify(&who.user, Notice::SessionEnded(key));
+        shared.notifier.notify(user, Notice::SessionEnded(key));
     }
-    Ok(SessionRecord {
-        given,
-        ack,
-        used: now,
-    })
+    Ok(Device::new(user.clone(), key, given, now))
 }

@@ -3,6 +3,7 @@
 use super::auth::session_key;
 use super::failures::need_auth;
 use crate::connection_state::{ConnectionState, Identified, Login};
+use crate::marks::Device;
 use crate::shared::Shared;
 use crate::storage::{SessionKey, SessionRecord};
 use messenger_proto::{Credentials, Failure, SessionId, UserId};
@@ -59,13 +60,14 @@ async fn resume(
         .await?
         .ok_or_else(need_auth)?;
     let profile = shared.storage.profile(cid).await?.ok_or_else(need_auth)?;
+    let user = UserId::from(cid.as_str());
     let who = Identified {
-        user: UserId::from(cid.as_str()),
+        device: Device::new(user, key, record.given, record.used),
         nick: profile.nick,
         sid: SessionId::from(sid.as_str()),
-        key,
+        ack: record.ack,
     };
-    let login = Login::begin(shared, connection.id, who, record);
+    let login = Login::begin(shared, connection.id, who);
     connection.set_login(Arc::clone(&login));
     Ok(login)
 }

@@ -1,7 +1,9 @@
-//! Users whose accounts are kept elsewhere, and whom the store does not know yet.
+//! Users whose accounts are kept elsewhere: the store is told of them when they are first needed.
 
+use crate::authenticator::Identity;
 use crate::shared::Shared;
-use messenger_proto::{Failure, UserId};
+use crate::storage::{Address, ProfileChange, StorageError};
+use messenger_proto::{Failure, Profile, UserId};
 
 /// Asks the authenticator for a user the store does not know. True when it knows them, and the store
 /// does now.
@@ -10,6 +12,54 @@ pub(super) async fn resolve(shared: &Shared, user: &UserId) -> Result<bool, Fail
         return Ok(false);
     };
     let user = UserId::from(user.as_str());
-    shared.storage.adopt_user(&user, &identity.nick).await?;
+    upsert(shared, &user, &identity).await?;
     Ok(true)
+}
+
+/// Has the store know the user, with what the identity tells; it is written only what is not there yet.
+pub(crate) async fn upsert(
+    shared: &Shared,
+    user: &UserId,
+    identity: &Identity,
+) -> Result<(), StorageError> {
+    let known = shared.storage.profile(user).await?;
+    if known
+        .as_ref()
+        .is_none_or(|known| known.nick != identity.nick)
+    {
+        shared.storage.adopt_user(user, &identity.nick).await?;
+    }
+    if tells_more(identity, &known.unwrap_or_default()) {
+        let change = change(shared, identity).await?;
+        shared.storage.change_profile(user, change).await?;
+    }
+    Ok(())
+}
+
+/// Whether it has something that is not in the profile, beside the nick.
+fn tells_more(identity: &Identity, known: &Profile) -> bool {
+    let fields = [
+        (&identity.email, &known.email),
+        (&identity.phone, &known.phone),
+        (&identity.picture, &known.picture),
+        (&identity.user_status, &known.user_status),
+    ];
+    let mut told = fields.iter();
+    told.any(|(told, known)| told.as_ref().is_some_and(|told| told != *known))
+}
+
+async fn change(shared: &Shared, identity: &Identity) -> Result<ProfileChange, StorageError> {
+    let rule = shared.address_rule().await?;
+    Ok(ProfileChange {
+        user_status: identity.user_status.clone(),
+        email: identity.email.clone().map(|text| Address {
+            key: rule.email(&text),
+            text,
+        }),
+        phone: identity.phone.clone().map(|text| Address {
+            key: rule.phone(&text),
+            text,
+        }),
+        picture: identity.picture.clone(),
+    })
 }

@@ -9,6 +9,11 @@ impl Rule for Logout {
     async fn carry_out(self, connection: &ConnectionState, login: &Login) -> Result<(), Failure> {
         let shared = &*connection.shared;
         let (user, key) = (login.user(), login.device.key);
+        if login.device.is_ephemeral {
+            // There is nothing else of it, and the user's others stay.
+            connection.log_out();
+            return Ok(());
+        }
         shared.storage.end_session(user, &key).await?;
         // Before it is told of the end, which would close it.
         connection.log_out();

@@ -5,9 +5,9 @@ mod mids;
 mod user;
 
 use super::{
-    Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
-    NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, FindLimits,
+    Lookup, Mark, NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
 use crate::address::AddressRule;
 use async_trait::async_trait;
@@ -90,11 +90,7 @@ impl MemoryStorage {
 const ADVANCE_AFTER: usize = 256 * 1024;
 
 #[async_trait]
-impl Storage for MemoryStorage {
-    fn advance_after(&self) -> usize {
-        ADVANCE_AFTER
-    }
-
+impl Accounts for MemoryStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
         let mut nicks = self.nicks.lock();
         let Entry::Vacant(place) = self.users.entry(account.login) else {
@@ -131,6 +127,17 @@ impl Storage for MemoryStorage {
             None => false,
         });
         Ok(set.unwrap_or(false))
+    }
+}
+
+#[async_trait]
+impl Storage for MemoryStorage {
+    fn advance_after(&self) -> usize {
+        ADVANCE_AFTER
+    }
+
+    fn accounts(&self) -> Option<&dyn Accounts> {
+        Some(self)
     }
 
     async fn users(

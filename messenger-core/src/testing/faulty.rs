@@ -2,9 +2,9 @@
 
 use crate::address::AddressRule;
 use crate::storage::{
-    Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
-    NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, FindLimits,
+    Lookup, Mark, NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
 };
 use async_trait::async_trait;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone)]
 pub struct FaultyStorage {
     inner: Arc<dyn Storage>,
+    has_accounts: bool,
     state: Arc<State>,
 }
 
@@ -38,8 +39,18 @@ impl FaultyStorage {
             released: Semaphore::new(0),
         };
         Self {
+            has_accounts: inner.accounts().is_some(),
             inner,
             state: Arc::new(state),
+        }
+    }
+
+    /// The same, as a store that keeps no accounts.
+    #[must_use]
+    pub fn without_accounts(self) -> Self {
+        Self {
+            has_accounts: false,
+            ..self
         }
     }
 
@@ -68,6 +79,11 @@ impl FaultyStorage {
         self.state.released.add_permits(count);
     }
 
+    fn inner_accounts(&self) -> Result<&dyn Accounts, StorageError> {
+        let accounts = self.inner.accounts();
+        accounts.ok_or_else(|| StorageError::new("no accounts are kept here"))
+    }
+
     fn check(&self) -> Result<(), StorageError> {
         if self.state.fails.load(Ordering::SeqCst) {
             return Err(StorageError::new("told to fail"));
@@ -77,20 +93,27 @@ impl FaultyStorage {
 }
 
 #[async_trait]
-impl Storage for FaultyStorage {
+impl Accounts for FaultyStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
         self.check()?;
-        self.inner.create_account(account).await
+        self.inner_accounts()?.create_account(account).await
     }
 
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
         self.check()?;
-        self.inner.account(login).await
+        self.inner_accounts()?.account(login).await
     }
 
     async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError> {
         self.check()?;
-        self.inner.set_password(login, pass_hash).await
+        self.inner_accounts()?.set_password(login, pass_hash).await
+    }
+}
+
+#[async_trait]
+impl Storage for FaultyStorage {
+    fn accounts(&self) -> Option<&dyn Accounts> {
+        self.has_accounts.then_some(self)
     }
 
     async fn users(

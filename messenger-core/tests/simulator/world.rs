@@ -22,13 +22,13 @@ struct TrustingAuthenticator;
 #[async_trait]
 impl Authenticator for TrustingAuthenticator {
     async fn identify(&self, login: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
-        let nick = login.as_str().to_uppercase().into();
-        Ok(Some(Identity { nick }))
+        let nick = login.as_str().to_uppercase();
+        Ok(Some(Identity::new(nick)))
     }
 
     async fn verify(&self, login: &UserId, _: &Password) -> Result<Verdict, AuthenticatorError> {
-        let nick = login.as_str().to_uppercase().into();
-        Ok(Verdict::Accepted(Identity { nick }))
+        let nick = login.as_str().to_uppercase();
+        Ok(Verdict::Accepted(Identity::new(nick)))
     }
 }
 

@@ -1,10 +1,14 @@
 //! Accounts and profiles.
 
 use super::create;
-use crate::storage::{Account, Address, CreateAccountError, ProfileChange, Storage};
+use crate::storage::{Account, Accounts, Address, CreateAccountError, ProfileChange, Storage};
 use futures_util::future::join_all;
 use messenger_proto::UserId;
 use std::sync::Arc;
+
+fn accounts(storage: &Arc<dyn Storage>) -> &dyn Accounts {
+    storage.accounts().expect("accounts")
+}
 
 fn account(login: &str, nick: &str) -> Account {
     Account {
@@ -16,27 +20,37 @@ fn account(login: &str, nick: &str) -> Account {
 
 pub(super) async fn an_account_is_found_by_its_login(storage: &Arc<dyn Storage>) {
     create(storage, "ann").await;
-    let found = storage.account("ann").await.unwrap().unwrap();
+    let found = accounts(storage).account("ann").await.unwrap().unwrap();
     assert_eq!(found.login.as_str(), "ann");
     assert_eq!(found.nick, "nick of ann");
     assert_eq!(found.pass_hash, "hash of ann");
-    assert_eq!(storage.account("Ann").await.unwrap(), None, "case matters");
-    assert_eq!(storage.account("bob").await.unwrap(), None);
+    assert_eq!(
+        accounts(storage).account("Ann").await.unwrap(),
+        None,
+        "case matters"
+    );
+    assert_eq!(accounts(storage).account("bob").await.unwrap(), None);
 }
 
 pub(super) async fn login_and_nick_are_each_taken_once(storage: &Arc<dyn Storage>) {
-    storage.create_account(account("ann", "A")).await.unwrap();
-    let same_login = storage.create_account(account("ann", "B")).await;
+    accounts(storage)
+        .create_account(account("ann", "A"))
+        .await
+        .unwrap();
+    let same_login = accounts(storage).create_account(account("ann", "B")).await;
     assert!(matches!(same_login, Err(CreateAccountError::LoginTaken)));
-    let same_nick = storage.create_account(account("bob", "A")).await;
+    let same_nick = accounts(storage).create_account(account("bob", "A")).await;
     assert!(matches!(same_nick, Err(CreateAccountError::NickTaken)));
     assert_eq!(
-        storage.account("bob").await.unwrap(),
+        accounts(storage).account("bob").await.unwrap(),
         None,
         "nothing was done"
     );
     // A refused account has not taken its nick.
-    storage.create_account(account("bob", "B")).await.unwrap();
+    accounts(storage)
+        .create_account(account("bob", "B"))
+        .await
+        .unwrap();
 }
 
 pub(super) async fn of_racing_registrations_one_succeeds(storage: &Arc<dyn Storage>) {
@@ -44,7 +58,11 @@ pub(super) async fn of_racing_registrations_one_succeeds(storage: &Arc<dyn Stora
         let calls = (0..16).map(|number| {
             let (login, nick) = logins(number);
             let storage = Arc::clone(storage);
-            tokio::spawn(async move { storage.create_account(account(&login, &nick)).await })
+            tokio::spawn(async move {
+                accounts(&storage)
+                    .create_account(account(&login, &nick))
+                    .await
+            })
         });
         let results = join_all(calls.collect::<Vec<_>>()).await;
         results
@@ -65,13 +83,57 @@ pub(super) async fn an_adopted_user_is_a_user(storage: &Arc<dyn Storage>) {
     storage.adopt_user(&eve, "Eva").await.unwrap();
     let profile = storage.profile(&eve).await.unwrap().unwrap();
     assert_eq!(profile.nick, "Eva");
+}
+
+pub(super) async fn an_adopted_user_has_none(storage: &Arc<dyn Storage>) {
+    let eve = UserId::from("eve");
+    storage.adopt_user(&eve, "Eve").await.unwrap();
     assert_eq!(
-        storage.account("eve").await.unwrap(),
+        accounts(storage).account("eve").await.unwrap(),
         None,
         "has no password here"
     );
-    let taken = storage.create_account(account("eve", "E")).await;
+    let taken = accounts(storage).create_account(account("eve", "E")).await;
     assert!(matches!(taken, Err(CreateAccountError::LoginTaken)));
+}
+
+pub(super) async fn may_be_given_another_password(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    assert!(
+        accounts(storage)
+            .set_password(&ann, "new".into())
+            .await
+            .unwrap()
+    );
+    let account = accounts(storage).account("ann").await.unwrap().unwrap();
+    assert_eq!(account.pass_hash, "new");
+    let dan = "dan".into();
+    storage.adopt_user(&dan, "Dan").await.unwrap();
+    assert!(
+        !accounts(storage)
+            .set_password(&dan, "new".into())
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        accounts(storage).account("dan").await.unwrap(),
+        None,
+        "not kept here"
+    );
+    assert!(
+        !accounts(storage)
+            .set_password(&"eve".into(), "new".into())
+            .await
+            .unwrap()
+    );
+}
+
+pub(super) async fn are_deleted_with_their_users(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    assert!(storage.delete_user(&ann).await.unwrap());
+    assert_eq!(accounts(storage).account("ann").await.unwrap(), None);
+    // Login and nick are free again.
+    create(storage, "ann").await;
 }
 
 pub(super) async fn a_profile_changes_where_told(storage: &Arc<dyn Storage>) {

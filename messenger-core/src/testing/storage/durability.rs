@@ -42,8 +42,10 @@ pub(super) async fn everything_answered_is_there_again(open: &impl AsyncFn() -> 
     drop(storage);
 
     let storage = open().await;
-    let account = storage.account("bob").await.unwrap().unwrap();
-    assert_eq!(account.pass_hash, "hash of bob");
+    if let Some(accounts) = storage.accounts() {
+        let account = accounts.account("bob").await.unwrap().unwrap();
+        assert_eq!(account.pass_hash, "hash of bob");
+    }
     let profile = storage.profile(&bob).await.unwrap().unwrap();
     assert_eq!(
         (&*profile.email, &*profile.user_status),

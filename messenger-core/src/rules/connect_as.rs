@@ -1,0 +1,72 @@
+//! A connection whose user the embedder has authenticated itself.
+
+use super::{auth, check, external_user};
+use crate::authenticator::Identity;
+use crate::connection_state::{ConnectionState, Identified, Login};
+use crate::marks::Device;
+use messenger_proto::{Failure, SessionId, UserId};
+
+/// Through which session [`Engine::connect_as`](crate::Engine::connect_as) connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionKind {
+    /// One that ends with its connection and is kept nowhere: for a web handler.
+    ///
+    /// - It counts among no limit of sessions and ends none; how many there are at once is the
+    ///   embedder's to bound. It has no `sid`, so nobody can come back to it.
+    /// - It is given what stands in the inbox behind place `after`, oldest first; without one, what
+    ///   comes from now on. A place is the [`seq`](messenger_proto::EvMessage::seq) of a message.
+    /// - Nothing that it is given, or acknowledges, counts as delivered: that still waits for the user's
+    ///   lasting sessions, in a full inbox too. The other way round, what all lasting sessions were given
+    ///   may be gone: an inbox is no history. With no lasting session an inbox fills up, until its
+    ///   messages are too old.
+    /// - All of a user's send as fast as one session may.
+    /// - It ends with [`end_sessions`](crate::Engine::end_sessions) and with its user. The first is
+    ///   told by a notice alone: a connection on another node that misses it goes on.
+    Ephemeral {
+        /// The last place not to be given; one beyond the newest message is taken for that.
+        after: Option<u64>,
+    },
+    /// One as `auth` gives it: it counts among the user's sessions, may end the least recently used one, and
+    /// what it is given counts as delivered. For a bot, or a device of the embedder's.
+    Lasting,
+}
+
+/// Authenticates a fresh connection as this user.
+pub(crate) async fn connect_as(
+    connection: &ConnectionState,
+    user: UserId,
+    identity: Identity,
+    session: SessionKind,
+) -> Result<(), Failure> {
+    let limits = &connection.shared.policy.limits;
+    check::not_empty("login", user.as_str())?;
+    check::at_most_chars("login", user.as_str(), limits.name)?;
+    match session {
+        SessionKind::Lasting => {
+            let accepted = auth::log_in(connection, user, identity, false).await;
+            accepted.map(drop)
+        }
+        SessionKind::Ephemeral { after } => visit(connection, user, identity, after).await,
+    }
+}
+
+async fn visit(
+    connection: &ConnectionState,
+    user: UserId,
+    identity: Identity,
+    after: Option<u64>,
+) -> Result<(), Failure> {
+    let shared = &*connection.shared;
+    external_user::upsert(shared, &user, &identity).await?;
+    let newest = shared.storage.newest(&user).await?;
+    let start = after.unwrap_or(newest).min(newest);
+    let who = Identified {
+        device: Device::ephemeral(user, start, shared.now()),
+        nick: identity.nick,
+        sid: SessionId::default(),
+        ack: false,
+    };
+    connection.set_login(Login::begin(shared, connection.id, who));
+    Ok(())
+}
