@@ -24,8 +24,8 @@ struct Tables {
     myids: BTreeMap<(UserId, UserId), String>,
     sessions: Vec<(UserId, SessionKey, SessionRecord)>,
     inboxes: BTreeMap<UserId, Inbox>,
-    /// Sender and `mid`, and what became of the message.
-    mids: BTreeMap<(UserId, String), NewMessage>,
+    /// Recipient, sender and `mid`, and the message.
+    mids: BTreeMap<(UserId, UserId, String), NewMessage>,
 }
 
 /// How a user is found.
@@ -135,7 +135,6 @@ impl Storage for TableStorage {
         };
         let myids = tables.myids.iter().filter(|((owner, _), _)| owner == user);
         let sessions = tables.sessions.iter().filter(|(owner, ..)| owner == user);
-        let mids = tables.mids.keys().filter(|(sender, _)| sender == user);
         Ok(Some(UserData {
             has_account: tables.accounts.contains_key(user),
             profile: profile.clone(),
@@ -144,7 +143,6 @@ impl Storage for TableStorage {
                 .map(|((_, known), myid)| (known.clone(), myid.as_str().into()))
                 .collect(),
             sessions: sessions.map(|(_, key, record)| (*key, *record)).collect(),
-            mids: mids.map(|(_, mid)| mid.as_str().into()).collect(),
             newest: tables.inboxes.get(user).map_or(0, |inbox| inbox.newest),
         }))
     }
@@ -162,7 +160,9 @@ impl Storage for TableStorage {
         tables
             .myids
             .retain(|(owner, known), _| owner != user && known != user);
-        tables.mids.retain(|(sender, _), _| sender != user);
+        tables
+            .mids
+            .retain(|(to, from, _), _| to != user && from != user);
         tables.end_sessions(|owner, _, _| owner == user);
         Ok(true)
     }
@@ -364,13 +364,15 @@ impl Storage for TableStorage {
 
     async fn append(&self, new: NewMessage) -> Result<Appended, AppendError> {
         let mut tables = self.tables();
-        let mid = new
-            .mid
-            .as_ref()
-            .map(|mid| (new.message.from.clone(), mid.to_string()));
+        let (to, from) = (&new.message.to, &new.message.from);
+        let mid = new.mid.as_ref();
+        let mid = mid.map(|mid| (to.clone(), from.clone(), mid.to_string()));
         if let Some(first) = mid.as_ref().and_then(|mid| tables.mids.get(mid))
             && first.now >= new.mid_forgotten_before
         {
+            if first.digest() != new.digest() {
+                return Err(AppendError::MidReused);
+            }
             let (id, time) = (first.message.id.clone(), first.message.time);
             return Ok(Appended::Duplicate { id, time });
         }

@@ -4,6 +4,7 @@ mod accounts;
 mod contacts;
 mod inbox;
 mod inboxes;
+mod mids;
 mod rekey;
 mod sessions;
 mod sweep;
