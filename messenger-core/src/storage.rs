@@ -1,7 +1,9 @@
 //! What the engine keeps, as a trait.
 
+mod batch_queue;
 mod memory;
 
+pub use batch_queue::{BatchQueue, Batches, QueueLimits};
 pub use memory::MemoryStorage;
 
 use crate::address::AddressRule;
@@ -141,7 +143,7 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// Appends take their places in the order in which their futures are first polled, so that a
     /// caller may have several under way; and from then on they get on without being polled, because
-    /// a caller polls only the first of them.
+    /// a caller polls only the first of them. A [`BatchQueue`] does that for a store that waits.
     ///
     /// A `mid` belongs to its sender and recipient together. While it is not forgotten, the same text and
     /// attachment under it are not appended again, however many appends race. (The sender is a user. If they
