@@ -1,17 +1,19 @@
-//! A store of one's own: plain tables behind one lock, written for reading. It passes the suite that
-//! every store must pass: `cargo run -p examples --features testing --bin custom_storage`.
+//! A store of one's own: plain tables behind one lock, written for reading. Messages go through a queue to a
+//! thread, as they would to a disk. It passes the suite that every store must pass: `cargo run -p examples --features testing --bin custom_storage`.
 
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::Engine;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
-    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, FindLimits,
-    Lookup, Mark, NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Account, Accounts, AddContactError, AppendError, Appended, BatchQueue, CreateAccountError,
+    FindLimits, Lookup, Mark, NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate,
+    PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage, StorageError,
+    UserData,
 };
 use messenger_core::testing;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Default)]
@@ -24,8 +26,8 @@ struct Tables {
     myids: BTreeMap<(UserId, UserId), String>,
     sessions: Vec<(UserId, SessionKey, SessionRecord)>,
     inboxes: BTreeMap<UserId, Inbox>,
-    /// Sender and `mid`, and what became of the message.
-    mids: BTreeMap<(UserId, String), NewMessage>,
+    /// Recipient, sender and `mid`, and the message.
+    mids: BTreeMap<(UserId, UserId, String), NewMessage>,
 }
 
 /// How a user is found.
@@ -42,14 +44,33 @@ struct Inbox {
     given: u64,
 }
 
-#[derive(Default)]
-struct TableStorage(Mutex<Tables>);
+struct TableStorage {
+    tables: Arc<Mutex<Tables>>,
+    appends: BatchQueue<NewMessage, Appended, AppendError>,
+}
 
 impl TableStorage {
-    fn tables(&self) -> MutexGuard<'_, Tables> {
-        // No code below panics halfway through a change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new() -> io::Result<Self> {
+        let tables = Arc::new(Mutex::new(Tables::default()));
+        let of_thread = Arc::clone(&tables);
+        let append_batch = move |batch: &mut [NewMessage]| {
+            let mut tables = lock(&of_thread);
+            Ok(batch.iter().map(|new| tables.append(new)).collect())
+        };
+        Ok(Self {
+            tables,
+            appends: BatchQueue::on_thread("appends", QueueLimits::default(), append_batch)?,
+        })
     }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        lock(&self.tables)
+    }
+}
+
+fn lock(tables: &Mutex<Tables>) -> MutexGuard<'_, Tables> {
+    // No code below panics halfway through a change.
+    tables.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Tables {
@@ -77,6 +98,43 @@ impl Tables {
             let given = slowest.unwrap_or(inbox.given);
             inbox.messages.retain(|seq, _| *seq > given);
         }
+    }
+
+    fn append(&mut self, new: &NewMessage) -> Result<Appended, AppendError> {
+        let (to, from) = (&new.message.to, &new.message.from);
+        let mid = new.mid.as_ref();
+        let mid = mid.map(|mid| (to.clone(), from.clone(), mid.to_string()));
+        if let Some(first) = mid.as_ref().and_then(|mid| self.mids.get(mid))
+            && first.now >= new.mid_forgotten_before
+        {
+            if first.digest() != new.digest() {
+                return Err(AppendError::MidReused);
+            }
+            let (id, time) = (first.message.id.clone(), first.message.time);
+            return Ok(Appended::Duplicate { id, time });
+        }
+        if !self.profiles.contains_key(&new.message.to) {
+            return Err(AppendError::NoSuchUser);
+        }
+        let inbox = self.inboxes.entry(new.message.to.clone()).or_default();
+        let size = |message: &Message| message.size() as u64;
+        let waiting = inbox.messages.range(inbox.given + 1..);
+        let (count, bytes) = waiting.fold((0, 0), |(count, bytes), (_, message)| {
+            (count + 1, bytes + size(message))
+        });
+        if count >= new.limits.messages || bytes + size(&new.message) > new.limits.bytes {
+            return Err(AppendError::InboxFull);
+        }
+        inbox.newest += 1;
+        let seq = inbox.newest;
+        inbox.messages.insert(seq, (*new.message).clone());
+        while inbox.messages.len() as u64 > new.limits.messages
+            || inbox.messages.values().map(size).sum::<u64>() > new.limits.bytes
+        {
+            inbox.messages.pop_first();
+        }
+        self.mids.extend(mid.map(|mid| (mid, new.clone())));
+        Ok(Appended::Stored { seq })
     }
 }
 
@@ -142,7 +200,6 @@ impl Storage for TableStorage {
         };
         let myids = tables.myids.iter().filter(|((owner, _), _)| owner == user);
         let sessions = tables.sessions.iter().filter(|(owner, ..)| owner == user);
-        let mids = tables.mids.keys().filter(|(sender, _)| sender == user);
         Ok(Some(UserData {
             has_account: tables.accounts.contains_key(user),
             profile: profile.clone(),
@@ -151,7 +208,6 @@ impl Storage for TableStorage {
                 .map(|((_, known), myid)| (known.clone(), myid.as_str().into()))
                 .collect(),
             sessions: sessions.map(|(_, key, record)| (*key, *record)).collect(),
-            mids: mids.map(|(_, mid)| mid.as_str().into()).collect(),
             newest: tables.inboxes.get(user).map_or(0, |inbox| inbox.newest),
         }))
     }
@@ -169,7 +225,9 @@ impl Storage for TableStorage {
         tables
             .myids
             .retain(|(owner, known), _| owner != user && known != user);
-        tables.mids.retain(|(sender, _), _| sender != user);
+        tables
+            .mids
+            .retain(|(to, from, _), _| to != user && from != user);
         tables.end_sessions(|owner, _, _| owner == user);
         Ok(true)
     }
@@ -370,39 +428,8 @@ impl Storage for TableStorage {
     }
 
     async fn append(&self, new: NewMessage) -> Result<Appended, AppendError> {
-        let mut tables = self.tables();
-        let mid = new
-            .mid
-            .as_ref()
-            .map(|mid| (new.message.from.clone(), mid.to_string()));
-        if let Some(first) = mid.as_ref().and_then(|mid| tables.mids.get(mid))
-            && first.now >= new.mid_forgotten_before
-        {
-            let (id, time) = (first.message.id.clone(), first.message.time);
-            return Ok(Appended::Duplicate { id, time });
-        }
-        if !tables.profiles.contains_key(&new.message.to) {
-            return Err(AppendError::NoSuchUser);
-        }
-        let inbox = tables.inboxes.entry(new.message.to.clone()).or_default();
-        let size = |message: &Message| message.size() as u64;
-        let waiting = inbox.messages.range(inbox.given + 1..);
-        let (count, bytes) = waiting.fold((0, 0), |(count, bytes), (_, message)| {
-            (count + 1, bytes + size(message))
-        });
-        if count >= new.limits.messages || bytes + size(&new.message) > new.limits.bytes {
-            return Err(AppendError::InboxFull);
-        }
-        inbox.newest += 1;
-        let seq = inbox.newest;
-        inbox.messages.insert(seq, (*new.message).clone());
-        while inbox.messages.len() as u64 > new.limits.messages
-            || inbox.messages.values().map(size).sum::<u64>() > new.limits.bytes
-        {
-            inbox.messages.pop_first();
-        }
-        tables.mids.extend(mid.map(|mid| (mid, new)));
-        Ok(Appended::Stored { seq })
+        let bytes = new.message.size();
+        self.appends.call(new, bytes).await
     }
 
     async fn inbox(
@@ -452,11 +479,12 @@ impl Storage for TableStorage {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    testing::storage::suite(async || Arc::new(TableStorage::default()) as Arc<dyn Storage>).await;
+    let make = async || Arc::new(TableStorage::new().expect("a thread")) as Arc<dyn Storage>;
+    testing::storage::suite(make).await;
     println!("the store passes the suite");
 
     let engine = Engine::builder()
-        .storage(Arc::new(TableStorage::default()))
+        .storage(Arc::new(TableStorage::new()?))
         .build()?;
     println!("and an engine runs on it: {}", engine.welcome().message);
     Ok(())

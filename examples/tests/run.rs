@@ -298,9 +298,7 @@ async fn chat_without_a_server_says_what_to_do() {
 }
 
 /// A client that a WebSocket library makes, at the example's server.
-struct WebSocket(
-    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
-);
+struct WebSocket(tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>);
 
 impl WebSocket {
     async fn connect(address: &str) -> Self {

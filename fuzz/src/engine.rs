@@ -170,8 +170,14 @@ struct World {
     sessions: Vec<(String, SessionId)>,
     /// What was accepted, by recipient; the first is at place 1.
     accepted: BTreeMap<String, Vec<String>>,
-    /// What was accepted under which `mid` of whom, and in which minute.
-    mids: BTreeMap<(UserId, u8), (MessageId, u64)>,
+    /// What was accepted under which `mid` of whom to whom.
+    mids: BTreeMap<(UserId, String, u8), Accepted>,
+    minute: u64,
+}
+
+struct Accepted {
+    id: MessageId,
+    content: (String, bool),
     minute: u64,
 }
 
@@ -390,7 +396,8 @@ impl World {
                     .delete_user(&user.as_str().into())
                     .await
                     .unwrap();
-                self.mids.retain(|(sender, _), _| sender.as_str() != user);
+                self.mids
+                    .retain(|(from, to, _), _| from.as_str() != user && *to != user);
                 self.accepted.remove(&user);
             }
             Operation::EndSessions { user } => self.end_sessions(&name(user)).await,
@@ -422,14 +429,27 @@ impl World {
         };
         if let Some(mid) = mid {
             let sender = self.connection(connection).session.user();
-            let of_sender = (sender.expect("somebody's"), mid);
-            if let Some((first, minute)) = self.mids.get(&of_sender)
-                && self.minute - minute <= REMEMBERED
+            let key = (sender.expect("somebody's"), to.to_owned(), mid);
+            let content = (body.clone(), attach);
+            if let Some(first) = self.mids.get(&key)
+                && self.minute - first.minute <= REMEMBERED
             {
-                assert_eq!(id, *first, "nothing is stored twice");
+                assert_eq!(id, first.id, "nothing is stored twice");
+                assert_eq!(
+                    content, first.content,
+                    "nothing is taken for something else"
+                );
                 return;
             }
-            self.mids.insert(of_sender, (id, self.minute));
+            let minute = self.minute;
+            self.mids.insert(
+                key,
+                Accepted {
+                    id,
+                    content,
+                    minute,
+                },
+            );
         }
         self.accepted.entry(to.to_owned()).or_default().push(body);
     }

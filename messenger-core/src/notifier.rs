@@ -1,5 +1,6 @@
 //! Telling sessions that something waits for them, as a trait.
 
+mod bytes;
 mod local;
 mod mailbox;
 
@@ -19,6 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// It is only a hint: a notice that is lost, late, doubled or out of order delays a message and
 /// never loses or reorders one, because a session reads from the store whatever it was not told of.
 /// (A sender's [copy](Notice::Copy) is not stored; losing its notice loses the copy.)
+///
+/// One across nodes sends notices as [bytes](Notice::encode).
 ///
 /// Every implementation passes [`testing::notifier`](crate::testing::notifier).
 pub trait Notifier: Send + Sync + 'static {
@@ -58,6 +61,8 @@ pub enum Notice {
     SessionEnded(SessionKey),
     /// The user was deleted: all sessions have ended, also those that the store had forgotten.
     UserDeleted,
+    /// The store may have more than was told.
+    Look,
 }
 
 /// Which connection, of all the nodes that share a store.

@@ -1,7 +1,9 @@
 //! What the engine keeps, as a trait.
 
+mod batch_queue;
 mod memory;
 
+pub use batch_queue::{BatchQueue, Batches, QueueLimits};
 pub use memory::MemoryStorage;
 
 use crate::address::AddressRule;
@@ -10,6 +12,7 @@ use crate::policy::InboxLimits;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use messenger_proto::{Card, Contact, Message, MessageId, Profile, SharedMessage, UserId};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::time::Duration;
 
@@ -48,7 +51,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Deletes all that is kept of a user, the inbox included, and the user from the contacts and
     /// remembered ids of others. What the user has sent stays with those it was sent to.
     ///
-    /// False when there is no such user. A user of that id who comes later begins anew.
+    /// False when there is no such user. A user of that id who comes later begins anew, as a sender and as
+    /// a recipient: no `mid` from or to the one before is remembered.
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError>;
 
     /// The user's profile; `None` when there is no such user.
@@ -133,11 +137,16 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// Appends take their places in the order in which their futures are first polled, so that a
     /// caller may have several under way; and from then on they get on without being polled, because
-    /// a caller polls only the first of them.
+    /// a caller polls only the first of them. A [`BatchQueue`] does that for a store that waits.
+    ///
+    /// A `mid` belongs to its sender and recipient together. While it is not forgotten, the same text and
+    /// attachment under it are not appended again, however many appends race. (The sender is a user. If they
+    /// were deleted meanwhile it need not be remembered.)
     ///
     /// # Errors
-    /// There is no such recipient, or what no session of theirs was given yet is at its limit. What
-    /// was given to some session and is over the limit is dropped instead, oldest first.
+    /// There is no such recipient, the `mid` was used for something else, or what no session of theirs was
+    /// given yet is at its limit. What was given to some session and is over the limit is dropped instead,
+    /// oldest first.
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError>;
 
     /// Does what [`append`](Self::append) does, if that takes no waiting: then a message costs no future.
@@ -222,7 +231,7 @@ impl fmt::Debug for Account {
     }
 }
 
-/// All that is kept of a user, but the messages.
+/// All that is kept of a user, but the messages; what the user has sent, and its `mid`s, lie with those it was sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserData {
     /// The account is kept here; otherwise by an embedder's authenticator.
@@ -235,8 +244,6 @@ pub struct UserData {
     pub remembered: Vec<(UserId, ByteString)>,
     /// The sessions, in no order; expired ones may be among them.
     pub sessions: Vec<(SessionKey, SessionRecord)>,
-    /// The user's own ids of messages that are remembered, in no order.
-    pub mids: Vec<ByteString>,
     /// The place of the newest message the inbox ever had.
     pub newest: u64,
 }
@@ -406,7 +413,7 @@ pub struct Mark {
 pub struct NewMessage {
     /// The message, with its recipient in `to`.
     pub message: SharedMessage,
-    /// The sender's own id for it.
+    /// The sender's own id for what it sends to this recipient.
     pub mid: Option<ByteString>,
     /// A `mid` first used before this moment is forgotten.
     pub mid_forgotten_before: Timestamp,
@@ -414,6 +421,20 @@ pub struct NewMessage {
     pub now: Timestamp,
     /// What the recipient's inbox holds.
     pub limits: InboxLimits,
+}
+
+impl NewMessage {
+    /// A SHA-256 of the text and the attachment: two messages under one `mid` are the same if theirs are.
+    pub fn digest(&self) -> [u8; 32] {
+        let Message { body, attach, .. } = &*self.message;
+        let mut digest = Sha256::new();
+        for part in [body.as_str(), &attach.mime, attach.data.as_str()] {
+            // Or a text's end could as well be the beginning of what follows.
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        digest.finalize().into()
+    }
 }
 
 /// What became of a message.
@@ -424,7 +445,7 @@ pub enum Appended {
         /// The place.
         seq: u64,
     },
-    /// The sender has sent it before, under the same `mid`; nothing was done.
+    /// The sender has sent it to the recipient before, under the same `mid`; nothing was done.
     Duplicate {
         /// The first one's id.
         id: MessageId,
@@ -443,6 +464,9 @@ pub enum AppendError {
     /// The recipient was not given yet as much as an inbox holds.
     #[error("the inbox is full")]
     InboxFull,
+    /// The sender has sent the recipient something else under the same `mid`.
+    #[error("the mid was used for another message")]
+    MidReused,
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),

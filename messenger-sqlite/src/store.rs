@@ -4,6 +4,7 @@ mod accounts;
 mod contacts;
 mod inbox;
 mod inboxes;
+mod mids;
 mod rekey;
 mod sessions;
 mod sweep;
@@ -72,13 +73,13 @@ impl SqliteStorage {
         })
     }
 
-    /// Writes something that cannot be refused.
+    /// Writes something small that cannot be refused.
     async fn write<T: Send + 'static>(
         &self,
         mut work: impl FnMut(&mut Writing<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StorageError> {
         let work = move |writing: &mut Writing<'_>| Ok(work(writing)?);
-        self.writer.call::<T, StorageError>(work).await
+        self.writer.call::<T, StorageError>(0, work).await
     }
 }
 
@@ -87,7 +88,7 @@ impl Accounts for SqliteStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
         let create =
             move |writing: &mut Writing<'_>| accounts::create(writing.connection, &account);
-        self.writer.call(create).await
+        self.writer.call(0, create).await
     }
 
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
@@ -149,8 +150,11 @@ impl Storage for SqliteStorage {
         change: ProfileChange,
     ) -> Result<(), StorageError> {
         let user = user.clone();
-        self.write(move |writing| accounts::change(writing.connection, &user, &change))
-            .await
+        let bytes = change.picture.as_ref().map_or(0, |picture| picture.len());
+        let change = move |writing: &mut Writing<'_>| {
+            Ok(accounts::change(writing.connection, &user, &change)?)
+        };
+        self.writer.call::<_, StorageError>(bytes, change).await
     }
 
     async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
@@ -168,7 +172,7 @@ impl Storage for SqliteStorage {
         let (owner, uid) = (owner.clone(), uid.clone());
         let add =
             move |writing: &mut Writing<'_>| contacts::add(writing.connection, &owner, &uid, limit);
-        self.writer.call(add).await
+        self.writer.call(0, add).await
     }
 
     async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
@@ -227,7 +231,7 @@ impl Storage for SqliteStorage {
 
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
         let open = move |writing: &mut Writing<'_>| sessions::open(writing, &session);
-        self.writer.call(open).await
+        self.writer.call(0, open).await
     }
 
     async fn session(
@@ -252,8 +256,9 @@ impl Storage for SqliteStorage {
     }
 
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
+        let bytes = message.message.size();
         let append = move |writing: &mut Writing<'_>| inbox::append(writing, &message);
-        self.writer.call(append).await
+        self.writer.call(bytes, append).await
     }
 
     async fn inbox(

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use messenger_core::proto::{Auth, Import, ImportEntry, Register, SetUserInfo};
+use messenger_core::clock::Timestamp;
+use messenger_core::policy::InboxLimits;
+use messenger_core::proto::{Auth, Import, ImportEntry, Message, Register, SetUserInfo};
+use messenger_core::storage::{Appended, NewMessage, Storage};
 use messenger_core::{Connection, Engine, Policy};
 use messenger_sqlite::SqliteStorage;
 use std::path::Path;
@@ -71,6 +74,57 @@ async fn another_default_region_finds_those_who_are_there() {
         let ann = log_in(&engine, "ann").await;
         assert_eq!(is_found(&ann, "+491712345678").await, found, "{region}");
     }
+}
+
+/// A `mid` whose message is still there goes on to be its sender's and recipient's.
+#[tokio::test]
+async fn mids_of_a_store_of_version_2_are_kept_with_their_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    let tables = concat!(
+        include_str!("../src/schema.sql"),
+        include_str!("../src/about.sql")
+    );
+    old.execute_batch(tables).unwrap();
+    old.pragma_update(None, "application_id", 0x6d73_6772)
+        .unwrap();
+    old.pragma_update(None, "user_version", 2).unwrap();
+    old.execute_batch(
+        "INSERT INTO users (login, nick) VALUES ('ann', 'Ann'), ('bob', 'Bob'), ('eve', 'Eve');
+         INSERT INTO inboxes (user, newest, bytes, waiting_bytes) VALUES ('bob', 1, 1, 1);
+         INSERT INTO messages (recipient, seq, id, sender, nick, time, size, body, mime, attachment)
+         VALUES ('bob', 1, 'waiting', 'ann', 'Ann', 7, 1, '1', '', '');
+         INSERT INTO mids (sender, mid, used_us, id, time)
+         VALUES ('ann', 'm', 7000000, 'waiting', 7), ('ann', 'n', 7000000, 'given', 7);",
+    )
+    .unwrap();
+    drop(old);
+    let store = SqliteStorage::open(&path).unwrap();
+    let send = async |to: &str, mid: &str| {
+        let message = Message {
+            from: "ann".into(),
+            to: to.into(),
+            body: "1".into(),
+            ..Message::default()
+        };
+        let new = NewMessage {
+            message: message.into(),
+            mid: Some(mid.into()),
+            mid_forgotten_before: Timestamp::default(),
+            now: Timestamp::from_micros(8_000_000),
+            limits: InboxLimits::default(),
+        };
+        store.append(new).await.unwrap()
+    };
+    let first = Appended::Duplicate {
+        id: "waiting".into(),
+        time: 7,
+    };
+    assert_eq!(send("bob", "m").await, first);
+    assert_eq!(send("eve", "m").await, Appended::Stored { seq: 1 });
+    assert_eq!(send("bob", "n").await, Appended::Stored { seq: 2 });
+    assert!(matches!(send("bob", "n").await, Appended::Duplicate { .. }));
 }
 
 /// What version 1 took for the number of `+7 812 123-45-67` is another one.

@@ -96,6 +96,10 @@ impl Mailbox {
                 accepted,
                 message,
             },
+            Notice::Look => {
+                self.look();
+                return;
+            }
             Notice::Copy { origin, .. } if origin == self.0.connection => return,
             Notice::Copy { message, .. } => Mail::Copy(message),
             Notice::SessionEnded(session) if session != self.0.session => return,

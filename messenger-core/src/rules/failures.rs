@@ -103,6 +103,10 @@ impl From<AppendError> for Failure {
             AppendError::InboxFull => {
                 Self::new(ErrorCode::InboxFull, "The recipient's inbox is full")
             }
+            AppendError::MidReused => {
+                let text = "mid was used for another message to this user";
+                Self::new(ErrorCode::InvalidData, text)
+            }
             AppendError::Storage(error) => error.into(),
         }
     }

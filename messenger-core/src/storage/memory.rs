@@ -68,14 +68,10 @@ impl MemoryStorage {
             let seq = self.append_to(new)?;
             return Ok(Appended::Stored { seq });
         };
+        let digest = new.digest();
         let of_sender = self.mids.of(&new.message.from);
         let mut of_sender = of_sender.lock();
-        if let Some((id, time)) = of_sender.find(mid, new.mid_forgotten_before) {
-            return Ok(Appended::Duplicate { id, time });
-        }
-        let seq = self.append_to(new)?;
-        of_sender.insert(mid.clone(), new.now, &new.message);
-        Ok(Appended::Stored { seq })
+        of_sender.append_once(new, mid, digest, || self.append_to(new))
     }
 
     fn append_to(&self, new: &NewMessage) -> Result<u64, AppendError> {
@@ -158,7 +154,6 @@ impl Storage for MemoryStorage {
         };
         Ok(Some(UserData {
             contacts: self.contacts(user).await?,
-            mids: self.mids.all(user),
             ..data
         }))
     }
@@ -169,7 +164,7 @@ impl Storage for MemoryStorage {
             return Ok(false);
         };
         let user = place.remove();
-        self.mids.drop_sender(id);
+        self.mids.drop_user(id);
         let mut user = user.lock();
         if user.pass_hash.is_some() {
             nicks.remove(&user.profile.nick);

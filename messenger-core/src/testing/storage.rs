@@ -4,6 +4,7 @@ mod accounts;
 mod contacts;
 mod durability;
 mod inbox;
+mod mids;
 mod sessions;
 mod users;
 
@@ -65,9 +66,13 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         inbox::is_full_by_bytes,
         inbox::drops_the_oldest_of_what_only_laggards_miss,
         inbox::keeps_what_a_session_misses_and_drops_what_is_old,
-        inbox::stores_a_mid_once,
-        inbox::of_racing_appends_with_one_mid_one_is_stored,
         inbox::returns_every_field,
+        mids::store_once,
+        mids::belong_to_sender_and_recipient,
+        mids::are_refused_for_something_else,
+        mids::are_forgotten,
+        mids::are_not_taken_by_failures,
+        mids::of_racing_appends_store_one,
     ];
 }
 

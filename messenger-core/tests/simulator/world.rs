@@ -50,6 +50,8 @@ pub(crate) struct World {
     /// Bodies accepted with status 0, by recipient, in the order of acceptance.
     accepted: BTreeMap<UserId, Vec<String>>,
     unsure: Vec<Unsure>,
+    /// How many `mid`s were used, by sender and recipient: other pairs use the same ones.
+    mids: BTreeMap<(UserId, UserId), usize>,
     sent: usize,
 }
 
@@ -71,6 +73,7 @@ impl World {
             devices: Vec::new(),
             accepted: BTreeMap::new(),
             unsure: Vec::new(),
+            mids: BTreeMap::new(),
             sent: 0,
         }
     }
@@ -178,10 +181,9 @@ impl World {
         self.sent += 1;
         let number = self.sent;
         let unsure = self.random.below(8) == 0;
-        let message = SendMessage {
+        let mut message = SendMessage {
             uid: to,
             body: format!("message {number}").into(),
-            mid: unsure.then(|| format!("mid {number}").into()),
             ..SendMessage::default()
         };
         let sender = self.random.below(self.devices.len().max(1));
@@ -190,6 +192,10 @@ impl World {
         };
         let from = device.user.clone();
         if unsure {
+            let pair = (from.clone(), message.uid.clone());
+            let used = self.mids.entry(pair).or_default();
+            message.mid = Some(format!("mid {used}").into());
+            *used += 1;
             // The message may or may not arrive; its reply does not.
             if self.random.below(2) == 0 {
                 let sent = device.send(message.clone());

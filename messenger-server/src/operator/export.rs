@@ -20,7 +20,6 @@ pub(super) fn write(export: &UserExport, out: &mut impl Write) -> Result<(), Com
         "contacts": contacts(data),
         "remembered": remembered(data),
         "sessions": sessions(data),
-        "mids": data.mids.iter().map(|mid| &**mid).collect::<Vec<_>>(),
         "messages_received": data.newest,
         "inbox": inbox.iter().map(|(seq, message)| json!({
             "seq": seq,

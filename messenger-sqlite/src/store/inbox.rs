@@ -1,6 +1,7 @@
 //! Inboxes.
 
 use super::inboxes::Inbox;
+use super::mids::Mid;
 use super::{integer, refused, unsigned};
 use crate::writer::{Fault, Writing};
 use messenger_core::proto::{Attachment, Message, UserId};
@@ -18,13 +19,16 @@ pub(super) fn append(
         connection,
         inboxes,
     } = writing;
-    if let Some(first) = find_mid(connection, new)? {
-        return Ok(first);
-    }
     let to = &new.message.to;
     let Some(inbox) = inboxes.of(connection, to)? else {
         return refused(AppendError::NoSuchUser);
     };
+    let mid = new.mid.as_ref().map(|mid| Mid::of(new, mid));
+    if let Some(mid) = &mid
+        && let Some(first) = mid.find(connection)?
+    {
+        return first;
+    }
     let size = integer(new.message.size());
     let (most, most_bytes) = (integer(new.limits.messages), integer(new.limits.bytes));
     if inbox.waiting() >= most || inbox.waiting_bytes.saturating_add(size) > most_bytes {
@@ -37,7 +41,9 @@ pub(super) fn append(
         drop_up_to(connection, to, inbox, oldest)?;
         inbox.write(connection, to)?;
     }
-    remember_mid(connection, new)?;
+    if let Some(mid) = mid {
+        mid.remember(connection)?;
+    }
     Ok(Appended::Stored {
         seq: unsigned(inbox.newest),
     })
@@ -60,42 +66,6 @@ fn insert(connection: &Connection, message: &Message, seq: i64, size: i64) -> ru
         &*message.attach.mime,
         message.attach.data.as_str(),
         size,
-    ];
-    insert.execute(row).map(drop)
-}
-
-fn find_mid(connection: &Connection, new: &NewMessage) -> rusqlite::Result<Option<Appended>> {
-    let Some(mid) = &new.mid else {
-        return Ok(None);
-    };
-    let mut select = connection.prepare_cached(
-        "SELECT id, time FROM mids WHERE sender = ?1 AND mid = ?2 AND used_us >= ?3",
-    )?;
-    let forgotten_before = integer(new.mid_forgotten_before.as_micros());
-    let key = params![new.message.from.as_str(), &**mid, forgotten_before];
-    let first = select.query_row(key, |row| {
-        Ok(Appended::Duplicate {
-            id: row.get::<_, String>(0)?.into(),
-            time: unsigned(row.get(1)?),
-        })
-    });
-    first.optional()
-}
-
-fn remember_mid(connection: &Connection, new: &NewMessage) -> rusqlite::Result<()> {
-    let Some(mid) = &new.mid else {
-        return Ok(());
-    };
-    let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO mids (sender, mid, used_us, id, time) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    let message = &new.message;
-    let row = params![
-        message.from.as_str(),
-        &**mid,
-        integer(new.now.as_micros()),
-        message.id.as_str(),
-        integer(message.time),
     ];
     insert.execute(row).map(drop)
 }

@@ -111,8 +111,8 @@ fn drop_messages(writing: &mut Writing<'_>, user: &UserId, before: i64) -> rusql
 
 fn drop_mids(connection: &Connection, before: i64) -> rusqlite::Result<()> {
     let mut delete = connection.prepare_cached(
-        "DELETE FROM mids WHERE (sender, mid) IN
-         (SELECT sender, mid FROM mids WHERE used_us < ?1 LIMIT ?2)",
+        "DELETE FROM mids WHERE (recipient, sender, mid) IN
+         (SELECT recipient, sender, mid FROM mids WHERE used_us < ?1 LIMIT ?2)",
     )?;
     delete.execute([before, STEP]).map(std::mem::drop)
 }

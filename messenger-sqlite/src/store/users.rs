@@ -7,7 +7,7 @@ use messenger_core::storage::{SessionKey, UserData};
 use rusqlite::{Connection, Row, params};
 
 /// What is kept of a user, by the table and the columns that name the user.
-const KEPT: [(&str, &str); 9] = [
+const KEPT: [(&str, &str); 10] = [
     ("users", "login"),
     ("contacts", "owner"),
     ("contacts", "contact"),
@@ -16,6 +16,7 @@ const KEPT: [(&str, &str); 9] = [
     ("sessions", "user"),
     ("inboxes", "user"),
     ("messages", "recipient"),
+    ("mids", "recipient"),
     ("mids", "sender"),
 ];
 
@@ -56,12 +57,6 @@ pub(super) fn data(connection: &Connection, user: &UserId) -> rusqlite::Result<O
             user,
             "SELECT given, ack, used_us, key FROM sessions WHERE user = ?1",
             |row| Ok((SessionKey(row.get(3)?), sessions::record(row)?)),
-        )?,
-        mids: all(
-            connection,
-            user,
-            "SELECT mid FROM mids WHERE sender = ?1",
-            |row| text(row, 0),
         )?,
         newest: unsigned(inboxes::newest(connection, user)?),
     }))

@@ -1,9 +1,10 @@
 //! The senders' own ids for their messages.
 
 use crate::clock::Timestamp;
+use crate::storage::{AppendError, Appended, NewMessage};
 use bytestring::ByteString;
 use dashmap::DashMap;
-use messenger_proto::{Message, MessageId, UserId};
+use messenger_proto::{MessageId, UserId};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,13 +21,17 @@ pub(super) struct Mids {
 
 #[derive(Debug, Default)]
 pub(super) struct SenderMids {
-    sent: HashMap<ByteString, Sent>,
-    oldest_first: VecDeque<(Timestamp, ByteString)>,
+    sent: HashMap<Key, Sent>,
+    oldest_first: VecDeque<(Timestamp, Key)>,
 }
+
+/// A recipient, and the sender's own id for something sent to them.
+type Key = (UserId, ByteString);
 
 #[derive(Debug)]
 struct Sent {
     at: Timestamp,
+    digest: [u8; 32],
     id: MessageId,
     time: u64,
 }
@@ -39,13 +44,12 @@ impl Mids {
         Arc::clone(&self.senders.entry(sender.clone()).or_default())
     }
 
-    pub(super) fn all(&self, sender: &UserId) -> Vec<ByteString> {
-        let mids = self.senders.get(sender).map(|mids| Arc::clone(&mids));
-        mids.map_or(Vec::new(), |mids| mids.lock().all())
-    }
-
-    pub(super) fn drop_sender(&self, sender: &UserId) {
-        self.senders.remove(sender);
+    /// Forgets what a user has sent, and what was sent to them.
+    pub(super) fn drop_user(&self, user: &UserId) {
+        self.senders.remove(user);
+        for mids in &self.senders {
+            mids.lock().sent.retain(|(to, _), _| to != user);
+        }
     }
 
     pub(super) fn forget(&self, before: Timestamp) {
@@ -60,26 +64,41 @@ impl Mids {
 }
 
 impl SenderMids {
-    fn all(&self) -> Vec<ByteString> {
-        self.sent.keys().cloned().collect()
-    }
-
-    pub(super) fn find(&self, mid: &str, before: Timestamp) -> Option<(MessageId, u64)> {
-        let sent = self.sent.get(mid).filter(|sent| sent.at >= before)?;
-        Some((sent.id.clone(), sent.time))
-    }
-
-    pub(super) fn insert(&mut self, mid: ByteString, at: Timestamp, message: &Message) {
-        let sent = Sent {
-            at,
-            id: message.id.clone(),
-            time: message.time,
-        };
-        self.oldest_first.push_back((at, mid.clone()));
-        self.sent.insert(mid, sent);
+    /// Has the message appended, unless it was sent before under this `mid`.
+    pub(super) fn append_once(
+        &mut self,
+        new: &NewMessage,
+        mid: &ByteString,
+        digest: [u8; 32],
+        append: impl FnOnce() -> Result<u64, AppendError>,
+    ) -> Result<Appended, AppendError> {
+        let key = (new.message.to.clone(), mid.clone());
+        if let Some(first) = self.sent.get(&key)
+            && first.at >= new.mid_forgotten_before
+        {
+            if first.digest != digest {
+                return Err(AppendError::MidReused);
+            }
+            let (id, time) = (first.id.clone(), first.time);
+            return Ok(Appended::Duplicate { id, time });
+        }
+        let seq = append()?;
+        let (at, time) = (new.now, new.message.time);
+        let id = new.message.id.clone();
+        self.oldest_first.push_back((at, key.clone()));
+        self.sent.insert(
+            key,
+            Sent {
+                at,
+                digest,
+                id,
+                time,
+            },
+        );
         if self.oldest_first.len() > KEPT {
             self.forget_oldest();
         }
+        Ok(Appended::Stored { seq })
     }
 
     fn forget(&mut self, before: Timestamp) {
@@ -93,11 +112,11 @@ impl SenderMids {
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((at, mid)) = self.oldest_first.pop_front()
+        if let Some((at, key)) = self.oldest_first.pop_front()
             // It may have been used again since it was forgotten.
-            && self.sent.get(&mid).is_some_and(|sent| sent.at == at)
+            && self.sent.get(&key).is_some_and(|sent| sent.at == at)
         {
-            self.sent.remove(&mid);
+            self.sent.remove(&key);
         }
     }
 }
@@ -106,7 +125,8 @@ impl SenderMids {
 mod tests {
     use super::*;
     use crate::policy::InboxLimits;
-    use crate::storage::{Appended, MemoryStorage, NewMessage, Storage};
+    use crate::storage::{MemoryStorage, Storage};
+    use messenger_proto::Message;
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
@@ -142,11 +162,31 @@ mod tests {
         let (mids, new) = (Mids::default(), from("ann"));
         let of_ann = mids.of(&"ann".into());
         mids.forget(Timestamp::from_micros(1));
-        let now = Timestamp::from_micros(1);
-        of_ann.lock().insert("mid".into(), now, &new.message);
-        drop(of_ann);
-        assert_eq!(mids.all(&"ann".into()), ["mid"]);
+        let send = |seq| {
+            of_ann
+                .lock()
+                .append_once(&new, &"mid".into(), [0; 32], || Ok(seq))
+        };
+        assert_eq!(send(1).unwrap(), Appended::Stored { seq: 1 });
+        let again = mids.of(&"ann".into());
+        assert!(Arc::ptr_eq(&again, &of_ann), "and is found again");
+        drop((again, of_ann));
         mids.forget(Timestamp::from_micros(2));
         assert_eq!(mids.senders.len(), 0);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_over_the_limit() {
+        let (mut mids, new) = (SenderMids::default(), from("ann"));
+        let mut send = |mid: usize| {
+            let mid = mid.to_string().into();
+            mids.append_once(&new, &mid, [0; 32], || Ok(1)).unwrap()
+        };
+        for mid in 0..=KEPT {
+            send(mid);
+        }
+        assert!(matches!(send(KEPT), Appended::Duplicate { .. }));
+        assert!(matches!(send(1), Appended::Duplicate { .. }));
+        assert!(matches!(send(0), Appended::Stored { .. }), "forgotten");
     }
 }

@@ -44,7 +44,7 @@ impl User {
         }
     }
 
-    /// All but the contacts' cards and the `mid`s, which are not kept here.
+    /// All but the contacts' cards, which are not kept here.
     pub(super) fn data(&self) -> UserData {
         let remembered = self.myids.iter();
         UserData {
@@ -55,7 +55,6 @@ impl User {
                 .map(|(user, myid)| (user.clone(), myid.clone()))
                 .collect(),
             sessions: self.sessions.clone(),
-            mids: Vec::new(),
             newest: self.inbox.newest(),
         }
     }

@@ -1,7 +1,7 @@
 //! What outlives the process.
 
 use super::{NO_LIMIT, advance, append, at, bodies, create, key, message_to, open as open_session};
-use crate::storage::{Address, Appended, Lookup, ProfileChange, Storage};
+use crate::storage::{Address, AppendError, Appended, Lookup, ProfileChange, Storage};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -32,6 +32,7 @@ pub(super) async fn everything_answered_is_there_again(open: &impl AsyncFn() -> 
     open_session(&storage, &bob, 1, 1).await;
     open_session(&storage, &bob, 2, 1).await;
     storage.end_session(&bob, &key(2)).await.unwrap();
+    create(&storage, "sender").await;
     let mut first = message_to(&bob, "1");
     first.mid = Some("m".into());
     storage.append(first.clone()).await.unwrap();
@@ -59,8 +60,11 @@ pub(super) async fn everything_answered_is_there_again(open: &impl AsyncFn() -> 
     let session = storage.session(&bob, &key(1)).await.unwrap().unwrap();
     assert_eq!((session.given, session.used), (2, at(5)));
     assert_eq!(storage.session(&bob, &key(2)).await.unwrap(), None);
-    let again = storage.append(first).await.unwrap();
+    let again = storage.append(first.clone()).await.unwrap();
     assert!(matches!(again, Appended::Duplicate { .. }), "{again:?}");
+    first.message = message_to(&bob, "another").message;
+    let reused = storage.append(first).await;
+    assert!(matches!(reused, Err(AppendError::MidReused)), "{reused:?}");
     let waiting = bodies(&storage, &bob, 2).await;
     assert_eq!(waiting, [(3, "3".to_owned()), (4, "4".to_owned())]);
     assert_eq!(append(&storage, &bob, "5", NO_LIMIT).await.unwrap(), 5);

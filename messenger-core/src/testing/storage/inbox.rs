@@ -1,12 +1,13 @@
 //! Inboxes.
 
+use super::mids::with_mid;
 use super::{ALL, NO_LIMIT, advance, append, at, bodies, create, message_to, open};
 use crate::policy::InboxLimits;
 use crate::storage::{
     AppendError, Appended, NewMessage, OutOfDate, PageLimits, Storage, StorageError,
 };
 use futures_util::future::join_all;
-use messenger_proto::{Attachment, Message, SharedMessage, UserId};
+use messenger_proto::{Attachment, Message, UserId};
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
@@ -76,6 +77,7 @@ pub(super) async fn appends_take_places_in_the_order_of_their_first_polls(
 /// Under the same rules, and behind what is under way. A store that waits appends nothing this way.
 pub(super) async fn takes_messages_at_once_or_not_at_all(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
+    create(storage, "sender").await;
     if storage.append_now(&message_to(&ann, "1")).is_none() {
         assert_eq!(storage.newest(&ann).await.unwrap(), 0);
         return;
@@ -92,8 +94,10 @@ pub(super) async fn takes_messages_at_once_or_not_at_all(storage: &Arc<dyn Stora
         Poll::Pending => second.await,
     };
     assert_eq!(second.unwrap(), Appended::Stored { seq: 2 });
-    let again = now(&with_mid(&ann, "x", "m", 50)).unwrap();
+    let again = now(&with_mid(&ann, "3", "m", 50)).unwrap();
     assert!(matches!(again, Appended::Duplicate { id, .. } if id.as_str() == "id of 3"));
+    let reused = now(&with_mid(&ann, "x", "m", 50));
+    assert!(matches!(reused, Err(AppendError::MidReused)));
     let unknown = now(&message_to(&"nobody".into(), "x"));
     assert!(matches!(unknown, Err(AppendError::NoSuchUser)));
     let mut fourth = message_to(&ann, "4");
@@ -212,61 +216,6 @@ pub(super) async fn keeps_what_a_session_misses_and_drops_what_is_old(storage: &
         1,
         "nobody was given it yet"
     );
-}
-
-fn with_mid(user: &UserId, body: &str, mid: &str, now: u64) -> NewMessage {
-    let mut message = message_to(user, body);
-    message.mid = Some(mid.to_owned().into());
-    message.now = at(now);
-    message.mid_forgotten_before = at(now.saturating_sub(100));
-    message
-}
-
-pub(super) async fn stores_a_mid_once(storage: &Arc<dyn Storage>) {
-    let ann = create(storage, "ann").await;
-    let first = storage.append(with_mid(&ann, "1", "m", 1)).await.unwrap();
-    assert_eq!(first, Appended::Stored { seq: 1 });
-    let again = storage.append(with_mid(&ann, "2", "m", 50)).await.unwrap();
-    let duplicate = Appended::Duplicate {
-        id: "id of 1".into(),
-        time: at(0).as_secs(),
-    };
-    assert_eq!(again, duplicate);
-    let other = storage.append(with_mid(&ann, "2", "n", 50)).await.unwrap();
-    assert_eq!(other, Appended::Stored { seq: 2 });
-    let mut of_another = with_mid(&ann, "3", "m", 50);
-    let mut message = Message::clone(&of_another.message);
-    message.from = "somebody else".into();
-    of_another.message = SharedMessage::from(message);
-    let of_another = storage.append(of_another).await.unwrap();
-    assert_eq!(of_another, Appended::Stored { seq: 3 });
-    let forgotten = storage.append(with_mid(&ann, "4", "m", 102)).await.unwrap();
-    assert_eq!(forgotten, Appended::Stored { seq: 4 });
-    let failed = storage
-        .append(with_mid(&"nobody".into(), "x", "o", 1))
-        .await;
-    assert!(matches!(failed, Err(AppendError::NoSuchUser)));
-    let after_failure = storage.append(with_mid(&ann, "5", "o", 1)).await.unwrap();
-    assert_eq!(
-        after_failure,
-        Appended::Stored { seq: 5 },
-        "a failure takes no mid"
-    );
-}
-
-pub(super) async fn of_racing_appends_with_one_mid_one_is_stored(storage: &Arc<dyn Storage>) {
-    let ann = create(storage, "ann").await;
-    let appends = (0..16).map(|number: u64| {
-        let (storage, ann) = (Arc::clone(storage), ann.clone());
-        tokio::spawn(async move {
-            let message = with_mid(&ann, &number.to_string(), "m", 1);
-            storage.append(message).await.unwrap()
-        })
-    });
-    let appended = join_all(appends.collect::<Vec<_>>()).await.into_iter();
-    let stored = appended.filter(|one| matches!(one, Ok(Appended::Stored { .. })));
-    assert_eq!(stored.count(), 1);
-    assert_eq!(storage.newest(&ann).await.unwrap(), 1);
 }
 
 pub(super) async fn returns_every_field(storage: &Arc<dyn Storage>) {

@@ -1,0 +1,166 @@
+//! The queue that stores put in front of what carries out their calls.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use messenger_core::storage::{BatchQueue, QueueLimits, StorageError};
+use std::pin::pin;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+type Queue = BatchQueue<u32, u32, StorageError>;
+
+/// A thread that tells of each batch when it begins, and carries it out when it is told to: then each
+/// number comes to itself. A batch with a 13 fails.
+struct Store {
+    // Dropped first: the queue waits for its thread.
+    go_on: Sender<()>,
+    queue: Queue,
+    begun: Receiver<Vec<u32>>,
+    done: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Store {
+    fn new(limits: QueueLimits) -> Self {
+        let (begin, begun) = channel();
+        let (go_on, going_on) = channel();
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&done);
+        let commit = move |batch: &mut [u32]| {
+            begin.send(batch.to_vec()).unwrap();
+            // Nobody tells any more: everything may go on.
+            let _ = going_on.recv();
+            if batch.contains(&13) {
+                return Err(StorageError::new("unlucky"));
+            }
+            kept.lock().unwrap().extend_from_slice(batch);
+            Ok(batch.iter().copied().map(Ok).collect())
+        };
+        let queue = BatchQueue::on_thread("store", limits, commit).unwrap();
+        Self {
+            queue,
+            begun,
+            go_on,
+            done,
+        }
+    }
+
+    /// Calls, polls once, and forgets about it.
+    fn begin(&self, call: u32, bytes: usize) -> Option<Result<u32, StorageError>> {
+        let mut calling = pin!(self.queue.call(call, bytes));
+        match calling
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            std::task::Poll::Ready(result) => Some(result),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    fn batch(&self) -> Vec<u32> {
+        self.begun.recv_timeout(Duration::from_secs(20)).unwrap()
+    }
+}
+
+fn limits() -> QueueLimits {
+    QueueLimits {
+        calls: 10,
+        bytes: 100,
+        batch_calls: 4,
+        batch_bytes: 30,
+    }
+}
+
+#[test]
+fn what_comes_while_a_batch_is_under_way_is_the_next_though_nobody_polls() {
+    let store = Store::new(limits());
+    assert!(store.begin(1, 1).is_none());
+    assert_eq!(store.batch(), [1]);
+    for call in 2..=6 {
+        assert!(store.begin(call, 1).is_none());
+    }
+    drop(store.go_on);
+    let next = || store.begun.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(next(), [2, 3, 4, 5], "no more than a batch may have");
+    assert_eq!(next(), [6]);
+    drop(store.queue);
+    assert_eq!(*store.done.lock().unwrap(), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_batch_ends_before_the_call_that_is_too_large_for_it() {
+    let store = Store::new(limits());
+    store.begin(1, 1);
+    assert_eq!(store.batch(), [1]);
+    for (call, bytes) in [(2, 20), (3, 10), (4, 1), (5, 40), (6, 1)] {
+        assert!(store.begin(call, bytes).is_none());
+    }
+    drop(store.go_on);
+    let next = || store.begun.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(
+        [next(), next(), next(), next()],
+        [vec![2, 3], vec![4], vec![5], vec![6]]
+    );
+}
+
+#[test]
+fn over_a_limit_calls_are_refused_at_once_until_there_is_room() {
+    let full = |result: Option<Result<_, StorageError>>| assert!(result.unwrap().is_err());
+    let store = Store::new(limits());
+    store.begin(1, 1_000);
+    assert_eq!(store.batch(), [1], "one alone always fits");
+    for call in 2..12 {
+        assert!(store.begin(call, 1).is_none());
+    }
+    full(store.begin(12, 1));
+    store.go_on.send(()).unwrap();
+    assert_eq!(store.batch(), [2, 3, 4, 5]);
+    assert!(store.begin(13, 94).is_none());
+    full(store.begin(14, 1));
+}
+
+#[tokio::test]
+async fn one_call_that_cannot_be_done_takes_no_other_with_it() {
+    let store = Store::new(limits());
+    store.begin(1, 1);
+    assert_eq!(store.batch(), [1]);
+    drop(store.go_on);
+    let calls = [12, 13, 14].map(|call| store.queue.call(call, 1));
+    let results = join_all(calls).await;
+    let results: Vec<_> = results.into_iter().map(Result::ok).collect();
+    assert_eq!(results, [Some(12), None, Some(14)]);
+    assert_eq!(*store.done.lock().unwrap(), [1, 12, 14], "in their order");
+}
+
+#[tokio::test]
+async fn batches_are_carried_out_by_a_task_that_waits() {
+    let (queue, batches) = Queue::new(QueueLimits::default());
+    let task = tokio::spawn(batches.run(async |batch: &mut [u32]| {
+        tokio::task::yield_now().await;
+        Ok(batch.iter().map(|number| Ok(number * 2)).collect())
+    }));
+    let results = join_all((1..=100).map(|call| queue.call(call, 1))).await;
+    let results: Vec<_> = results.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results, Vec::from_iter((1..=100).map(|call| call * 2)));
+    drop(queue);
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_of_a_store_that_has_ended_fails() {
+    let (queue, batches) = Queue::new(QueueLimits::default());
+    let waiting = queue.call(1, 1);
+    let mut waiting = pin!(waiting);
+    assert!(waiting.as_mut().now_or_never().is_none());
+    drop(batches);
+    waiting.await.unwrap_err();
+    queue.call(2, 1).await.unwrap_err();
+}
