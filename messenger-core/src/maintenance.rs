@@ -17,6 +17,9 @@ const GATHERED_FOR: Duration = Duration::from_millis(20);
 /// Every session looks into the store once in so many seconds, should a notice have been lost.
 const LOOK_EVERY: u64 = 60;
 
+/// How often the store is asked whether another process has written to it.
+const BESIDE_EVERY: Duration = Duration::from_millis(500);
+
 /// How often what is out of date is dropped.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -31,6 +34,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, runtime: &Handle) {
     ));
     runtime.spawn(look(Arc::downgrade(shared)));
     runtime.spawn(rekey(Arc::clone(shared)));
+    runtime.spawn(look_beside(Arc::downgrade(shared)));
     runtime.spawn(sweep(Arc::downgrade(shared)));
 }
 
@@ -78,6 +82,34 @@ async fn look(shared: Weak<Shared>) {
     }
 }
 
+/// What an operator's command does beside the server is told by no notice.
+async fn look_beside(shared: Weak<Shared>) {
+    let mut rounds = interval(BESIDE_EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_changed = false;
+    loop {
+        rounds.tick().await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let online = shared.online.all();
+        if online.is_empty() {
+            continue;
+        }
+        let looked = async {
+            was_changed |= shared.storage.was_changed_beside().await?;
+            if was_changed {
+                shared.look_for(&online).await?;
+            }
+            Ok(())
+        };
+        match looked.await {
+            Ok(()) => was_changed = false,
+            Err(error) => log_failure(&error),
+        }
+    }
+}
+
 async fn sweep(shared: Weak<Shared>) {
     let mut rounds = interval(SWEEP_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,12 +146,12 @@ fn log_failure(error: &StorageError) {
 }
 
 impl Shared {
-    /// Looks whether sessions are still there for those that do not look themselves, because their
-    /// peers take nothing: they, too, must learn that they have ended.
-    pub(crate) async fn look_for(&self, blind: &[Arc<Entry>]) -> Result<(), StorageError> {
+    /// Looks whether the sessions of these connections are still there, and ends the connections of those
+    /// that are not.
+    pub(crate) async fn look_for(&self, connections: &[Arc<Entry>]) -> Result<(), StorageError> {
         for Entry {
             device, mailbox, ..
-        } in blind.iter().map(|entry| &**entry)
+        } in connections.iter().map(|entry| &**entry)
         {
             if !device.is_there(&self.storage).await? {
                 mailbox.deliver(Notice::SessionEnded(device.key));

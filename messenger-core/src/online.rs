@@ -53,6 +53,11 @@ impl Online {
         drop(removed);
     }
 
+    /// All connections.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        self.entries.lock().values().cloned().collect()
+    }
+
     /// Has every connection look into the store. Those that have not done so since they were told last.
     pub(crate) fn look_all(&self, marks: &Marks, now: Timestamp) -> Vec<Arc<Entry>> {
         self.look(marks, now, |_, _| true)

@@ -177,6 +177,16 @@ pub trait Storage: Send + Sync + 'static {
     /// The place of the newest message the inbox ever had; 0 when it never had one.
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError>;
 
+    /// True when another process has written to the store since this was last asked, as an operator's command
+    /// does beside a server: sessions may have ended there. The engine asks twice a second, and then looks
+    /// whether the sessions of its connections are still there.
+    ///
+    /// A store that no other process can write to, or whose [notifier](crate::notifier) tells of it, leaves
+    /// this as it is.
+    async fn was_changed_beside(&self) -> Result<bool, StorageError> {
+        Ok(false)
+    }
+
     /// Drops what is out of date, a small step at a time. True when there may be more to do.
     async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError>;
 }

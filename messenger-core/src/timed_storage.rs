@@ -146,5 +146,6 @@ timed! {
     append(message: NewMessage) -> Result<Appended, AppendError>;
     inbox(user: &UserId, after: u64, page: PageLimits) -> Result<Vec<(u64, Message)>, StorageError>;
     newest(user: &UserId) -> Result<u64, StorageError>;
+    was_changed_beside() -> Result<bool, StorageError>;
     sweep(out_of_date: OutOfDate) -> Result<bool, StorageError>;
 }

@@ -14,6 +14,7 @@ use messenger_client::{Client, ClientError, Events, connect};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 use support::SOON;
 use support::process::{Process, flags};
 use tempfile::TempDir;
@@ -236,4 +237,46 @@ async fn memory_has_no_operator() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("needs a store in a file"), "{text}");
+}
+
+/// What a command does beside the server, it notices: clients are not left waiting in silence.
+#[tokio::test]
+async fn connections_whose_session_a_command_has_ended_are_closed_within_a_second() {
+    let world = World::new().await;
+    world.join("ann").await;
+    world.join("eve").await;
+    let ends: [(&[&str], &str); 3] = [
+        (&["session", "end", "ann"], ""),
+        (&["user", "reset-password", "ann", "--md5"], "secret"),
+        (&["user", "delete", "ann"], ""),
+    ];
+    let (other, mut others_events) = connect(&world.server.address).await.unwrap();
+    other
+        .auth("eve", &Password::md5_of("secret"))
+        .await
+        .unwrap();
+    for (command, input) in ends {
+        let (client, mut events) = connect(&world.server.address).await.unwrap();
+        client
+            .auth("ann", &Password::md5_of("secret"))
+            .await
+            .unwrap();
+        let (_, listed) = world.run(&["session", "list", "ann"], "").await;
+        let id = listed[..64].to_owned();
+        let mut command = command.to_vec();
+        if command[0] == "session" {
+            command.push(&id);
+        }
+        let ended = world.run(&command, input).await;
+        assert_eq!(ended.0, Some(0), "{}", ended.1);
+        let closed = async { while events.next().await.is_some() {} };
+        let closed = timeout(Duration::from_secs(1), closed).await;
+        assert!(closed.is_ok(), "still there after {command:?}");
+    }
+    let nothing = timeout(Duration::from_millis(1), others_events.next()).await;
+    assert!(nothing.is_err(), "eve's connection goes on");
+    other
+        .call(messenger_client::proto::ContactList::new())
+        .await
+        .unwrap();
 }

@@ -278,6 +278,11 @@ impl Storage for SqliteStorage {
         Ok(unsigned(self.readers.call(read).await?))
     }
 
+    async fn was_changed_beside(&self) -> Result<bool, StorageError> {
+        self.write(|writing| Ok(std::mem::take(writing.was_changed_beside)))
+            .await
+    }
+
     async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
         let find = move |connection: &_| sweep::find(connection, &out_of_date);
         let found = self.readers.call(find).await?;

@@ -25,6 +25,8 @@ impl<E> From<rusqlite::Error> for Fault<E> {
 pub(crate) struct Writing<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) inboxes: &'a mut Inboxes,
+    /// Another process has written since somebody has last looked here.
+    pub(crate) was_changed_beside: &'a mut bool,
 }
 
 /// A call, whatever its result. May be done again, when what was done has been rolled back.
@@ -42,6 +44,7 @@ impl Writer {
         let mut file = File {
             connection,
             inboxes: Inboxes::default(),
+            was_changed_beside: false,
             version: 0,
         };
         let commit = move |batch: &mut [Job]| file.commit(batch);
@@ -77,6 +80,7 @@ impl Writer {
 struct File {
     connection: Connection,
     inboxes: Inboxes,
+    was_changed_beside: bool,
     /// SQLite's number of what other connections have committed.
     version: i64,
 }
@@ -103,11 +107,13 @@ impl File {
         if version != self.version {
             // An operator's command has written beside this server.
             self.inboxes.forget();
+            self.was_changed_beside = true;
             self.version = version;
         }
         let mut writing = Writing {
             connection: &transaction,
             inboxes: &mut self.inboxes,
+            was_changed_beside: &mut self.was_changed_beside,
         };
         let outcomes = batch.iter_mut().map(|job| job(&mut writing).map(Ok));
         let outcomes = outcomes.collect::<rusqlite::Result<_>>()?;

@@ -251,6 +251,11 @@ impl Storage for FaultyStorage {
         self.inner.newest(user).await
     }
 
+    async fn was_changed_beside(&self) -> Result<bool, StorageError> {
+        self.check()?;
+        self.inner.was_changed_beside().await
+    }
+
     async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
         self.check()?;
         self.inner.sweep(out_of_date).await

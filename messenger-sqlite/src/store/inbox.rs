@@ -18,6 +18,7 @@ pub(super) fn append(
     let Writing {
         connection,
         inboxes,
+        ..
     } = writing;
     let to = &new.message.to;
     let Some(inbox) = inboxes.of(connection, to)? else {

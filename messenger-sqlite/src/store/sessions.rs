@@ -17,6 +17,7 @@ pub(super) fn open(
     let Writing {
         connection,
         inboxes,
+        ..
     } = writing;
     let Some(inbox) = inboxes.of(connection, &new.user)? else {
         return refused(OpenSessionError::NoSuchUser);
@@ -95,6 +96,7 @@ pub(super) fn left(writing: &mut Writing<'_>, user: &UserId) -> rusqlite::Result
     let Writing {
         connection,
         inboxes,
+        ..
     } = writing;
     if let Some(inbox) = inboxes.of(connection, user)? {
         note_given_to_all(connection, user, inbox)?;
@@ -113,6 +115,7 @@ pub(super) fn advance(writing: &mut Writing<'_>, marks: &[Mark]) -> rusqlite::Re
     let Writing {
         connection,
         inboxes,
+        ..
     } = writing;
     for mark in marks {
         let user = &mark.user;

@@ -92,6 +92,7 @@ fn drop_messages(writing: &mut Writing<'_>, user: &UserId, before: i64) -> rusql
     let Writing {
         connection,
         inboxes,
+        ..
     } = writing;
     let Some(inbox) = inboxes.of(connection, user)? else {
         return Ok(());
