@@ -341,7 +341,8 @@ impl Storage for TableStorage {
                 if bytes > limits.bytes {
                     return Ok(found);
                 }
-                if tables.myids.len() < limits.remembered || tables.myids.contains_key(&known_as) {
+                let of_owner = tables.myids.keys().filter(|(of, _)| of == owner).count();
+                if of_owner < limits.remembered || tables.myids.contains_key(&known_as) {
                     tables.myids.insert(known_as, myid.to_string());
                 }
                 found.push(contact);

@@ -35,7 +35,7 @@ fn message() -> impl Strategy<Value = SharedMessage> {
 fn notice() -> impl Strategy<Value = Notice> {
     let place = (any::<u64>(), any::<u64>());
     prop_oneof![
-        (place.clone(), proptest::option::of(message())).prop_map(|((seq, accepted), message)| {
+        (place, proptest::option::of(message())).prop_map(|((seq, accepted), message)| {
             Notice::Inbox {
                 seq,
                 accepted: Timestamp::from_micros(accepted),

@@ -6,6 +6,7 @@ use crate::storage::SessionKey;
 use messenger_proto::{Message, SharedMessage, UserId};
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -26,6 +27,10 @@ pub async fn suite<N: Notifier + ?Sized>(make: impl AsyncFn() -> (Arc<N>, Arc<N>
     a_copy_does_not_return_to_its_origin(&*one, &*other).await;
     let (one, other) = make().await;
     the_end_of_a_session_reaches_its_connections(&*one, &*other).await;
+    let (one, other) = make().await;
+    the_end_of_a_user_reaches_all_connections(&*one, &*other).await;
+    let (one, other) = make().await;
+    a_look_reaches_every_mailbox_of_the_user(&*one, &*other).await;
     let (one, other) = make().await;
     no_subscription_is_the_only_one_beside_another(&*one, &*other);
 }
@@ -151,6 +156,42 @@ async fn the_end_of_a_session_reaches_its_connections<N: Notifier + ?Sized>(one:
     expect_seq(&staying, 1).await;
     assert!(going.has_ended());
     assert!(!staying.has_ended());
+}
+
+async fn the_end_of_a_user_reaches_all_connections<N: Notifier + ?Sized>(one: &N, other: &N) {
+    let (ann, bob) = (UserId::from("ann"), UserId::from("bob"));
+    let [first, second, bobs] = [mailbox(1), mailbox(2), mailbox(3)];
+    let _subscriptions = [
+        one.subscribe(&ann, first.clone()),
+        other.subscribe(&ann, second.clone()),
+        other.subscribe(&bob, bobs.clone()),
+    ];
+    one.notify(&ann, Notice::UserDeleted);
+    one.notify(&bob, stored(1));
+    one.notify(&ann, stored(1));
+    for mailbox in [&first, &second, &bobs] {
+        expect_seq(mailbox, 1).await;
+    }
+    assert!(first.has_ended() && second.has_ended());
+    assert!(!bobs.has_ended());
+}
+
+async fn a_look_reaches_every_mailbox_of_the_user<N: Notifier + ?Sized>(one: &N, other: &N) {
+    let ann = UserId::from("ann");
+    let mailboxes = [mailbox(1), mailbox(2)];
+    let [first, second] = mailboxes.clone();
+    let _subscriptions = [one.subscribe(&ann, first), other.subscribe(&ann, second)];
+    // A notifier may ask for one of its own when it begins.
+    one.notify(&ann, stored(1));
+    for mailbox in &mailboxes {
+        expect_seq(mailbox, 1).await;
+        while poll_fn(|cx| Poll::Ready(mailbox.poll(cx).is_ready())).await {}
+    }
+    one.notify(&ann, Notice::Look);
+    for mailbox in &mailboxes {
+        let look = timeout(SOON, poll_fn(|cx| mailbox.poll(cx))).await;
+        assert!(matches!(look, Ok(Mail::Look)), "{look:?}");
+    }
 }
 
 fn no_subscription_is_the_only_one_beside_another<N: Notifier + ?Sized>(one: &N, other: &N) {

@@ -14,6 +14,7 @@ use crate::storage::{
     Account, AppendError, Appended, Mark, NewMessage, NewSession, OpenedSession, PageLimits,
     SessionKey, Storage,
 };
+use futures_util::future::join_all;
 use messenger_proto::{Message, SharedMessage, UserId};
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         contacts::are_found_by_email_and_phone,
         contacts::are_found_by_another_rule,
         contacts::are_remembered_by_their_owners_ids,
+        contacts::are_remembered_up_to_the_limit,
         contacts::are_found_up_to_the_limits,
         contacts::are_found_while_they_change,
         sessions::begin_behind_what_any_session_was_given,
@@ -57,9 +59,11 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         sessions::over_the_limit_the_least_recently_used_ends,
         sessions::that_expired_do_not_count,
         sessions::end,
+        sessions::move_together,
         inbox::numbers_without_a_gap,
         inbox::racing_appends_leave_no_gap,
         inbox::appends_take_places_in_the_order_of_their_first_polls,
+        inbox::appends_get_on_without_being_polled,
         inbox::takes_messages_at_once_or_not_at_all,
         inbox::is_read_in_pages,
         inbox::is_full_of_what_nobody_was_given,
@@ -85,6 +89,19 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
 pub async fn durability(open: impl AsyncFn() -> Arc<dyn Storage>) {
     durability::everything_answered_is_there_again(&open).await;
     durability::appends_that_nobody_waits_for_leave_no_gap(&open).await;
+}
+
+/// Carries out calls at once, every second one in a task of its own: the others race in any case, on one thread.
+async fn race<T: Send + 'static>(
+    calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let calls = calls.into_iter().enumerate().map(async |(number, call)| {
+        if number % 2 == 0 {
+            return call.await;
+        }
+        tokio::spawn(call).await.unwrap()
+    });
+    join_all(calls).await
 }
 
 /// A moment, in seconds from some beginning.

@@ -164,6 +164,39 @@ pub(super) async fn are_remembered_by_their_owners_ids(storage: &Arc<dyn Storage
     assert_eq!(bobs.len(), 1, "a user is found by themselves as well");
 }
 
+/// Of each owner's as many; the rest is found and not remembered.
+pub(super) async fn are_remembered_up_to_the_limit(storage: &Arc<dyn Storage>) {
+    let (ann, bob) = (create(storage, "ann").await, create(storage, "bob").await);
+    for login in ["user1", "user2"] {
+        let user = create(storage, login).await;
+        set_addresses(storage, &user, login, "").await;
+        for owner in [&ann, &bob] {
+            storage.add_contact(owner, &user, 10).await.unwrap();
+        }
+    }
+    let limits = FindLimits {
+        remembered: 1,
+        ..LIMITS
+    };
+    let myids = async |owner: &UserId| {
+        let contacts = storage.contacts(owner).await.unwrap().into_iter();
+        contacts
+            .map(|contact| contact.myid.to_string())
+            .collect::<Vec<_>>()
+    };
+    for owner in [&ann, &bob] {
+        let entries = vec![lookup("a", "user1", ""), lookup("b", "user2", "")];
+        assert_eq!(found(storage, owner, entries, limits).await.len(), 2);
+        assert_eq!(myids(owner).await, ["a", ""]);
+        found(storage, owner, vec![lookup("c", "user1", "")], limits).await;
+        assert_eq!(
+            myids(owner).await,
+            ["c", ""],
+            "one that is there may change"
+        );
+    }
+}
+
 pub(super) async fn are_found_up_to_the_limits(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
     for number in 0..5 {

@@ -9,9 +9,14 @@ use crate::storage::{
 use futures_util::future::join_all;
 use messenger_proto::{Attachment, Message, UserId};
 use std::collections::BTreeSet;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a store may take.
+const SOON: Duration = Duration::from_secs(10);
 
 fn numbered(count: u64) -> Vec<(u64, String)> {
     (1..=count).map(|seq| (seq, seq.to_string())).collect()
@@ -41,6 +46,22 @@ pub(super) async fn numbers_without_a_gap(storage: &Arc<dyn Storage>) {
     assert!(matches!(unknown, Err(AppendError::NoSuchUser)));
 }
 
+/// Reads as a session does, which goes on behind what it was given and never looks back.
+async fn reads(storage: &Arc<dyn Storage>, user: &UserId, count: u64) {
+    let reading = async {
+        let mut given = 0;
+        while given < count {
+            for (seq, _) in storage.inbox(user, given, ALL).await.unwrap() {
+                assert_eq!(seq, given + 1, "became visible before the one before it");
+                given = seq;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let all = timeout(SOON, reading).await;
+    all.expect("all of them become visible");
+}
+
 pub(super) async fn racing_appends_leave_no_gap(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
     let senders = (0..8).map(|sender| {
@@ -55,7 +76,9 @@ pub(super) async fn racing_appends_leave_no_gap(storage: &Arc<dyn Storage>) {
             places
         })
     });
-    let places = join_all(senders.collect::<Vec<_>>()).await.into_iter();
+    let senders = senders.collect::<Vec<_>>();
+    let (places, ()) = tokio::join!(join_all(senders), reads(storage, &ann, 400));
+    let places = places.into_iter();
     let places: BTreeSet<u64> = places.flat_map(Result::unwrap).collect();
     assert_eq!(places, (1..=400).collect());
     let stored: Vec<_> = bodies(storage, &ann, 0).await;
@@ -68,10 +91,58 @@ pub(super) async fn appends_take_places_in_the_order_of_their_first_polls(
     let ann = create(storage, "ann").await;
     let appends =
         (1..=100).map(|number: u64| storage.append(message_to(&ann, &number.to_string())));
-    for (index, appended) in (1..).zip(join_all(appends).await) {
+    let (appended, ()) = tokio::join!(join_all(appends), reads(storage, &ann, 100));
+    for (index, appended) in (1..).zip(appended) {
         assert_eq!(appended.unwrap(), Appended::Stored { seq: index });
     }
     assert_eq!(bodies(storage, &ann, 0).await, numbered(100));
+}
+
+/// Whoever has several under way polls only the first of them, or goes away.
+pub(super) async fn appends_get_on_without_being_polled(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    let append = |number: u64| storage.append(message_to(&ann, &number.to_string()));
+    let mut begun: Vec<_> = (1..=50).map(append).collect();
+    let polled: Vec<_> = begun.iter_mut().map(poll_once).collect();
+    let next = timeout(SOON, append(51)).await;
+    let next = next.expect("waits for appends that nobody polls");
+    assert_eq!(next.unwrap(), Appended::Stored { seq: 51 });
+    for (index, (append, polled)) in begun.into_iter().zip(polled).enumerate().rev() {
+        let seq = index as u64 + 1;
+        let appended = match polled {
+            Poll::Ready(appended) => appended,
+            Poll::Pending => append.await,
+        };
+        assert_eq!(appended.unwrap(), Appended::Stored { seq });
+    }
+
+    let mut unpolled = append(52);
+    let _ = poll_once(&mut unpolled);
+    let is_there = async {
+        while storage.newest(&ann).await.unwrap() < 52 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let is_there = timeout(SOON, is_there).await;
+    is_there.expect("an append gets on though nobody polls it");
+    drop(unpolled);
+
+    // Those may be there or not; what is there has no gap.
+    for number in 53..=60 {
+        let _ = poll_once(&mut append(number));
+    }
+    let last = timeout(SOON, append(61)).await;
+    let last = last.expect("waits for appends that were dropped");
+    let places = bodies(storage, &ann, 0).await.into_iter();
+    let places: Vec<_> = places.map(|(seq, _)| seq).collect();
+    let seq = places.len() as u64;
+    assert_eq!(last.unwrap(), Appended::Stored { seq });
+    assert_eq!(places, Vec::from_iter(1..=seq));
+}
+
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    let mut cx = Context::from_waker(Waker::noop());
+    Pin::new(future).poll(&mut cx)
 }
 
 /// Under the same rules, and behind what is under way. A store that waits appends nothing this way.
@@ -82,10 +153,8 @@ pub(super) async fn takes_messages_at_once_or_not_at_all(storage: &Arc<dyn Stora
         assert_eq!(storage.newest(&ann).await.unwrap(), 0);
         return;
     }
-    let mut second = pin!(storage.append(message_to(&ann, "2")));
-    let polled = second
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()));
+    let mut second = storage.append(message_to(&ann, "2"));
+    let polled = poll_once(&mut second);
     let now = |message: &NewMessage| storage.append_now(message).unwrap();
     let third = now(&with_mid(&ann, "3", "m", 1)).unwrap();
     assert_eq!(third, Appended::Stored { seq: 3 });

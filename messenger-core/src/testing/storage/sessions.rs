@@ -1,7 +1,8 @@
 //! Sessions and their places.
 
 use super::{NO_LIMIT, advance, append, at, bodies, create, key, open};
-use crate::storage::{NewSession, OpenSessionError, Storage};
+use crate::storage::{Mark, NewSession, OpenSessionError, Storage};
+use messenger_proto::UserId;
 use std::sync::Arc;
 
 pub(super) async fn begin_behind_what_any_session_was_given(storage: &Arc<dyn Storage>) {
@@ -105,9 +106,17 @@ pub(super) async fn that_expired_do_not_count(storage: &Arc<dyn Storage>) {
 
 pub(super) async fn end(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
-    open(storage, &ann, 1, 1).await;
+    let bob = create(storage, "bob").await;
+    for user in [&ann, &bob] {
+        open(storage, user, 1, 1).await;
+        open(storage, user, 2, 1).await;
+    }
     storage.end_session(&ann, &key(1)).await.unwrap();
     storage.end_session(&ann, &key(1)).await.unwrap();
+    for (user, number) in [(&ann, 2), (&bob, 1), (&bob, 2)] {
+        let other = storage.session(user, &key(number)).await.unwrap();
+        assert!(other.is_some(), "ended with another");
+    }
     assert_eq!(storage.session(&ann, &key(1)).await.unwrap(), None);
     advance(storage, &ann, 1, 1, 2).await;
     assert_eq!(
@@ -115,4 +124,41 @@ pub(super) async fn end(storage: &Arc<dyn Storage>) {
         None,
         "stays ended"
     );
+}
+
+pub(super) async fn move_together(storage: &Arc<dyn Storage>) {
+    let (ann, bob) = (create(storage, "ann").await, create(storage, "bob").await);
+    for user in [&ann, &bob] {
+        open(storage, user, 1, 1).await;
+        open(storage, user, 2, 1).await;
+        for body in ["a", "b"] {
+            append(storage, user, body, NO_LIMIT).await.unwrap();
+        }
+    }
+    storage.end_session(&ann, &key(1)).await.unwrap();
+    let mark = |user: &UserId, number, given, used| Mark {
+        user: user.clone(),
+        session: key(number),
+        given,
+        used: at(used),
+    };
+    let marks = vec![
+        mark(&ann, 1, 2, 9),
+        mark(&"nobody".into(), 1, 2, 9),
+        mark(&bob, 2, 1, 7),
+        mark(&ann, 2, 2, 9),
+        mark(&bob, 2, 2, 6),
+    ];
+    storage.advance(marks).await.unwrap();
+    let record = async |user, number| storage.session(user, &key(number)).await.unwrap();
+    let place = async |user, number| {
+        let record = record(user, number).await.unwrap();
+        (record.given, record.used)
+    };
+    assert_eq!(record(&ann, 1).await, None, "has ended");
+    assert_eq!(place(&ann, 2).await, (2, at(9)));
+    assert_eq!(place(&bob, 2).await, (2, at(7)));
+    assert_eq!(place(&bob, 1).await, (0, at(1)), "was not marked");
+    let waiting = bodies(storage, &bob, 0).await;
+    assert_eq!(waiting.len(), 2, "the other session has not had them");
 }
