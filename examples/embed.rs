@@ -17,28 +17,19 @@ impl Bot {
     async fn new(engine: &Engine) -> Result<Self, Box<dyn Error>> {
         let (login, pass) = ("echo", Password::from("only this program knows it"));
         let session = engine.connect();
-        let account = Register {
-            login: login.into(),
-            pass: pass.clone(),
-            nick: "Echo Bot".into(),
-        };
+        let account = Register::new(login, pass.clone(), "Echo Bot");
         session.call(account).await?;
-        let auth = Auth {
-            login: login.into(),
-            pass,
-            ack: false,
-        };
+        let auth = Auth::new(login, pass);
         session.call(auth).await?;
         Ok(Self { session })
     }
 
     async fn run(mut self) {
         while let Ok(EvMessage { message, .. }) = self.session.next_event().await {
-            let answer = SendMessage {
-                uid: message.from.clone(),
-                body: format!("you said: {}", message.body.as_str()).into(),
-                ..SendMessage::default()
-            };
+            let answer = SendMessage::new(
+                message.from.clone(),
+                format!("you said: {}", message.body.as_str()),
+            );
             if let Err(failure) = self.session.call(answer).await {
                 eprintln!("no answer for {}: {failure}", message.from);
             }

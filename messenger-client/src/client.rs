@@ -210,10 +210,7 @@ impl Client {
         action: A,
     ) -> Result<A::Accepted, ClientError> {
         let request = action.into();
-        let inbound = Inbound {
-            credentials,
-            request,
-        };
+        let inbound = Inbound::new(request).credentials(credentials);
         let response = self.requests.call(inbound).await?;
         match A::result(response) {
             Ok(result) => Ok(result?),

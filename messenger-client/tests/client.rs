@@ -9,7 +9,6 @@
 
 use messenger_client::proto::{ImportEntry, Password, SendMessage, SetUserInfo};
 use messenger_client::{Client, ClientError, ConnectionError, Events, connect, over};
-use messenger_core::policy::PasswordPolicy;
 use messenger_core::{Engine, Policy};
 use messenger_server::{Server, Transport};
 use std::net::SocketAddr;
@@ -20,16 +19,9 @@ use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
 
-async fn start(policy: Policy) -> (SocketAddr, Server) {
-    let passwords = PasswordPolicy {
-        memory_kib: 8,
-        passes: 1,
-        ..PasswordPolicy::default()
-    };
-    let policy = Policy {
-        passwords,
-        ..policy
-    };
+async fn start(mut policy: Policy) -> (SocketAddr, Server) {
+    policy.passwords.memory_kib = 8;
+    policy.passwords.passes = 1;
     let engine = Engine::builder().policy(policy).build().unwrap();
     let server = Server::new(engine, Transport::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -66,17 +58,10 @@ async fn every_action_gives_its_typed_result() {
     let (ann, mut events) = join(address, "ann").await;
     let (bob, _) = join(address, "bob").await;
     assert!(ann.welcome().time > 0);
-    let change = SetUserInfo {
-        email: Some("bob@example.org".into()),
-        ..SetUserInfo::default()
-    };
+    let change = SetUserInfo::new().email("bob@example.org");
     bob.set_user_info(change).await.unwrap();
     assert_eq!(ann.user_info("bob").await.unwrap().email, "bob@example.org");
-    let entry = ImportEntry {
-        myid: "7".into(),
-        email: "bob@example.org".into(),
-        ..ImportEntry::default()
-    };
+    let entry = ImportEntry::new("7").email("bob@example.org");
     assert_eq!(
         ann.import(vec![entry]).await.unwrap()[0].card.uid.as_str(),
         "bob"
@@ -170,10 +155,8 @@ async fn another_user_on_the_same_connection_begins_anew() {
 
 #[tokio::test]
 async fn an_unasked_auth_reply_belongs_to_no_request() {
-    let policy = Policy {
-        auth_on_register: true,
-        ..Policy::default()
-    };
+    let mut policy = Policy::default();
+    policy.auth_on_register = true;
     let (address, _server) = start(policy).await;
     let (ann, _events) = connect(address).await.unwrap();
     let pass = Password::md5_of("secret");

@@ -7,10 +7,7 @@ use crate::storage::{PageLimits, SessionKey, SessionRecord, StorageError, UserDa
 use messenger_proto::{Message, Password, UserId};
 
 /// How much of an inbox is read at once.
-const PAGE: PageLimits = PageLimits {
-    messages: 1024,
-    bytes: 1024 * 1024,
-};
+const PAGE: PageLimits = PageLimits::new(1024, 1024 * 1024);
 
 /// All that is kept of a user. The hash of the password and the sessions' secrets are not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

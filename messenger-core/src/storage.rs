@@ -297,6 +297,7 @@ pub struct Lookup {
 
 /// How much [`Storage::find_users`] finds and remembers.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct FindLimits {
     /// The most users for one entry.
     pub matches: usize,
@@ -304,6 +305,17 @@ pub struct FindLimits {
     pub bytes: usize,
     /// The most ids remembered for an owner; beyond it no new ones are.
     pub remembered: usize,
+}
+
+impl FindLimits {
+    /// At most so many users for one entry, so many bytes of them, and so many ids remembered.
+    pub const fn new(matches: usize, bytes: usize, remembered: usize) -> Self {
+        Self {
+            matches,
+            bytes,
+            remembered,
+        }
+    }
 }
 
 /// What a session is found by: a hash of its secret, so that the store cannot give it away.
@@ -438,11 +450,19 @@ pub enum AppendError {
 
 /// How much [`Storage::inbox`] reads at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PageLimits {
     /// The most messages.
     pub messages: usize,
     /// No further message once those read come to this many bytes.
     pub bytes: usize,
+}
+
+impl PageLimits {
+    /// At most so many messages, and none after so many bytes.
+    pub const fn new(messages: usize, bytes: usize) -> Self {
+        Self { messages, bytes }
+    }
 }
 
 /// What [`Storage::sweep`] may drop.

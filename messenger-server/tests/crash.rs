@@ -59,12 +59,8 @@ impl Sender {
         while self.unsure.is_empty() {
             let recipient = self.next % RECIPIENTS;
             let body = format!("{} {}", self.login, self.next);
-            let message = SendMessage {
-                uid: format!("recipient{recipient}").into(),
-                mid: Some(format!("mid {}", self.next).into()),
-                body: body.into(),
-                ..SendMessage::default()
-            };
+            let message = SendMessage::new(format!("recipient{recipient}"), body)
+                .mid(format!("mid {}", self.next));
             self.next += 1;
             self.send(&client, message).await;
             if self.next.is_multiple_of(8) {
@@ -298,11 +294,7 @@ async fn nothing_acknowledged_is_lost_by_killing_the_server() {
 }
 
 async fn send(client: &Client, to: &UserId, body: &str) {
-    let message = SendMessage {
-        uid: to.clone(),
-        body: body.into(),
-        ..SendMessage::default()
-    };
+    let message = SendMessage::new(to.clone(), body);
     client.send_message(message).await.unwrap();
 }
 
@@ -316,12 +308,7 @@ async fn accounts_contacts_and_sessions_are_as_acknowledged() {
     let session = ann.auth("ann", &pass()).await.unwrap();
     new_session(&process.address, "bob", false).await;
     ann.add_contact("bob").await.unwrap();
-    let message = SendMessage {
-        uid: "bob".into(),
-        body: "before".into(),
-        mid: Some("m".into()),
-        ..SendMessage::default()
-    };
+    let message = SendMessage::new("bob", "before").mid("m");
     let first = ann.send_message(message.clone()).await.unwrap();
     process.kill().await;
 

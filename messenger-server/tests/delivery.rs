@@ -35,10 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 async fn start(folder: &std::path::Path, policy: Policy) -> (Arc<SqliteStorage>, TestServer) {
     let storage = Arc::new(SqliteStorage::open(folder.join("messenger.db")).unwrap());
-    let transport = Transport {
-        write_stall: PATIENCE,
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.write_stall = PATIENCE;
     let server = TestServer::start_on(storage.clone(), policy, transport).await;
     (storage, server)
 }
@@ -51,11 +49,7 @@ async fn log_in(server: &TestServer, login: &str) -> (Client, Events) {
 }
 
 async fn send(client: &Client, to: &str, body: String) -> Result<(), ClientError> {
-    let message = SendMessage {
-        uid: to.into(),
-        body: body.into(),
-        ..SendMessage::default()
-    };
+    let message = SendMessage::new(to, body);
     client.send_message(message).await.map(drop)
 }
 
@@ -203,15 +197,14 @@ async fn a_long_backlog_flows_while_others_talk() {
     first.kill().await;
     let storage = SqliteStorage::open(&path).unwrap();
     let append = |number: usize| {
-        let message = Message {
-            from: "ann".into(),
-            nick: "Ann".into(),
-            body: format!("{number} {}", "x".repeat(100)).into(),
-            to: UserId::from("bob"),
-            id: format!("id {number}").into(),
-            time: 4_000_000_000,
-            ..Message::default()
-        };
+        let message = Message::new(
+            format!("id {number}"),
+            "ann",
+            UserId::from("bob"),
+            4_000_000_000,
+        )
+        .nick("Ann")
+        .body(format!("{number} {}", "x".repeat(100)));
         storage.append(NewMessage {
             message: message.into(),
             mid: None,

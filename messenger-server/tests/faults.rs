@@ -58,11 +58,7 @@ impl Sender {
     async fn send(&mut self) -> bool {
         self.next += 1;
         let body = format!("{} {}", self.next, self.body);
-        let message = SendMessage {
-            uid: "bob".into(),
-            body: body.clone().into(),
-            ..SendMessage::default()
-        };
+        let message = SendMessage::new("bob", body.clone());
         match self.client.send_message(message).await {
             Ok(_) => self.accepted.push(body),
             Err(ClientError::Refused(failure)) => {

@@ -171,11 +171,9 @@ async fn closed(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn handshakes_are_bounded_in_number_and_time() {
-    let transport = Transport {
-        handshakes: 2,
-        handshake_time: Duration::from_millis(500),
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.handshakes = 2;
+    transport.handshake_time = Duration::from_millis(500);
     let (_server, files, address, _) = start(transport).await;
     let mut silent = Vec::new();
     for _ in 0..2 {
@@ -207,10 +205,8 @@ async fn garbage_instead_of_a_handshake_harms_nobody() {
 
 #[tokio::test]
 async fn a_proxy_tells_its_client_before_the_handshake() {
-    let transport = Transport {
-        proxies: vec!["127.0.0.0/8".parse().unwrap()],
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.proxies = vec!["127.0.0.0/8".parse().unwrap()];
     let (_server, files, address, _) = start(transport).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream

@@ -36,11 +36,7 @@ pub(super) async fn auth(
     let record = open(shared, &who, request.ack).await?;
     let login = Login::begin(shared, connection.id, who, record);
     connection.set_login(login);
-    Ok(AuthAccepted {
-        sid,
-        uid: user,
-        nick,
-    })
+    Ok(AuthAccepted::new(sid, user, nick))
 }
 
 async fn verify(
