@@ -19,9 +19,30 @@ use std::time::Duration;
 /// durable as the store can make it. Races are settled by the store, never by a caller that checks
 /// first. Calls about one user see what earlier calls that returned have done.
 ///
+/// Every implementation passes [`testing::storage`](crate::testing::storage).
+///
+/// # Cancel safety
 /// A call that is dropped before it returns may or may not have been done.
 ///
-/// Every implementation passes [`testing::storage`](crate::testing::storage).
+/// # Examples
+/// ```
+/// use messenger_core::Engine;
+/// use messenger_core::storage::{MemoryStorage, Storage};
+/// use std::sync::Arc;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+/// storage.adopt_user(&"ann".into(), "Ann").await?;
+///
+/// let engine = Engine::builder().storage(Arc::clone(&storage)).build()?;
+/// assert_eq!(engine.users(None, 10).await?, ["ann".into()]);
+///
+/// engine.delete_user(&"ann".into()).await?;
+/// assert_eq!(storage.profile(&"ann".into()).await?, None);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// Creates an account, whose login becomes the user's id.
