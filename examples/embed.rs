@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ann.register("ann", &pass, "Ann").await?;
     ann.auth("ann", &pass).await?;
     ann.send("echo", "hello, bot").await?;
-    while let Some(EvMessage { message, .. }) = events.next().await {
+    while let Ok(EvMessage { message, .. }) = events.next_message().await {
         println!(
             "{} to {}: {}",
             message.nick,

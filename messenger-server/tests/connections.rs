@@ -218,14 +218,14 @@ async fn a_stream_with_a_buffer_is_flushed() {
         client.auth("ann", &pass).await.unwrap();
         for number in 0..20 {
             let sent = client.send("ann", &number.to_string()).await.unwrap();
-            assert_eq!(events.next().await.unwrap().message.id, sent.id);
+            assert_eq!(events.next_message().await.unwrap().message.id, sent.id);
         }
     };
     timeout(SOON, talk)
         .await
         .expect("everything to be passed on");
     drop(client);
-    assert!(timeout(SOON, events.next()).await.unwrap().is_none());
+    assert!(timeout(SOON, events.next_message()).await.unwrap().is_err());
 }
 
 /// A backlog of many pages does not keep the server from hearing acknowledgements.

@@ -56,7 +56,7 @@ async fn clients_over_tls_and_over_tcp_talk_to_each_other() {
     let long = "x".repeat(60_000);
     for body in ["hello", &long] {
         ann.send("bob", body).await.unwrap();
-        let event = timeout(SOON, bob_events.next()).await.unwrap();
+        let event = timeout(SOON, bob_events.next_message()).await.unwrap();
         assert_eq!(event.unwrap().message.body.as_str(), body);
     }
 }
@@ -111,7 +111,7 @@ async fn a_certificate_is_changed_without_dropping_anybody() {
     files.connect(&address).await.expect("the one in use stays");
 
     ann.send("ann", "still here").await.unwrap();
-    let event = timeout(SOON, events.next()).await.unwrap();
+    let event = timeout(SOON, events.next_message()).await.unwrap();
     assert_eq!(event.unwrap().message.body.as_str(), "still here");
 }
 
