@@ -3,7 +3,7 @@
 
 use clap::Parser;
 use messenger_client::proto::{ErrorCode, EvMessage, Password};
-use messenger_client::{Client, ClientError, Event, Events, EventsEnded, connect};
+use messenger_client::{Client, ClientError, Event, Events, connect};
 use std::io::Write;
 use tokio::sync::mpsc;
 
@@ -123,8 +123,7 @@ impl Chat {
                 event = events.next() => match event {
                     Ok(Event::Message(message)) => self.show(&message),
                     Ok(_) => {}
-                    Err(EventsEnded::Failed(error)) => return Err(format!("\nThe connection is lost: {error}.")),
-                    Err(_) => return Err("\nThe server has closed the connection.".to_owned()),
+                    Err(why) => return Err(format!("\nIt ends here: {why}.")),
                 },
             }
         }
