@@ -240,6 +240,7 @@ impl Message {
     }
 
     /// With this attachment.
+    #[inline]
     pub fn attach(mut self, attach: Attachment) -> Self {
         self.attach = attach;
         self

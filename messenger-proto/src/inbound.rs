@@ -136,6 +136,7 @@ impl Inbound {
     }
 
     /// In this session, whatever that of the connection is.
+    #[inline]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = credentials;
         self
