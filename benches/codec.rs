@@ -23,20 +23,9 @@ const SIZES: [(&str, usize); 4] = [
 fn request(size: usize) -> Inbound {
     let payload = "aGVsbG8g".repeat(size / 8);
     let message = if size <= 1000 {
-        SendMessage {
-            uid: "bob".into(),
-            body: payload.into(),
-            ..SendMessage::default()
-        }
+        SendMessage::new("bob", payload)
     } else {
-        SendMessage {
-            uid: "bob".into(),
-            attach: Attachment {
-                mime: "image/png".into(),
-                data: payload.into(),
-            },
-            ..SendMessage::default()
-        }
+        SendMessage::new("bob", "").attach(Attachment::new("image/png", payload))
     };
     Inbound::new(message)
 }
@@ -57,19 +46,10 @@ fn frame(size: usize) -> Bytes {
 
 fn event(size: usize) -> Event {
     let payload = "aGVsbG8g".repeat(size / 8);
-    let message = Message {
-        from: "ann".into(),
-        nick: "Ann".into(),
-        body: payload.into(),
-        time: 1_700_000_000,
-        to: "bob".into(),
-        id: "0123456789abcdef-1".into(),
-        ..Message::default()
-    };
-    Event::Message(EvMessage {
-        seq: Some(1),
-        message: message.into(),
-    })
+    let message = Message::new("0123456789abcdef-1", "ann", "bob", 1_700_000_000)
+        .nick("Ann")
+        .body(payload);
+    Event::Message(EvMessage::new(Some(1), message))
 }
 
 fn split(criterion: &mut Criterion) {

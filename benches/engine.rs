@@ -44,27 +44,15 @@ impl Pair {
 
 async fn join(engine: &Engine, login: &'static str) -> Connection {
     let session = engine.connect();
-    let account = Register {
-        login: login.into(),
-        pass: "secret".into(),
-        nick: login.into(),
-    };
+    let account = Register::new(login, "secret", login);
     session.call(account).await.unwrap();
-    let auth = Auth {
-        login: login.into(),
-        pass: "secret".into(),
-        ack: false,
-    };
+    let auth = Auth::new(login, "secret");
     session.call(auth).await.unwrap();
     session
 }
 
 fn to_bob(size: usize) -> SendMessage {
-    SendMessage {
-        uid: "bob".into(),
-        body: "x".repeat(size).into(),
-        ..SendMessage::default()
-    }
+    SendMessage::new("bob", "x".repeat(size))
 }
 
 fn message(criterion: &mut Criterion) {
@@ -81,17 +69,12 @@ fn message(criterion: &mut Criterion) {
 
 /// The limits in time that are on unless told otherwise, but of messages more than anybody sends.
 fn limited() -> Policy {
-    let messages = Rate {
-        burst: u32::MAX,
-        refilled_in: Duration::from_secs(1),
-    };
-    Policy {
-        rates: Some(Rates {
-            messages,
-            ..Rates::default()
-        }),
-        ..benches::unlimited()
-    }
+    let messages = Rate::new(u32::MAX, Duration::from_secs(1));
+    let mut rates = Rates::default();
+    rates.messages = messages;
+    let mut policy = benches::unlimited();
+    policy.rates = Some(rates);
+    policy
 }
 
 /// Both in turns, so that what the machine does meanwhile befalls both.

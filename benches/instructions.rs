@@ -37,11 +37,7 @@ struct Client {
 
 impl Client {
     async fn join(server: &Server, login: &str) -> Self {
-        let account = Register {
-            login: login.into(),
-            pass: "secret".into(),
-            nick: login.into(),
-        };
+        let account = Register::new(login, "secret", login);
         server.engine().connect().call(account).await.unwrap();
         let (stream, other) = duplex(STREAM);
         tokio::spawn(server.connection(other));
@@ -50,11 +46,7 @@ impl Client {
             splitter: Splitter::new(STREAM),
             received: BytesMut::with_capacity(STREAM),
         };
-        let auth = Auth {
-            login: login.into(),
-            pass: "secret".into(),
-            ack: false,
-        };
+        let auth = Auth::new(login, "secret");
         let mut frame = BytesMut::new();
         Inbound::new(auth).encode(&mut frame, Braces::Plain);
         client.stream.write_all(&frame).await.unwrap();
@@ -110,11 +102,7 @@ fn main() {
         let ann = Client::join(&server, "ann").await;
         (ann, Client::join(&server, "bob").await)
     });
-    let message = SendMessage {
-        uid: "bob".into(),
-        body: "x".repeat(BODY).into(),
-        ..SendMessage::default()
-    };
+    let message = SendMessage::new("bob", "x".repeat(BODY));
     let mut requests = BytesMut::new();
     for _ in 0..WINDOW {
         Inbound::new(message.clone()).encode(&mut requests, Braces::Plain);

@@ -3,7 +3,7 @@
 
 use clap::Parser;
 use messenger_client::proto::{ErrorCode, EvMessage, Password};
-use messenger_client::{Client, ClientError, Events, connect};
+use messenger_client::{Client, ClientError, Event, Events, connect};
 use std::io::Write;
 use tokio::sync::mpsc;
 
@@ -121,8 +121,9 @@ impl Chat {
                     Some(line) => self.type_line(line).await,
                 },
                 event = events.next() => match event {
-                    Some(event) => self.show(&event),
-                    None => return Err("\nThe server has closed the connection.".to_owned()),
+                    Ok(Event::Message(message)) => self.show(&message),
+                    Ok(_) => {}
+                    Err(why) => return Err(format!("\nIt ends here: {why}.")),
                 },
             }
         }

@@ -76,13 +76,12 @@ fn lock(tables: &Mutex<Tables>) -> MutexGuard<'_, Tables> {
 impl Tables {
     fn card(&self, uid: &UserId) -> Option<Card> {
         let (profile, _) = self.profiles.get(uid)?;
-        Some(Card {
-            uid: uid.clone(),
-            nick: profile.nick.clone(),
-            email: profile.email.clone(),
-            phone: profile.phone.clone(),
-            picture: profile.picture.clone(),
-        })
+        Some(
+            Card::new(uid.clone(), profile.nick.clone())
+                .email(profile.email.clone())
+                .phone(profile.phone.clone())
+                .picture(profile.picture.clone()),
+        )
     }
 
     fn end_sessions(&mut self, over: impl Fn(&UserId, &SessionKey, &SessionRecord) -> bool) {
@@ -152,10 +151,7 @@ impl Accounts for TableStorage {
         {
             return Err(CreateAccountError::NickTaken);
         }
-        let profile = Profile {
-            nick: account.nick.clone(),
-            ..Profile::default()
-        };
+        let profile = Profile::new(account.nick.clone());
         tables
             .profiles
             .insert(account.login.clone(), (profile, Keys::default()));
@@ -270,11 +266,8 @@ impl Storage for TableStorage {
         let uids = tables.contacts.iter().filter(|(of, _)| of == owner);
         let contact = |(_, uid): &(UserId, UserId)| {
             let myid = tables.myids.get(&(owner.clone(), uid.clone()));
-            let myid = myid.cloned().unwrap_or_default().into();
-            Some(Contact {
-                myid,
-                card: tables.card(uid)?,
-            })
+            let myid = myid.cloned().unwrap_or_default();
+            Some(Contact::new(tables.card(uid)?).myid(myid))
         };
         Ok(uids.filter_map(contact).collect())
     }
@@ -333,10 +326,7 @@ impl Storage for TableStorage {
                 .collect::<Vec<_>>()
             {
                 let known_as = (owner.clone(), card.uid.clone());
-                let contact = Contact {
-                    myid: myid.clone(),
-                    card,
-                };
+                let contact = Contact::new(card).myid(myid.clone());
                 bytes += contact.encoded_len();
                 if bytes > limits.bytes {
                     return Ok(found);

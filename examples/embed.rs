@@ -130,7 +130,7 @@ async fn next(
 ) -> Result<String, Refusal> {
     let mut connection = web.connect(&headers, Some(after)).await?;
     Ok(match timeout(WAIT, connection.next_event()).await {
-        Ok(Ok(EvMessage { seq, message })) => {
+        Ok(Ok(EvMessage { seq, message, .. })) => {
             // What the user sends elsewhere meanwhile comes along without a place.
             let place = seq.unwrap_or(after);
             format!("{place} {}: {}\n", message.nick, message.body.as_str())
@@ -140,12 +140,7 @@ async fn next(
 }
 
 fn message(uid: UserId, body: String) -> SendMessage {
-    let body = body.into();
-    SendMessage {
-        uid,
-        body,
-        ..SendMessage::default()
-    }
+    SendMessage::new(uid, body)
 }
 
 /// Answers everybody who writes to it.

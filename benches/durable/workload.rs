@@ -28,15 +28,14 @@ pub(crate) async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize
     }
     for number in 0..each {
         let appends = (0..recipients).map(|recipient| {
-            let message = Message {
-                from: "sender".into(),
-                nick: "Sender".into(),
-                body: "x".repeat(body).into(),
-                time: SystemClock.now().as_secs(),
-                to: format!("away{recipient}").into(),
-                id: format!("{number:016x}-{recipient}").into(),
-                ..Message::default()
-            };
+            let message = Message::new(
+                format!("{number:016x}-{recipient}"),
+                "sender",
+                format!("away{recipient}"),
+                SystemClock.now().as_secs(),
+            )
+            .nick("Sender")
+            .body("x".repeat(body));
             store.append(NewMessage {
                 message: message.into(),
                 mid: None,
@@ -54,17 +53,9 @@ pub(crate) async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize
 /// Somebody who has logged in, and is registered if need be.
 pub(crate) async fn join(engine: &Engine, login: &str) -> Connection {
     let session = engine.connect();
-    let account = Register {
-        login: login.into(),
-        pass: "secret".into(),
-        nick: login.into(),
-    };
+    let account = Register::new(login, "secret", login);
     let _ = session.call(account).await;
-    let auth = Auth {
-        login: login.into(),
-        pass: "secret".into(),
-        ack: false,
-    };
+    let auth = Auth::new(login, "secret");
     session.call(auth).await.unwrap();
     session
 }
@@ -84,11 +75,7 @@ pub(crate) async fn rate(
         let session = join(engine, &recipient).await;
         let reading = tokio::spawn(read(session));
         let sender = join(engine, &format!("sender{round}-{number}")).await;
-        let request = SendMessage {
-            uid: recipient.into(),
-            body: "x".repeat(body).into(),
-            ..SendMessage::default()
-        };
+        let request = SendMessage::new(recipient, "x".repeat(body));
         pairs.push((sender, request, reading));
     }
     let started = Instant::now();

@@ -60,10 +60,8 @@ pub(crate) async fn serve(listen: SocketAddr, accounts: usize) -> Result<(), Fai
         };
         storage.create_account(account).await?;
     }
-    let policy = Policy {
-        rates: None,
-        ..Policy::default()
-    };
+    let mut policy = Policy::default();
+    policy.rates = None;
     let engine = Engine::builder()
         .policy(policy)
         .storage(Arc::new(storage))

@@ -27,11 +27,11 @@ pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
         client.add_contact(user.login.as_str()).await?;
     }
     let book: Vec<_> = (0..load.entries)
-        .map(|number| ImportEntry {
-            myid: number.to_string().into(),
-            name: "somebody".into(),
-            phone: format!("+4930{number:07}").into(),
-            email: format!("somebody-{number}@example.org").into(),
+        .map(|number| {
+            ImportEntry::new(number.to_string())
+                .name("somebody")
+                .phone(format!("+4930{number:07}"))
+                .email(format!("somebody-{number}@example.org"))
         })
         .collect();
     let seconds = Duration::from_secs(load.seconds);

@@ -117,7 +117,7 @@ impl Service {
 /// Nick and body of the next message from somebody else.
 async fn heard(events: &mut Events) -> (String, String) {
     loop {
-        let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+        let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
         if event.seq.is_some() {
             let EvMessage { message, .. } = event;
             return (message.nick.to_string(), message.body.as_str().to_owned());
@@ -148,7 +148,7 @@ async fn who_logs_in_by_http_writes_to_a_phone_over_tcp() {
         let body = format!("hello {number}");
         service.send(&ann, "bob", &body).await;
         assert_eq!(heard(&mut events).await, ("Ann".to_owned(), body));
-        let copy = timeout(SOON, copies.next()).await.unwrap().unwrap();
+        let copy = timeout(SOON, copies.next_message()).await.unwrap().unwrap();
         assert_eq!(copy.message.to.as_str(), "bob");
     }
     bob.send("ann", "hello, Ann").await.unwrap();

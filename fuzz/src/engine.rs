@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use messenger_core::authenticator::{
     Authenticator, AuthenticatorError, Identity, RegisterError, Verdict,
 };
-use messenger_core::policy::{InboxLimits, Limits};
+use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{
     Ack, AddContact, Attachment, Auth, ContactList, Credentials, DelContact, ErrorCode, Import,
     ImportEntry, Inbound, MessageAccepted, MessageId, Password, Register, Request, Response,
@@ -194,18 +194,10 @@ fn name(user: u8) -> String {
 impl World {
     fn new() -> Self {
         let clock = ManualClock::default();
-        let policy = Policy {
-            limits: Limits {
-                sessions: 2,
-                contacts: 2,
-                inbox: InboxLimits {
-                    messages: 5,
-                    bytes: 10_000,
-                },
-                ..Limits::default()
-            },
-            ..Policy::default()
-        };
+        let mut policy = Policy::default();
+        policy.limits.sessions = 2;
+        policy.limits.contacts = 2;
+        policy.limits.inbox = InboxLimits::new(5, 10_000);
         let engine = Engine::builder()
             .policy(policy)
             .authenticator(Arc::new(Accounts::default()))
@@ -244,10 +236,7 @@ impl World {
         credentials: Credentials,
         request: impl Into<Request>,
     ) -> Response {
-        let inbound = Inbound {
-            credentials,
-            request: request.into(),
-        };
+        let inbound = Inbound::new(request).credentials(credentials);
         let connection = self.connection(connection);
         let before = connection.session.user();
         let reply = connection.session.handle(inbound).await;
@@ -285,11 +274,8 @@ impl World {
                 user,
                 pass,
             } => {
-                let register = Register {
-                    login: name(user).into(),
-                    pass: format!("pass{pass}").as_str().into(),
-                    nick: name(user).into(),
-                };
+                let register =
+                    Register::new(name(user), format!("pass{pass}").as_str(), name(user));
                 self.ask(connection, register).await;
             }
             Operation::Auth {
@@ -298,11 +284,8 @@ impl World {
                 pass,
                 ack,
             } => {
-                let auth = Auth {
-                    login: name(user).into(),
-                    pass: format!("pass{pass}").as_str().into(),
-                    ack,
-                };
+                let mut auth = Auth::new(name(user), format!("pass{pass}").as_str());
+                auth.ack = ack;
                 if let Response::Auth(Ok(accepted)) = self.ask(connection, auth).await {
                     self.connection(connection).last = None;
                     self.sessions.push((name(user), accepted.sid));
@@ -315,11 +298,9 @@ impl World {
             } => {
                 let known = self.sessions.get(usize::from(session));
                 let (uid, sid) = known.cloned().unwrap_or((name(user), "none".into()));
-                let credentials = Credentials {
-                    cid: uid.as_str().into(),
-                    sid,
-                };
-                self.ask_as(connection, credentials, ContactList {}).await;
+                let credentials = Credentials::new(uid.as_str(), sid);
+                self.ask_as(connection, credentials, ContactList::new())
+                    .await;
             }
             Operation::Send {
                 connection,
@@ -334,22 +315,20 @@ impl World {
             Operation::Ack { connection, seq } => {
                 let seq = u64::from(seq);
                 let user = self.connection(connection).session.user();
-                let response = self.ask(connection, Ack { seq }).await;
+                let response = self.ask(connection, Ack::new(seq)).await;
                 if let (Some(user), None) = (user, response.failure()) {
                     let there = self.accepted.get(user.as_str()).map_or(0, Vec::len);
                     assert!(seq <= there as u64);
                 }
             }
             Operation::AddContact { connection, user } => {
-                let uid = name(user).as_str().into();
-                self.ask(connection, AddContact { uid }).await;
+                self.ask(connection, AddContact::new(name(user))).await;
             }
             Operation::DelContact { connection, user } => {
-                let uid = name(user).as_str().into();
-                self.ask(connection, DelContact { uid }).await;
+                self.ask(connection, DelContact::new(name(user))).await;
             }
             Operation::ContactList { connection } => {
-                let list = self.ask(connection, ContactList {}).await;
+                let list = self.ask(connection, ContactList::new()).await;
                 if let Response::ContactList(Ok(contacts)) = list {
                     assert!(contacts.len() <= 2);
                 }
@@ -360,30 +339,26 @@ impl World {
                 phone,
             } => {
                 // More are worked on by a thread.
-                let entries = emails.iter().take(8).map(|email| ImportEntry {
-                    myid: email.to_string().into(),
-                    email: format!("{email}@example.org").into(),
-                    phone: phone.as_str().into(),
-                    ..ImportEntry::default()
+                let entries = emails.iter().take(8).map(|email| {
+                    ImportEntry::new(email.to_string())
+                        .email(format!("{email}@example.org"))
+                        .phone(phone.as_str())
                 });
-                let contacts = entries.collect();
-                self.ask(connection, Import { contacts }).await;
+                let contacts: Vec<_> = entries.collect();
+                self.ask(connection, Import::new(contacts)).await;
             }
             Operation::SetUserInfo {
                 connection,
                 email,
                 phone,
             } => {
-                let change = SetUserInfo {
-                    email: email.map(|email| format!("{email}@example.org").into()),
-                    phone: phone.map(Into::into),
-                    ..SetUserInfo::default()
-                };
+                let mut change = SetUserInfo::new();
+                change.email = email.map(|email| format!("{email}@example.org").into());
+                change.phone = phone.map(Into::into);
                 self.ask(connection, change).await;
             }
             Operation::UserInfo { connection, user } => {
-                let user = name(user).as_str().into();
-                self.ask(connection, UserInfo { user }).await;
+                self.ask(connection, UserInfo::new(name(user))).await;
             }
             Operation::Wait { minutes } => {
                 self.minute += u64::from(minutes);
@@ -414,15 +389,11 @@ impl World {
         attach: bool,
     ) {
         let mid = mid.map(|mid| mid % 4);
-        let message = SendMessage {
-            uid: to.into(),
-            body: body.as_str().into(),
-            mid: mid.map(|mid| mid.to_string().into()),
-            attach: Attachment {
-                mime: if attach { "x" } else { "" }.into(),
-                data: if attach { "AAAA" } else { "" }.into(),
-            },
-        };
+        let mut message = SendMessage::new(to, body.as_str());
+        message.mid = mid.map(|mid| mid.to_string().into());
+        if attach {
+            message.attach = Attachment::new("x", "AAAA");
+        }
         let response = self.ask(connection, message).await;
         let Response::SendMessage(Ok(MessageAccepted { id, .. })) = response else {
             return;

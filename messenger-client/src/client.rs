@@ -25,6 +25,9 @@ pub struct Client {
 ///
 /// # Errors
 /// Nobody listens there, or no messenger server.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection.
 pub async fn connect(address: impl ToSocketAddrs) -> Result<(Client, Events), ConnectionError> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
@@ -36,6 +39,9 @@ pub async fn connect(address: impl ToSocketAddrs) -> Result<(Client, Events), Co
 ///
 /// # Errors
 /// The stream fails, or no messenger server is at its other end.
+///
+/// # Cancel safety
+/// Dropping the future drops the stream.
 pub async fn over<S>(stream: S) -> Result<(Client, Events), ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
@@ -55,6 +61,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    /// Nothing is sent before the future is first polled. Dropping it later leaves open whether the request is
+    /// carried out; its answer is thrown away, and others get theirs.
     pub async fn call<A: Action>(&self, action: A) -> Result<A::Accepted, ClientError> {
         self.call_as(Credentials::default(), action).await
     }
@@ -63,6 +73,9 @@ impl Client {
     ///
     /// # Errors
     /// Refused with 1 when the login or the nick is taken, 4 when a field is empty.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn register(
         &self,
         login: &str,
@@ -76,6 +89,9 @@ impl Client {
     ///
     /// # Errors
     /// Refused with 7 when nobody has the login, 2 when the password is wrong.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn auth(&self, login: &str, pass: &Password) -> Result<AuthAccepted, ClientError> {
         self.authenticate(login, pass, false).await
     }
@@ -84,6 +100,9 @@ impl Client {
     ///
     /// # Errors
     /// As [`auth`](Self::auth).
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn auth_with_ack(
         &self,
         login: &str,
@@ -107,6 +126,9 @@ impl Client {
     ///
     /// # Errors
     /// Refused with 6 when the session has ended.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn resume(&self, cid: &UserId, sid: &SessionId) -> Result<(), ClientError> {
         // Any request resumes; this one does nothing else.
         self.resume_and_ack(cid, sid, 0).await
@@ -117,6 +139,9 @@ impl Client {
     ///
     /// # Errors
     /// As [`resume`](Self::resume) and [`ack`](Self::ack).
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn resume_and_ack(
         &self,
         cid: &UserId,
@@ -131,6 +156,9 @@ impl Client {
     ///
     /// # Errors
     /// Refused with 3 when there is no such message yet.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn ack(&self, seq: u64) -> Result<(), ClientError> {
         self.call(Ack::new(seq)).await
     }
@@ -139,6 +167,9 @@ impl Client {
     ///
     /// # Errors
     /// As [`send_message`](Self::send_message).
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn send(
         &self,
         uid: impl Into<UserId>,
@@ -152,6 +183,10 @@ impl Client {
     /// # Errors
     /// Refused with 8 when there is no such user, 21 when their inbox is full, 4 when the message is
     /// empty.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call): the message may have been stored. Sending it again with the same
+    /// [`mid`](SendMessage::mid) stores nothing twice.
     pub async fn send_message(&self, message: SendMessage) -> Result<MessageAccepted, ClientError> {
         self.call(message).await
     }
@@ -160,6 +195,9 @@ impl Client {
     ///
     /// # Errors
     /// Refused with 8 when there is no such user.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn user_info(&self, user: impl Into<UserId>) -> Result<Profile, ClientError> {
         self.call(UserInfo::new(user)).await
     }
@@ -168,6 +206,9 @@ impl Client {
     ///
     /// # Errors
     /// Refused with 3 when a field is over its limit.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn set_user_info(&self, change: SetUserInfo) -> Result<(), ClientError> {
         self.call(change).await
     }
@@ -176,6 +217,9 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn contact_list(&self) -> Result<Vec<Contact>, ClientError> {
         self.call(ContactList::new()).await
     }
@@ -184,6 +228,9 @@ impl Client {
     ///
     /// # Errors
     /// Refused with 8 when there is no such user, 1 when they are a contact already or oneself.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn add_contact(&self, uid: impl Into<UserId>) -> Result<Card, ClientError> {
         self.call(AddContact::new(uid)).await
     }
@@ -192,6 +239,9 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn del_contact(&self, uid: impl Into<UserId>) -> Result<UserId, ClientError> {
         self.call(DelContact::new(uid)).await
     }
@@ -200,6 +250,9 @@ impl Client {
     ///
     /// # Errors
     /// Refused with 3 when there are too many entries, or a field is over its limit.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
     pub async fn import(&self, contacts: Vec<ImportEntry>) -> Result<Vec<Contact>, ClientError> {
         self.call(Import::new(contacts)).await
     }
@@ -210,10 +263,7 @@ impl Client {
         action: A,
     ) -> Result<A::Accepted, ClientError> {
         let request = action.into();
-        let inbound = Inbound {
-            credentials,
-            request,
-        };
+        let inbound = Inbound::new(request).credentials(credentials);
         let response = self.requests.call(inbound).await?;
         match A::result(response) {
             Ok(result) => Ok(result?),

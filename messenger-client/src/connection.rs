@@ -1,7 +1,7 @@
 //! The two tasks of a connection: one writes, one reads, so that neither waits for the other.
 
 use crate::events::{self, Events, Sink};
-use crate::{ClientError, ConnectionError};
+use crate::{ClientError, ConnectionError, EventsEnded};
 use bytes::BytesMut;
 use messenger_proto::{Braces, ClientCodec, Event, Inbound, Outbound, Response, UserId, Welcome};
 use std::io;
@@ -118,7 +118,7 @@ where
     let (written, unanswered) = mpsc::unbounded_channel();
     let (sink, events) = events::channel();
     let ended = CancellationToken::new();
-    tokio::spawn(write(writer, queued, written, ended.clone()));
+    tokio::spawn(write(writer, queued, written, sink.clone(), ended.clone()));
     tokio::spawn(read(frames, unanswered, sink, ended.clone().drop_guard()));
     let requests = Requests {
         queue,
@@ -134,6 +134,7 @@ async fn write<S: AsyncWrite>(
     mut stream: WriteHalf<S>,
     mut queued: mpsc::UnboundedReceiver<Request>,
     written: mpsc::UnboundedSender<Answer>,
+    sink: Sink,
     ended: CancellationToken,
 ) {
     let mut out = BytesMut::new();
@@ -144,6 +145,7 @@ async fn write<S: AsyncWrite>(
         };
         // What goes wrong here, the reader sees too.
         let Some(Request { inbound, answer }) = request else {
+            sink.end(EventsEnded::ClientDropped);
             let _ = stream.shutdown().await;
             return;
         };
@@ -174,7 +176,7 @@ async fn read<S: AsyncRead>(
     let mut next = None;
     loop {
         let taken = match frames.next().await {
-            Ok(None) => return,
+            Ok(None) => return sink.end(EventsEnded::Closed),
             Ok(Some(Outbound::Event(Event::Message(event)))) => sink.message(event),
             Ok(Some(Outbound::Response(response))) => {
                 next = answer(next, response, &mut unanswered, &sink);
@@ -184,7 +186,7 @@ async fn read<S: AsyncRead>(
             Err(error) => Err(error),
         };
         if let Err(error) = taken {
-            return sink.error(error);
+            return sink.end(error.into());
         }
     }
 }

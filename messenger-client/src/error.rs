@@ -2,6 +2,7 @@
 
 use messenger_proto::{CodecError, Failure};
 use std::io;
+use std::sync::Arc;
 
 /// A request that brought no success.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +26,7 @@ pub enum ClientError {
     OutOfStep,
 }
 
-/// Why a connection could not be made, or has ended.
+/// Why a connection could not be made, or has failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -44,4 +45,25 @@ pub enum ConnectionError {
         /// The room there is, in bytes.
         limit: usize,
     },
+}
+
+/// Why there are no more events.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventsEnded {
+    /// The server closed the connection in good order.
+    #[error("the server has closed the connection")]
+    Closed,
+    /// The last [`Client`](crate::Client) of the connection was dropped.
+    #[error("nobody holds the connection's client any more")]
+    ClientDropped,
+    /// The connection failed, or what came over it could not be taken.
+    #[error(transparent)]
+    Failed(Arc<ConnectionError>),
+}
+
+impl From<ConnectionError> for EventsEnded {
+    fn from(error: ConnectionError) -> Self {
+        Self::Failed(Arc::new(error))
+    }
 }

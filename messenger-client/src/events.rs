@@ -1,6 +1,6 @@
-//! The messages that come.
+//! What comes unasked.
 
-use crate::ConnectionError;
+use crate::{ConnectionError, EventsEnded};
 use messenger_proto::{EvMessage, UserId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,15 @@ pub(crate) const LIMIT: usize = 64 * 1024 * 1024;
 /// What an event costs beside its text, in bytes.
 const OVERHEAD: usize = 512;
 
-/// The messages that come, in order, each once.
+/// What the server sends unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message for this user, or the sender's own copy of one.
+    Message(EvMessage),
+}
+
+/// What the server sends unasked, in order: messages, each once.
 ///
 /// Dropping it throws events away. Not taking them is bounded: when they come to 64 MiB the
 /// connection ends, rather than replies wait behind events for ever.
@@ -24,11 +32,12 @@ pub struct Events {
     user: Option<UserId>,
     /// The last place taken.
     seen: u64,
-    error: Option<ConnectionError>,
+    /// Why there are no more, as far as this side knows.
+    ended: Option<EventsEnded>,
 }
 
 /// Puts events in; the other half of [`Events`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sink {
     items: mpsc::UnboundedSender<Item>,
     waiting: Arc<AtomicUsize>,
@@ -39,8 +48,8 @@ enum Item {
     Message(EvMessage),
     /// From here on they are this user's.
     User(UserId),
-    /// The connection has ended in disorder.
-    Error(ConnectionError),
+    /// Why there will be no more; the first of these counts.
+    Ended(EventsEnded),
 }
 
 pub(crate) fn channel() -> (Sink, Events) {
@@ -55,28 +64,35 @@ pub(crate) fn channel() -> (Sink, Events) {
         waiting,
         user: None,
         seen: 0,
-        error: None,
+        ended: None,
     };
     (sink, events)
 }
 
 impl Events {
-    /// The next message; `None` when the connection has ended. A message that was taken before (it is
-    /// sent again when an acknowledgement was lost) is dropped.
+    /// The next event. A message that was taken before (it is sent again when an acknowledgement was
+    /// lost) is dropped.
+    ///
+    /// # Errors
+    /// There are no more, and [why](EventsEnded); every later call says the same.
     ///
     /// # Cancel safety
-    /// No message is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<EvMessage> {
+    /// No event is lost when the future is dropped.
+    pub async fn next(&mut self) -> Result<Event, EventsEnded> {
         loop {
-            match self.items.recv().await? {
+            let Some(item) = self.items.recv().await else {
+                // Without a reason only the runtime has ended.
+                return Err(self.ended.clone().unwrap_or(EventsEnded::Closed));
+            };
+            match item {
                 Item::Message(event) => {
                     self.waiting.fetch_sub(size(&event), Ordering::Relaxed);
                     let Some(seq) = event.seq else {
-                        return Some(event);
+                        return Ok(Event::Message(event));
                     };
                     if seq > self.seen {
                         self.seen = seq;
-                        return Some(event);
+                        return Ok(Event::Message(event));
                     }
                 }
                 Item::User(user) => {
@@ -85,9 +101,23 @@ impl Events {
                     }
                     self.user = Some(user);
                 }
-                Item::Error(error) => self.error = Some(error),
+                Item::Ended(why) => {
+                    self.ended.get_or_insert(why);
+                }
             }
         }
+    }
+
+    /// The next message, for whoever wants no other events.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    ///
+    /// # Cancel safety
+    /// No message is lost when the future is dropped.
+    pub async fn next_message(&mut self) -> Result<EvMessage, EventsEnded> {
+        let Event::Message(message) = self.next().await?;
+        Ok(message)
     }
 
     /// Drops messages up to this place, because an earlier connection has processed them. To be
@@ -100,12 +130,6 @@ impl Events {
     /// The place of the last message taken; 0 before the first.
     pub fn last_seq(&self) -> u64 {
         self.seen
-    }
-
-    /// Why the connection has ended, once [`next`](Self::next) has given `None`; `None` when it ended
-    /// in good order.
-    pub fn error(&self) -> Option<&ConnectionError> {
-        self.error.as_ref()
     }
 }
 
@@ -128,8 +152,9 @@ impl Sink {
         let _ = self.items.send(Item::User(user));
     }
 
-    pub(crate) fn error(&self, error: ConnectionError) {
-        let _ = self.items.send(Item::Error(error));
+    /// Says why there will be no more.
+    pub(crate) fn end(&self, why: EventsEnded) {
+        let _ = self.items.send(Item::Ended(why));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A typed async client of the messenger protocol.
 //!
-//! [`connect`] gives a [`Client`], which sends requests and may be cloned, and [`Events`], the
-//! messages that come. Requests are pipelined: whoever awaits several at once has them on the wire
+//! [`connect`] gives a [`Client`], which sends requests and may be cloned, and [`Events`],
+//! what comes unasked. Requests are pipelined: whoever awaits several at once has them on the wire
 //! together, and replies come in their order.
 //!
 //! ```
@@ -22,7 +22,7 @@
 //! println!("to resume: cid {}, sid of {} bytes", session.uid, session.sid.as_str().len());
 //!
 //! let sent = client.send("ann", "a note to myself").await?;
-//! let event = events.next().await.expect("it comes back");
+//! let event = events.next_message().await?;
 //! assert_eq!(event.message.id, sent.id);
 //!
 //! let failed = client.send("nobody", "hello").await;
@@ -37,6 +37,6 @@ mod error;
 mod events;
 
 pub use client::{Client, connect, over};
-pub use error::{ClientError, ConnectionError};
-pub use events::Events;
+pub use error::{ClientError, ConnectionError, EventsEnded};
+pub use events::{Event, Events};
 pub use messenger_proto as proto;

@@ -8,11 +8,13 @@
 )] // a test fails by panicking
 
 use messenger_client::proto::{ImportEntry, Password, SendMessage, SetUserInfo};
-use messenger_client::{Client, ClientError, ConnectionError, Events, connect, over};
-use messenger_core::policy::PasswordPolicy;
+use messenger_client::{
+    Client, ClientError, ConnectionError, Event, Events, EventsEnded, connect, over,
+};
 use messenger_core::{Engine, Policy};
 use messenger_server::{Server, Transport};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpListener;
@@ -20,16 +22,9 @@ use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
 
-async fn start(policy: Policy) -> (SocketAddr, Server) {
-    let passwords = PasswordPolicy {
-        memory_kib: 8,
-        passes: 1,
-        ..PasswordPolicy::default()
-    };
-    let policy = Policy {
-        passwords,
-        ..policy
-    };
+async fn start(mut policy: Policy) -> (SocketAddr, Server) {
+    policy.passwords.memory_kib = 8;
+    policy.passwords.passes = 1;
     let engine = Engine::builder().policy(policy).build().unwrap();
     let server = Server::new(engine, Transport::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -48,8 +43,15 @@ async fn join(address: SocketAddr, login: &str) -> (Client, Events) {
 }
 
 async fn body(events: &mut Events) -> String {
-    let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+    let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
     event.message.body.as_str().to_owned()
+}
+
+fn failure(ended: Result<Event, EventsEnded>) -> Arc<ConnectionError> {
+    match ended {
+        Err(EventsEnded::Failed(error)) => error,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn code(result: Result<impl Sized, ClientError>) -> u32 {
@@ -66,17 +68,10 @@ async fn every_action_gives_its_typed_result() {
     let (ann, mut events) = join(address, "ann").await;
     let (bob, _) = join(address, "bob").await;
     assert!(ann.welcome().time > 0);
-    let change = SetUserInfo {
-        email: Some("bob@example.org".into()),
-        ..SetUserInfo::default()
-    };
+    let change = SetUserInfo::new().email("bob@example.org");
     bob.set_user_info(change).await.unwrap();
     assert_eq!(ann.user_info("bob").await.unwrap().email, "bob@example.org");
-    let entry = ImportEntry {
-        myid: "7".into(),
-        email: "bob@example.org".into(),
-        ..ImportEntry::default()
-    };
+    let entry = ImportEntry::new("7").email("bob@example.org");
     assert_eq!(
         ann.import(vec![entry]).await.unwrap()[0].card.uid.as_str(),
         "bob"
@@ -85,7 +80,7 @@ async fn every_action_gives_its_typed_result() {
     assert_eq!(ann.contact_list().await.unwrap()[0].myid, "7");
     assert_eq!(ann.del_contact("bob").await.unwrap().as_str(), "bob");
     let sent = ann.send("bob", "hi").await.unwrap();
-    let copy = timeout(SOON, events.next()).await.unwrap().unwrap();
+    let copy = timeout(SOON, events.next_message()).await.unwrap().unwrap();
     assert_eq!((copy.seq, &copy.message.id), (None, &sent.id));
     assert_eq!(code(ann.send("nobody", "hi").await), 8);
     assert_eq!(code(ann.auth("ann", &Password::md5_of("wrong")).await), 2);
@@ -170,10 +165,8 @@ async fn another_user_on_the_same_connection_begins_anew() {
 
 #[tokio::test]
 async fn an_unasked_auth_reply_belongs_to_no_request() {
-    let policy = Policy {
-        auth_on_register: true,
-        ..Policy::default()
-    };
+    let mut policy = Policy::default();
+    policy.auth_on_register = true;
     let (address, _server) = start(policy).await;
     let (ann, _events) = connect(address).await.unwrap();
     let pass = Password::md5_of("secret");
@@ -186,13 +179,27 @@ async fn the_end_of_the_connection_is_told() {
     let (address, server) = start(Policy::default()).await;
     let (ann, mut events) = join(address, "ann").await;
     server.stop();
-    assert!(timeout(SOON, events.next()).await.unwrap().is_none());
-    assert!(events.error().is_none(), "it ended in good order");
+    for _ in 0..2 {
+        let ended = timeout(SOON, events.next()).await.unwrap();
+        assert!(matches!(ended, Err(EventsEnded::Closed)), "{ended:?}");
+    }
     let message = SendMessage::default();
     assert!(matches!(
         ann.send_message(message).await,
         Err(ClientError::Closed)
     ));
+}
+
+#[tokio::test]
+async fn what_nobody_holds_a_client_of_any_more_ends_with_that() {
+    let (address, _server) = start(Policy::default()).await;
+    let (ann, mut events) = join(address, "ann").await;
+    drop(ann);
+    let ended = timeout(SOON, events.next()).await.unwrap();
+    assert!(
+        matches!(ended, Err(EventsEnded::ClientDropped)),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
@@ -227,8 +234,8 @@ async fn a_broken_server_ends_the_connection_with_an_error() {
         .write_all(br#"{"action":"contactlist","data":{"status":0,"list":7}}"#)
         .await
         .unwrap();
-    assert!(timeout(SOON, events.next()).await.unwrap().is_none());
-    assert!(matches!(events.error(), Some(ConnectionError::Codec(_))));
+    let ended = timeout(SOON, events.next()).await.unwrap();
+    assert!(matches!(*failure(ended), ConnectionError::Codec(_)));
     assert!(matches!(request.await.unwrap(), Err(ClientError::Closed)));
 }
 
@@ -245,12 +252,12 @@ async fn events_that_nobody_takes_are_bounded() {
     let flood = async { while server.write_all(frame.as_bytes()).await.is_ok() {} };
     timeout(SOON, flood).await.expect("the client to give up");
     let mut taken = 0;
-    while events.next().await.is_some() {
-        taken += 1;
-    }
+    let ended = loop {
+        match events.next().await {
+            Ok(_) => taken += 1,
+            ended => break ended,
+        }
+    };
     assert!(taken <= 64, "{taken} MiB were kept");
-    assert!(matches!(
-        events.error(),
-        Some(ConnectionError::Overrun { .. })
-    ));
+    assert!(matches!(*failure(ended), ConnectionError::Overrun { .. }));
 }

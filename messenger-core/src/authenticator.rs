@@ -23,6 +23,45 @@ use std::sync::Arc;
 ///
 /// An embedder that authenticates by other means than a password (a cookie, a token) uses
 /// [`Engine::connect_as`](crate::Engine::connect_as), which does not ask it.
+///
+/// # Cancel safety
+/// A call may be dropped before it returns, when the client is gone. An account may then have been created or not.
+///
+/// # Examples
+/// ```
+/// use messenger_core::authenticator::{Authenticator, AuthenticatorError, Identity, Verdict};
+/// use messenger_core::proto::{Auth, Password, UserId};
+/// use messenger_core::{Engine, async_trait};
+/// use std::sync::Arc;
+///
+/// /// Knows one user.
+/// struct OnlyAnn;
+///
+/// #[async_trait]
+/// impl Authenticator for OnlyAnn {
+///     async fn identify(&self, login: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
+///         let ann = || Identity::new("Ann");
+///         Ok((login.as_str() == "ann").then(ann))
+///     }
+///
+///     async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError> {
+///         Ok(match self.identify(login).await? {
+///             None => Verdict::NoSuchLogin,
+///             Some(ann) if *pass == "secret".into() => Verdict::Accepted(ann),
+///             Some(_) => Verdict::WrongPass,
+///         })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder().authenticator(Arc::new(OnlyAnn)).build()?;
+/// let accepted = engine.connect().call(Auth::new("ann", "secret")).await?;
+/// assert_eq!(accepted.nick, "Ann");
+/// assert!(engine.connect().call(Auth::new("bob", "secret")).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
     /// Who has this login; `None` when nobody has.

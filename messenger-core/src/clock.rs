@@ -47,6 +47,26 @@ fn micros(duration: Duration) -> u64 {
 }
 
 /// Tells the time. The engine has no other source of it.
+///
+/// # Examples
+/// ```
+/// use messenger_core::Engine;
+/// use messenger_core::clock::{Clock, Timestamp};
+/// use std::sync::Arc;
+///
+/// #[derive(Debug)]
+/// struct Stopped;
+///
+/// impl Clock for Stopped {
+///     fn now(&self) -> Timestamp {
+///         Timestamp::from_micros(1_700_000_000_000_000)
+///     }
+/// }
+///
+/// let engine = Engine::builder().clock(Arc::new(Stopped)).manual_maintenance().build()?;
+/// assert_eq!(engine.welcome().time, 1_700_000_000);
+/// # Ok::<(), messenger_core::BuildError>(())
+/// ```
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time now. It may jump; nothing but the age of things depends on it.
     fn now(&self) -> Timestamp;

@@ -40,12 +40,9 @@ use std::task::{Context, Poll};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let engine = Engine::builder().build()?;
 /// let mut bot = engine.connect();
-/// let (login, pass, nick) = ("bot".into(), "secret".into(), "Bot".into());
-/// bot.call(Register { login, pass, nick }).await?;
-/// let (login, pass) = ("bot".into(), "secret".into());
-/// bot.call(Auth { login, pass, ack: false }).await?;
-/// let note = SendMessage { uid: "bot".into(), body: "note".into(), ..SendMessage::default() };
-/// bot.call(note).await?;
+/// bot.call(Register::new("bot", "secret", "Bot")).await?;
+/// bot.call(Auth::new("bot", "secret")).await?;
+/// bot.call(SendMessage::new("bot", "note")).await?;
 /// assert_eq!(bot.next_event().await?.message.body.as_str(), "note");
 /// # Ok(())
 /// # }

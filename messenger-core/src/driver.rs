@@ -62,9 +62,8 @@ impl Default for DriverLimits {
 /// let welcome = driver.next_frame(0).await?;
 /// assert!(matches!(welcome.outbound, Outbound::Event(Event::Welcome(_))));
 ///
-/// let (login, pass, nick) = ("ann".into(), "secret".into(), "Ann".into());
 /// assert!(driver.wants_request(0));
-/// driver.request(Ok(Inbound::new(Register { login, pass, nick })), 80);
+/// driver.request(Ok(Inbound::new(Register::new("ann", "secret", "Ann"))), 80);
 /// let reply = driver.next_frame(0).await?;
 /// assert!(matches!(reply.outbound, Outbound::Response(Response::Register(Ok(())))));
 /// # Ok(())

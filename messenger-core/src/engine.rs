@@ -213,6 +213,9 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed; what was not done will be done by a later round.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the rest of the round to a later one.
     pub async fn run_maintenance(&self) -> Result<(), StorageError> {
         self.shared.publish_metrics();
         self.shared.flush_marks().await?;
@@ -237,6 +240,9 @@ impl Engine {
     ///
     /// # Errors
     /// It does not.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
     pub async fn check(&self) -> Result<(), StorageError> {
         self.shared.storage.newest(&"".into()).await.map(drop)
     }
@@ -246,6 +252,9 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the engine still remembers what it does not know to be stored.
     pub async fn shut_down(&self) -> Result<(), StorageError> {
         self.shared.flush_marks().await
     }

@@ -11,23 +11,16 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::builder().build()?;
 //! for (login, nick) in [("ann", "Ann"), ("bob", "Bob")] {
-//!     let (login, pass, nick) = (login.into(), "secret".into(), nick.into());
-//!     engine.connect().call(Register { login, pass, nick }).await?;
+//!     engine.connect().call(Register::new(login, "secret", nick)).await?;
 //! }
-//! let log_in = async |login: &str| {
+//! let log_in = async |login: &'static str| {
 //!     let session = engine.connect();
-//!     let (login, pass) = (login.into(), "secret".into());
-//!     session.call(Auth { login, pass, ack: false }).await?;
+//!     session.call(Auth::new(login, "secret")).await?;
 //!     Ok::<_, messenger_core::proto::Failure>(session)
 //! };
 //!
 //! let ann = log_in("ann").await?;
-//! ann.call(SendMessage {
-//!     uid: "bob".into(),
-//!     body: "hello".into(),
-//!     ..SendMessage::default()
-//! })
-//! .await?;
+//! ann.call(SendMessage::new("bob", "hello")).await?;
 //!
 //! let mut bob = log_in("bob").await?; // was away; the message has waited
 //! let event = bob.next_event().await.expect("a message");

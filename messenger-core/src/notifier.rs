@@ -24,6 +24,43 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// One across nodes sends notices as [bytes](Notice::encode).
 ///
 /// Every implementation passes [`testing::notifier`](crate::testing::notifier).
+///
+/// # Examples
+/// ```
+/// use messenger_core::Engine;
+/// use messenger_core::notifier::{LocalNotifier, Mailbox, Notice, Notifier, Subscription};
+/// use messenger_core::proto::UserId;
+/// use std::sync::Arc;
+/// use tokio::sync::mpsc::{Sender, channel};
+///
+/// /// Tells the connections of this process, and another process who was deleted.
+/// struct Relay {
+///     local: LocalNotifier,
+///     deleted: Sender<UserId>,
+/// }
+///
+/// impl Notifier for Relay {
+///     fn subscribe(&self, user: &UserId, mailbox: Mailbox) -> Subscription {
+///         self.local.subscribe(user, mailbox)
+///     }
+///
+///     fn notify(&self, user: &UserId, notice: Notice) {
+///         if let Notice::UserDeleted = notice {
+///             // Dropped when there is no room: it is only a hint.
+///             let _ = self.deleted.try_send(user.clone());
+///         }
+///         self.local.notify(user, notice);
+///     }
+/// }
+///
+/// let (deleted, mut other_process) = channel(100);
+/// let relay = Relay { local: LocalNotifier::new(), deleted };
+/// relay.notify(&"ann".into(), Notice::UserDeleted);
+/// assert_eq!(other_process.try_recv()?, "ann".into());
+///
+/// let engine = Engine::builder().notifier(Arc::new(relay)).manual_maintenance().build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Notifier: Send + Sync + 'static {
     /// Delivers what [`notify`](Self::notify) tells of `user` into `mailbox`, until the
     /// subscription is dropped.

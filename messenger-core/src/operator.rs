@@ -8,10 +8,7 @@ use crate::storage::{PageLimits, SessionKey, SessionRecord, StorageError, UserDa
 use messenger_proto::{Message, Password, UserId};
 
 /// How much of an inbox is read at once.
-const PAGE: PageLimits = PageLimits {
-    messages: 1024,
-    bytes: 1024 * 1024,
-};
+const PAGE: PageLimits = PageLimits::new(1024, 1024 * 1024);
 
 /// All that is kept of a user. The hash of the password and the sessions' secrets are not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +42,9 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
     pub async fn users(
         &self,
         after: Option<&UserId>,
@@ -57,6 +57,9 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
     pub async fn user(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
         self.shared.storage.user_data(user).await
     }
@@ -66,6 +69,9 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
     pub async fn export_user(&self, user: &UserId) -> Result<Option<UserExport>, StorageError> {
         let storage = &self.shared.storage;
         let Some(data) = storage.user_data(user).await? else {
@@ -94,6 +100,10 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the user was deleted, and if so, whether their connections were
+    /// told: await it to its end.
     pub async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
         let existed = self.shared.storage.delete_user(user).await?;
         if existed {
@@ -108,6 +118,10 @@ impl Engine {
     ///
     /// # Errors
     /// See [`ResetPasswordError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the password is the new one and which sessions have ended. Doing
+    /// it again ends all of them.
     pub async fn reset_password(
         &self,
         user: &UserId,
@@ -129,6 +143,9 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
     pub async fn sessions(
         &self,
         user: &UserId,
@@ -147,6 +164,10 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the session has ended and whether its connections know. Doing it
+    /// again is no error.
     pub async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
         self.shared.storage.end_session(user, key).await?;
         self.tell_ended(user, *key);

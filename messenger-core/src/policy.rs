@@ -7,6 +7,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Every limit and switch of the engine. The defaults are the protocol's.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Policy {
     /// The text of the welcome.
     pub welcome: String,
@@ -33,6 +34,7 @@ pub struct Policy {
 
 /// How much clients may do in a time. Over it they are told 20.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Rates {
     /// Failed attempts to authenticate with one login. 5 a minute.
     pub failed_auth_login: Rate,
@@ -50,6 +52,7 @@ pub struct Rates {
 
 /// So many at once, and as many again in a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rate {
     /// How many at once; at least one is allowed.
     pub burst: u32,
@@ -57,8 +60,16 @@ pub struct Rate {
     pub refilled_in: Duration,
 }
 
+impl Rate {
+    /// So many at once, and as many again in this time.
+    pub const fn new(burst: u32, refilled_in: Duration) -> Self {
+        Self { burst, refilled_in }
+    }
+}
+
 /// The limits of what clients send and of what is kept for them.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// The longest login and nick, in characters. 64.
     pub name: usize,
@@ -102,6 +113,7 @@ pub struct Limits {
 
 /// What an inbox holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InboxLimits {
     /// The most messages. 10,000.
     pub messages: u64,
@@ -109,8 +121,16 @@ pub struct InboxLimits {
     pub bytes: u64,
 }
 
+impl InboxLimits {
+    /// At most so many messages and so many bytes.
+    pub const fn new(messages: u64, bytes: u64) -> Self {
+        Self { messages, bytes }
+    }
+}
+
 /// The cost of a password (Argon2id), and how many are worked on.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct PasswordPolicy {
     /// Memory, in KiB. 19,456.
     pub memory_kib: u32,
@@ -142,10 +162,7 @@ impl Default for Policy {
 
 impl Default for Rates {
     fn default() -> Self {
-        let rate = |burst, seconds| Rate {
-            burst,
-            refilled_in: Duration::from_secs(seconds),
-        };
+        let rate = |burst, seconds| Rate::new(burst, Duration::from_secs(seconds));
         Self {
             failed_auth_login: rate(5, 60),
             failed_auth_address: rate(20, 60),

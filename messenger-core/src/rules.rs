@@ -89,11 +89,7 @@ pub(crate) fn try_start(
     let credentials = inbound.credentials;
     let own = connection.authenticated();
     let Some(own) = own.filter(|own| authorize::is_own(&own.login, &credentials)) else {
-        let request = request.into();
-        return Err(Inbound {
-            credentials,
-            request,
-        });
+        return Err(Inbound::new(request).credentials(credentials));
     };
     let login = MappedMutexGuard::map(own, |own| &mut own.login);
     Ok(message::start(connection, login, request))
@@ -119,6 +115,7 @@ async fn carry_out_alone(connection: Arc<ConnectionState>, inbound: Inbound) -> 
     let Inbound {
         credentials,
         request,
+        ..
     } = inbound;
     let request = match request {
         Request::Register(request) => return register::register(&connection, request).await,

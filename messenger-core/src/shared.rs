@@ -49,10 +49,7 @@ impl Shared {
 
     /// What a new connection is greeted with.
     pub(crate) fn welcome(&self) -> Welcome {
-        Welcome {
-            message: self.policy.welcome.as_str().into(),
-            time: self.clock.now().as_secs(),
-        }
+        Welcome::new(self.policy.welcome.as_str(), self.clock.now().as_secs())
     }
 
     pub(crate) fn next_connection(&self) -> ConnectionId {

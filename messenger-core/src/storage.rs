@@ -22,9 +22,30 @@ use std::time::Duration;
 /// durable as the store can make it. Races are settled by the store, never by a caller that checks
 /// first. Calls about one user see what earlier calls that returned have done.
 ///
+/// Every implementation passes [`testing::storage`](crate::testing::storage).
+///
+/// # Cancel safety
 /// A call that is dropped before it returns may or may not have been done.
 ///
-/// Every implementation passes [`testing::storage`](crate::testing::storage).
+/// # Examples
+/// ```
+/// use messenger_core::Engine;
+/// use messenger_core::storage::{MemoryStorage, Storage};
+/// use std::sync::Arc;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+/// storage.adopt_user(&"ann".into(), "Ann").await?;
+///
+/// let engine = Engine::builder().storage(Arc::clone(&storage)).build()?;
+/// assert_eq!(engine.users(None, 10).await?, ["ann".into()]);
+///
+/// engine.delete_user(&"ann".into()).await?;
+/// assert_eq!(storage.profile(&"ann".into()).await?, None);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// The accounts, if they are kept here. `None` unless implemented: then the engine needs an
@@ -326,6 +347,7 @@ pub struct Lookup {
 
 /// How much [`Storage::find_users`] finds and remembers.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct FindLimits {
     /// The most users for one entry.
     pub matches: usize,
@@ -333,6 +355,17 @@ pub struct FindLimits {
     pub bytes: usize,
     /// The most ids remembered for an owner; beyond it no new ones are.
     pub remembered: usize,
+}
+
+impl FindLimits {
+    /// At most so many users for one entry, so many bytes of them, and so many ids remembered.
+    pub const fn new(matches: usize, bytes: usize, remembered: usize) -> Self {
+        Self {
+            matches,
+            bytes,
+            remembered,
+        }
+    }
 }
 
 /// What a session is found by: a hash of its secret, so that the store cannot give it away.
@@ -484,11 +517,19 @@ pub enum AppendError {
 
 /// How much [`Storage::inbox`] reads at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PageLimits {
     /// The most messages.
     pub messages: usize,
     /// No further message once those read come to this many bytes.
     pub bytes: usize,
+}
+
+impl PageLimits {
+    /// At most so many messages, and none after so many bytes.
+    pub const fn new(messages: usize, bytes: usize) -> Self {
+        Self { messages, bytes }
+    }
 }
 
 /// What [`Storage::sweep`] may drop.

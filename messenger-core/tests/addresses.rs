@@ -59,16 +59,11 @@ struct Town {
 
 impl Town {
     fn of(region: &str) -> Self {
-        let policy = Policy {
-            region: region.parse().unwrap(),
-            rates: None,
-            passwords: messenger_core::policy::PasswordPolicy {
-                memory_kib: 8,
-                passes: 1,
-                ..Default::default()
-            },
-            ..Policy::default()
-        };
+        let mut policy = Policy::default();
+        policy.region = region.parse().unwrap();
+        policy.rates = None;
+        policy.passwords.memory_kib = 8;
+        policy.passwords.passes = 1;
         let engine = Engine::builder().policy(policy).build().unwrap();
         Self { engine, people: 0 }
     }
@@ -78,17 +73,9 @@ impl Town {
         self.people += 1;
         let login = format!("user{}", self.people);
         let session = self.engine.connect();
-        let register = Register {
-            login: login.clone().into(),
-            pass: "secret".into(),
-            nick: login.clone().into(),
-        };
+        let register = Register::new(login.clone(), "secret", login.clone());
         session.call(register).await.unwrap();
-        let auth = Auth {
-            login: login.into(),
-            pass: "secret".into(),
-            ack: false,
-        };
+        let auth = Auth::new(login, "secret");
         session.call(auth).await.unwrap();
         session
     }
@@ -98,38 +85,23 @@ impl Town {
     async fn is_found(&mut self, field: Field, own: &str, held: &str) -> Option<bool> {
         let person = self.person().await;
         let set = match field {
-            Field::Email => SetUserInfo {
-                email: Some(own.into()),
-                ..SetUserInfo::default()
-            },
-            Field::Phone => SetUserInfo {
-                phone: Some(own.into()),
-                ..SetUserInfo::default()
-            },
+            Field::Email => SetUserInfo::new().email(own),
+            Field::Phone => SetUserInfo::new().phone(own),
         };
         person.call(set).await.ok()?;
         let found = person.call(import([entry(field, held)])).await.unwrap();
-        let clear = SetUserInfo {
-            email: Some("".into()),
-            phone: Some("".into()),
-            ..SetUserInfo::default()
-        };
+        let clear = SetUserInfo::new().email("").phone("");
         person.call(clear).await.unwrap();
         Some(!found.is_empty())
     }
 }
 
 fn import(contacts: impl Into<Vec<ImportEntry>>) -> Import {
-    Import {
-        contacts: contacts.into(),
-    }
+    Import::new(contacts)
 }
 
 fn entry(field: Field, text: &str) -> ImportEntry {
-    let mut entry = ImportEntry {
-        myid: "1".into(),
-        ..ImportEntry::default()
-    };
+    let mut entry = ImportEntry::new("1");
     match field {
         Field::Email => entry.email = text.into(),
         Field::Phone => entry.phone = text.into(),
@@ -233,11 +205,9 @@ async fn emails_are_compared_as_people_mean_them() {
 async fn one_bad_entry_refuses_nothing() {
     let mut town = Town::of("RU");
     let person = town.person().await;
-    let set = SetUserInfo {
-        email: Some("ann@example.org".into()),
-        phone: Some("+79161234567".into()),
-        ..SetUserInfo::default()
-    };
+    let set = SetUserInfo::new()
+        .email("ann@example.org")
+        .phone("+79161234567");
     person.call(set).await.unwrap();
     let long = "9".repeat(100_000);
     let bad = [
@@ -245,21 +215,12 @@ async fn one_bad_entry_refuses_nothing() {
         entry(Field::Phone, "\0\u{202e}+++;;==="),
         entry(Field::Email, &format!("{long}@example.org")),
         entry(Field::Email, "@@@;<<>>mailto:"),
-        ImportEntry {
-            phone: long.as_str().into(),
-            ..entry(Field::Email, "ann@example.org")
-        },
-        ImportEntry {
-            email: long.as_str().into(),
-            ..entry(Field::Phone, "8 916 123 45 67")
-        },
+        entry(Field::Email, "ann@example.org").phone(long.as_str()),
+        entry(Field::Phone, "8 916 123 45 67").email(long.as_str()),
     ];
     let found = person.call(import(bad)).await.unwrap();
     assert_eq!(found.len(), 2, "by what could be read: {found:?}");
-    let over = SetUserInfo {
-        phone: Some(long.as_str().into()),
-        ..SetUserInfo::default()
-    };
+    let over = SetUserInfo::new().phone(long.as_str());
     let refused: Result<_, Failure> = person.call(over).await;
     assert_eq!(
         refused.unwrap_err().code,
@@ -273,10 +234,7 @@ async fn a_field_is_read_as_a_few_addresses_at_most() {
     let mut town = Town::of("RU");
     let person = town.person().await;
     for (own, expected) in [("d@x.org", true), ("e@x.org", false)] {
-        let set = SetUserInfo {
-            email: Some(own.into()),
-            ..SetUserInfo::default()
-        };
+        let set = SetUserInfo::new().email(own);
         person.call(set).await.unwrap();
         let held = entry(Field::Email, "a@x.org, b@x.org, c@x.org, d@x.org, e@x.org");
         let found = person.call(import([held])).await.unwrap();

@@ -20,20 +20,12 @@ fn code<T>(result: Result<T, Failure>) -> u32 {
 }
 
 async fn auth(session: &Connection, login: &str, pass: &str) -> u32 {
-    let request = Auth {
-        login: login.to_owned().into(),
-        pass: pass.into(),
-        ack: false,
-    };
+    let request = Auth::new(login.to_owned(), pass);
     code(session.call(request).await)
 }
 
 fn message(to: &str, body: &str) -> SendMessage {
-    SendMessage {
-        uid: to.into(),
-        body: body.into(),
-        ..SendMessage::default()
-    }
+    SendMessage::new(to, body)
 }
 
 /// A company's directory: everybody's password is their name backwards.
@@ -68,20 +60,16 @@ async fn users_of_another_directory_need_no_account_here() {
     assert_eq!(auth(&ann, "ann", "nna").await, 0);
     // Nobody has met the others here yet.
     ann.call(message("bob", "welcome")).await.unwrap();
-    let card = ann.call(AddContact { uid: "eve".into() }).await.unwrap();
+    let card = ann.call(AddContact::new("eve")).await.unwrap();
     assert_eq!(card.nick, "EVE");
-    let eve = ann.call(UserInfo { user: "eve".into() }).await.unwrap();
+    let eve = ann.call(UserInfo::new("eve")).await.unwrap();
     assert_eq!(eve.nick, "EVE");
     assert_eq!(code(ann.call(message("max", "x")).await), 8);
     let mut bob = engine.connect();
     assert_eq!(auth(&bob, "bob", "bob").await, 0);
     let event = bob.next_event().await.unwrap();
     assert_eq!(event.message.body.as_str(), "welcome");
-    let account = Register {
-        login: "new".into(),
-        pass: "secret".into(),
-        nick: "new".into(),
-    };
+    let account = Register::new("new", "secret", "new");
     assert_eq!(code(engine.connect().call(account).await), 3);
 }
 
@@ -183,7 +171,7 @@ async fn a_new_nick_in_the_directory_is_taken_over_at_the_next_login() {
     for nick in ["Ann", "Anne"] {
         *directory.nick.lock().unwrap() = nick.to_owned();
         assert_eq!(auth(&ann, "ann", "any").await, 0);
-        let profile = ann.call(UserInfo { user: "ann".into() }).await.unwrap();
+        let profile = ann.call(UserInfo::new("ann")).await.unwrap();
         assert_eq!(profile.nick, nick);
     }
 }

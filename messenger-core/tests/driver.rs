@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 
 use futures_util::FutureExt;
-use messenger_core::policy::PasswordPolicy;
 use messenger_core::proto::{
     Auth, BadRequest, ContactList, Credentials, ErrorCode, Event, Failure, Inbound, Logout,
     Outbound, Register, Request, Response, SendMessage,
@@ -20,14 +19,9 @@ use tokio::time::timeout;
 const SOON: Duration = Duration::from_secs(20);
 
 fn engine(storage: FaultyStorage) -> Engine {
-    let policy = Policy {
-        passwords: PasswordPolicy {
-            memory_kib: 8,
-            passes: 1,
-            ..PasswordPolicy::default()
-        },
-        ..Policy::default()
-    };
+    let mut policy = Policy::default();
+    policy.passwords.memory_kib = 8;
+    policy.passwords.passes = 1;
     let storage = Arc::new(storage);
     let engine = Engine::builder().policy(policy).storage(storage);
     engine.build().unwrap()
@@ -134,11 +128,7 @@ impl Client {
 }
 
 fn message(to: &str, body: impl ToString) -> SendMessage {
-    SendMessage {
-        uid: to.into(),
-        body: body.to_string().into(),
-        ..SendMessage::default()
-    }
+    SendMessage::new(to, body.to_string())
 }
 
 async fn held(storage: &FaultyStorage, count: usize) {
@@ -209,10 +199,7 @@ async fn what_waited_comes_behind_the_reply_that_authenticated_and_before_any_ot
         assert_eq!(ann.next().await, body);
     }
     let mut bob = Client::connect(&engine).await;
-    bob.hand_over(Ok(Inbound {
-        credentials: session,
-        request: ContactList::default().into(),
-    }));
+    bob.hand_over(Ok(Inbound::new(ContactList::default()).credentials(session)));
     bob.hand_over(Err(BadRequest::NoAction));
     bob.send(message("nobody", "x"));
     for expected in ["contactlist 0", "one", "two", "unknown 3", "message 8"] {
@@ -236,10 +223,9 @@ async fn what_was_delivered_is_not_given_again_and_what_was_not_is() {
     drop(requests);
     for is_there in [true, false] {
         let mut bob = Client::connect(&engine).await;
-        bob.hand_over(Ok(Inbound {
-            credentials: session.clone(),
-            request: ContactList::default().into(),
-        }));
+        bob.hand_over(Ok(
+            Inbound::new(ContactList::default()).credentials(session.clone())
+        ));
         assert_eq!(bob.next().await, "contactlist 0");
         if is_there {
             assert_eq!(bob.next().await, "not delivered");

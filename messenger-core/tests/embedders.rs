@@ -82,12 +82,7 @@ async fn connect_as(engine: &Engine, user: &str, session: SessionKind) -> Connec
 /// A device that logs in with its password.
 async fn phone(engine: &Engine, user: &str) -> (Connection, SessionId) {
     let connection = engine.connect();
-    let (login, pass) = (user.to_owned().into(), "secret".into());
-    let auth = Auth {
-        login,
-        pass,
-        ack: false,
-    };
+    let auth = Auth::new(user.to_owned(), "secret");
     let accepted = connection.call(auth).await.unwrap();
     (connection, accepted.sid)
 }
@@ -95,13 +90,8 @@ async fn phone(engine: &Engine, user: &str) -> (Connection, SessionId) {
 /// A device that comes back to its session.
 async fn resume(engine: &Engine, user: &str, sid: &SessionId) -> Result<Connection, Failure> {
     let connection = engine.connect();
-    let inbound = Inbound {
-        credentials: Credentials {
-            cid: user.into(),
-            sid: sid.clone(),
-        },
-        ..Inbound::new(UserInfo { user: user.into() })
-    };
+    let credentials = Credentials::new(user, sid.clone());
+    let inbound = Inbound::new(UserInfo::new(user)).credentials(credentials);
     match connection.handle(inbound).await.response {
         Response::UserInfo(result) => result.map(|_| connection),
         other => panic!("{other:?}"),
@@ -109,11 +99,7 @@ async fn resume(engine: &Engine, user: &str, sid: &SessionId) -> Result<Connecti
 }
 
 async fn send(from: &Connection, to: &str, body: &str) -> Result<(), Failure> {
-    let message = SendMessage {
-        uid: to.into(),
-        body: body.into(),
-        ..SendMessage::default()
-    };
+    let message = SendMessage::new(to, body);
     from.call(message).await.map(drop)
 }
 
@@ -192,7 +178,7 @@ async fn what_a_visit_was_given_still_waits_for_the_phone() {
         send(&bob, "ann", body).await.unwrap();
     }
     assert_eq!(take_all(&visit), ["one", "two", "three"]);
-    visit.call(Ack { seq: 3 }).await.unwrap();
+    visit.call(Ack::new(3)).await.unwrap();
     engine.run_maintenance().await.unwrap();
     let resumed = resume(&engine, "ann", &sid).await.unwrap();
     assert_eq!(take_all(&resumed), ["one", "two", "three"]);
@@ -295,7 +281,7 @@ async fn a_visit_that_logs_out_leaves_the_others() {
     let engine = engine();
     let one = connect_as(&engine, "ann", VISIT).await;
     let other = connect_as(&engine, "ann", VISIT).await;
-    one.call(Logout {}).await.unwrap();
+    one.call(Logout::new()).await.unwrap();
     assert!(!one.is_authenticated());
     assert!(other.is_authenticated());
 }
@@ -321,17 +307,11 @@ async fn a_visit_ends_with_its_user_also_when_the_notice_is_lost() {
 
 #[tokio::test]
 async fn a_users_visits_send_no_faster_than_one_session() {
-    let rates = Rates {
-        messages: Rate {
-            burst: 3,
-            refilled_in: Duration::from_secs(60 * 60),
-        },
-        ..Rates::default()
-    };
-    let engine = with_policy(Policy {
-        rates: Some(rates),
-        ..Policy::default()
-    });
+    let mut rates = Rates::default();
+    rates.messages = Rate::new(3, Duration::from_secs(60 * 60));
+    let mut policy = Policy::default();
+    policy.rates = Some(rates);
+    let engine = with_policy(policy);
     let mut refused = 0;
     for _ in 0..5 {
         let visit = connect_as(&engine, "ann", VISIT).await;
@@ -349,7 +329,7 @@ async fn what_is_known_elsewhere_is_found_here() {
     ann.user_status = Some("here".into());
     engine.upsert_user(&"ann".into(), &ann).await.unwrap();
     let bob = connect_as(&engine, "bob", VISIT).await;
-    let profile = bob.call(UserInfo { user: "ann".into() }).await.unwrap();
+    let profile = bob.call(UserInfo::new("ann")).await.unwrap();
     assert_eq!(profile.nick, "ANN");
     assert_eq!(profile.email, "ann@example.org");
     assert_eq!(
@@ -357,15 +337,10 @@ async fn what_is_known_elsewhere_is_found_here() {
         ("picture", "here")
     );
     let find = async |email: &str, phone: &str| {
-        let entry = ImportEntry {
-            myid: "friend".into(),
-            name: "".into(),
-            email: email.to_owned().into(),
-            phone: phone.to_owned().into(),
-        };
-        let import = Import {
-            contacts: vec![entry],
-        };
+        let entry = ImportEntry::new("friend")
+            .email(email.to_owned())
+            .phone(phone.to_owned());
+        let import = Import::new(vec![entry]);
         let found = bob.call(import).await.unwrap();
         found.len()
     };
@@ -385,20 +360,18 @@ async fn a_log_in_and_a_look_up_bring_the_profile_too() {
     let engine = engine();
     let (ann, _) = phone(&engine, "ann").await;
     let email = async |user: &str| {
-        let info = ann.call(UserInfo { user: user.into() });
+        let info = ann.call(UserInfo::new(user));
         info.await.unwrap().email
     };
     assert_eq!(email("ann").await, "ann@example.org");
     assert_eq!(email("bob").await, "bob@example.org", "looked up");
-    let change = SetUserInfo {
-        email: Some("own@example.org".into()),
-        user_status: Some("own".into()),
-        ..SetUserInfo::default()
-    };
+    let change = SetUserInfo::default()
+        .email("own@example.org")
+        .user_status("own");
     ann.call(change).await.unwrap();
     assert_eq!(email("ann").await, "own@example.org");
     let (again, _) = phone(&engine, "ann").await;
-    let profile = again.call(UserInfo { user: "ann".into() }).await.unwrap();
+    let profile = again.call(UserInfo::new("ann")).await.unwrap();
     assert_eq!(profile.email, "ann@example.org", "told again");
     assert_eq!(profile.user_status, "own", "not told");
 }

@@ -8,7 +8,6 @@
 )] // a test fails by panicking
 
 use bytes::BytesMut;
-use messenger_core::policy::PasswordPolicy;
 use messenger_core::proto::{
     Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, Failure, Import, ImportEntry,
     Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
@@ -24,15 +23,12 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A policy whose passwords cost next to nothing.
 fn policy() -> Policy {
-    Policy {
-        passwords: PasswordPolicy {
-            memory_kib: 8,
-            passes: 1,
-            at_once: 2,
-            waiting: 100,
-        },
-        ..Policy::default()
-    }
+    let mut policy = Policy::default();
+    policy.passwords.memory_kib = 8;
+    policy.passwords.passes = 1;
+    policy.passwords.at_once = 2;
+    policy.passwords.waiting = 100;
+    policy
 }
 
 /// An engine and the clock it goes by.
@@ -58,11 +54,7 @@ fn with_faulty_storage() -> (Engine, FaultyStorage) {
 }
 
 fn account(login: &str) -> Register {
-    Register {
-        login: login.to_owned().into(),
-        pass: "secret".into(),
-        nick: format!("nick of {login}").into(),
-    }
+    Register::new(login.to_owned(), "secret", format!("nick of {login}"))
 }
 
 async fn register(engine: &Engine, login: &str) {
@@ -70,11 +62,7 @@ async fn register(engine: &Engine, login: &str) {
 }
 
 async fn auth(session: &Connection, login: &str, pass: &str) -> Result<SessionId, Failure> {
-    let request = Auth {
-        login: login.to_owned().into(),
-        pass: pass.into(),
-        ack: false,
-    };
+    let request = Auth::new(login.to_owned(), pass);
     session.call(request).await.map(|accepted| accepted.sid)
 }
 
@@ -97,13 +85,8 @@ async fn resume_by_ack(
     seq: u64,
 ) -> Result<Connection, Failure> {
     let session = engine.connect();
-    let inbound = Inbound {
-        credentials: Credentials {
-            cid: user.into(),
-            sid: sid.clone(),
-        },
-        request: Request::Ack(Ack { seq }),
-    };
+    let inbound =
+        Inbound::new(Request::Ack(Ack::new(seq))).credentials(Credentials::new(user, sid.clone()));
     match session.handle(inbound).await.response {
         Response::Ack(result) => result.map(|()| session),
         other => panic!("{other:?}"),
@@ -111,11 +94,7 @@ async fn resume_by_ack(
 }
 
 fn message(to: &str, body: &str) -> SendMessage {
-    SendMessage {
-        uid: to.into(),
-        body: body.into(),
-        ..SendMessage::default()
-    }
+    SendMessage::new(to, body)
 }
 
 async fn code<A: Action>(session: &Connection, action: A) -> u32 {
@@ -152,7 +131,7 @@ async fn a_session_expires_30_days_after_its_last_use() {
         clock.advance(DAY);
         engine.run_maintenance().await.unwrap();
     }
-    assert_eq!(code(&session, ContactList {}).await, 0);
+    assert_eq!(code(&session, ContactList::new()).await, 0);
     drop(session);
     clock.advance(31 * DAY);
     let expired = resume(&engine, "ann", &sid).await;
@@ -223,7 +202,7 @@ async fn an_outage_of_the_store_is_told_and_passes() {
     assert!(take_all(&bob).is_empty());
     storage.set_failing(true);
     assert_eq!(code(&ann, message("bob", "lost")).await, 22);
-    assert_eq!(code(&ann, ContactList {}).await, 22);
+    assert_eq!(code(&ann, ContactList::new()).await, 22);
     assert_eq!(code(&engine.connect(), account("eve")).await, 22);
     assert_eq!(
         auth(&engine.connect(), "ann", "secret")
@@ -257,12 +236,10 @@ async fn what_could_not_be_read_is_read_when_the_store_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_that_would_wait_too_long_are_put_off() {
     let mut policy = policy();
-    policy.passwords = PasswordPolicy {
-        memory_kib: 64 * 1024,
-        passes: 2,
-        at_once: 1,
-        waiting: 1,
-    };
+    policy.passwords.memory_kib = 64 * 1024;
+    policy.passwords.passes = 2;
+    policy.passwords.at_once = 1;
+    policy.passwords.waiting = 1;
     let engine = Engine::builder().policy(policy).build().unwrap();
     let tries = (0..8).map(|number| {
         let session = engine.connect();
@@ -300,27 +277,20 @@ async fn a_list_over_its_bytes_goes_without_the_pictures_that_do_not_fit() {
     let (ann, _) = join(&engine, "ann").await;
     for login in ["b1", "b2", "b3", "b4"] {
         let (user, _) = join(&engine, login).await;
-        let change = SetUserInfo {
-            // Takes six times as much when it is written.
-            picture: Some("{".repeat(200).into()),
-            email: Some("all@x".into()),
-            ..SetUserInfo::default()
-        };
+        // The picture takes six times as much when it is written.
+        let change = SetUserInfo::new().picture("{".repeat(200)).email("all@x");
         user.call(change).await.unwrap();
-        ann.call(AddContact { uid: login.into() }).await.unwrap();
+        ann.call(AddContact::new(login)).await.unwrap();
     }
-    let contacts = ann.call(ContactList {}).await.unwrap();
+    let contacts = ann.call(ContactList::new()).await.unwrap();
     let pictures: Vec<_> = contacts
         .iter()
         .map(|contact| contact.card.picture.len())
         .collect();
     assert_eq!(pictures, [200, 200, 0, 0]);
-    let entry = ImportEntry {
-        email: "all@x".into(),
-        ..ImportEntry::default()
-    };
+    let entry = ImportEntry::default().email("all@x");
     let contacts = vec![entry];
-    assert_eq!(ann.call(Import { contacts }).await.unwrap().len(), 2);
+    assert_eq!(ann.call(Import::new(contacts)).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -431,17 +401,13 @@ async fn what_an_acknowledgement_covers_is_not_given_again() {
     // What a device in a drawer has not been given is kept.
     let (_drawer, _) = join(&engine, "bob").await;
     let bob = engine.connect();
-    let auth = Auth {
-        login: "bob".into(),
-        pass: "secret".into(),
-        ack: true,
-    };
+    let auth = Auth::new("bob", "secret").ack();
     let sid = bob.call(auth).await.unwrap().sid;
     for body in ["1", "2", "3"] {
         ann.call(message("bob", body)).await.unwrap();
     }
     assert_eq!(take_all(&bob), ["1", "2", "3"]);
-    bob.call(Ack { seq: 1 }).await.unwrap();
+    bob.call(Ack::new(1)).await.unwrap();
     // An engine that knows only what is stored, as after a crash.
     let next = build();
     let bob = resume(&next, "bob", &sid).await.unwrap();
@@ -458,14 +424,9 @@ async fn what_an_acknowledgement_covers_is_not_given_again() {
 async fn nothing_secret_shows_in_debug() {
     let engine = Engine::builder().policy(policy()).build().unwrap();
     let (ann, sid) = join(&engine, "ann").await;
-    let request = Inbound {
-        credentials: Credentials {
-            cid: "ann".into(),
-            sid: sid.clone(),
-        },
-        // Long enough to be encoded once for all.
-        request: message("ann", &"the body".repeat(1000)).into(),
-    };
+    // Long enough to be encoded once for all.
+    let request = Inbound::new(message("ann", &"the body".repeat(1000)))
+        .credentials(Credentials::new("ann", sid.clone()));
     let shown = format!("{request:?}{ann:?}{engine:?}");
     let reply = ann.handle(request).await;
     let storage = MemoryStorage::new();
@@ -476,11 +437,7 @@ async fn nothing_secret_shows_in_debug() {
     };
     let mut encoded = BytesMut::new();
     delivery.event.encode(&mut encoded, Braces::Escaped);
-    let auth = Auth {
-        login: "ann".into(),
-        pass: "secret".into(),
-        ack: false,
-    };
+    let auth = Auth::new("ann", "secret");
     let again = format!(
         "{auth:?}{reply:?}{event:?}{storage:?}{:?}",
         ann.handle(Inbound::new(auth.clone())).await

@@ -15,18 +15,10 @@ fn text() -> impl Strategy<Value = String> {
 fn message() -> impl Strategy<Value = SharedMessage> {
     (text(), text(), text(), any::<u64>(), text(), text(), text()).prop_map(
         |(from, nick, body, time, mime, data, id)| {
-            let message = Message {
-                from: from.as_str().into(),
-                nick: nick.into(),
-                body: body.as_str().into(),
-                time,
-                attach: Attachment {
-                    mime: mime.into(),
-                    data: data.as_str().into(),
-                },
-                to: "bob".into(),
-                id: id.as_str().into(),
-            };
+            let message = Message::new(id.as_str(), from.as_str(), "bob", time)
+                .nick(nick)
+                .body(body.as_str())
+                .attach(Attachment::new(mime, data.as_str()));
             message.into()
         },
     )
@@ -162,10 +154,7 @@ fn a_length_beyond_the_end_is_no_notice() {
 
 #[test]
 fn a_large_message_is_read_from_the_store_and_a_large_copy_carried() {
-    let message = SharedMessage::from(Message {
-        body: "x".repeat(4097).into(),
-        ..Message::default()
-    });
+    let message = SharedMessage::from(Message::default().body("x".repeat(4097)));
     let stored = Notice::Inbox {
         seq: 7,
         accepted: Timestamp::default(),

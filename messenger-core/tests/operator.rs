@@ -7,51 +7,34 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
-use messenger_core::policy::PasswordPolicy;
 use messenger_core::proto::{
     AddContact, Auth, ContactList, ErrorCode, Failure, Register, SendMessage,
 };
 use messenger_core::{Connection, Engine, Policy, ResetPasswordError};
 
 fn engine() -> Engine {
-    let policy = Policy {
-        passwords: PasswordPolicy {
-            memory_kib: 8,
-            passes: 1,
-            at_once: 2,
-            waiting: 100,
-        },
-        ..Policy::default()
-    };
+    let mut policy = Policy::default();
+    policy.passwords.memory_kib = 8;
+    policy.passwords.passes = 1;
+    policy.passwords.at_once = 2;
+    policy.passwords.waiting = 100;
     Engine::builder().policy(policy).build().unwrap()
 }
 
 async fn auth(engine: &Engine, login: &str, pass: &str) -> Result<Connection, Failure> {
     let session = engine.connect();
-    let auth = Auth {
-        login: login.to_owned().into(),
-        pass: pass.into(),
-        ack: false,
-    };
+    let auth = Auth::new(login.to_owned(), pass);
     session.call(auth).await.map(|_| session)
 }
 
 async fn join(engine: &Engine, login: &str) -> Connection {
-    let register = Register {
-        login: login.to_owned().into(),
-        pass: "secret".into(),
-        nick: format!("nick of {login}").into(),
-    };
+    let register = Register::new(login.to_owned(), "secret", format!("nick of {login}"));
     engine.connect().call(register).await.unwrap();
     auth(engine, login, "secret").await.unwrap()
 }
 
 async fn send(session: &Connection, to: &str, body: &str) -> Result<(), Failure> {
-    let message = SendMessage {
-        uid: to.into(),
-        body: body.into(),
-        ..SendMessage::default()
-    };
+    let message = SendMessage::new(to, body);
     session.call(message).await.map(drop)
 }
 
@@ -59,7 +42,7 @@ async fn send(session: &Connection, to: &str, body: &str) -> Result<(), Failure>
 async fn a_deleted_user_is_gone_at_once() {
     let engine = engine();
     let (mut ann, mut bob) = (join(&engine, "ann").await, join(&engine, "bob").await);
-    bob.call(AddContact { uid: "ann".into() }).await.unwrap();
+    bob.call(AddContact::new("ann")).await.unwrap();
     send(&ann, "bob", "farewell").await.unwrap();
     send(&bob, "ann", "unread").await.unwrap();
     assert!(engine.delete_user(&"ann".into()).await.unwrap());
@@ -71,7 +54,7 @@ async fn a_deleted_user_is_gone_at_once() {
     assert_eq!(refused.code, ErrorCode::UserNotFound);
     let unknown = auth(&engine, "ann", "secret").await.unwrap_err();
     assert_eq!(unknown.code, ErrorCode::NeedRegister);
-    assert!(bob.call(ContactList {}).await.unwrap().is_empty());
+    assert!(bob.call(ContactList::new()).await.unwrap().is_empty());
     let kept = bob.next_event().await.unwrap();
     assert_eq!(
         kept.message.body.as_str(),
@@ -114,15 +97,11 @@ async fn a_password_is_reset_and_whoever_had_the_old_one_is_out() {
 
 #[tokio::test]
 async fn passwords_are_reset_within_the_bounds_of_all_hashing() {
-    let policy = Policy {
-        passwords: PasswordPolicy {
-            memory_kib: 64 * 1024,
-            passes: 2,
-            at_once: 1,
-            waiting: 1,
-        },
-        ..Policy::default()
-    };
+    let mut policy = Policy::default();
+    policy.passwords.memory_kib = 64 * 1024;
+    policy.passwords.passes = 2;
+    policy.passwords.at_once = 1;
+    policy.passwords.waiting = 1;
     let engine = Engine::builder().policy(policy).build().unwrap();
     let ann = join(&engine, "ann").await;
     let (user, pass) = ("ann".into(), "new".into());

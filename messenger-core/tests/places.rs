@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test fails by panicking
 
-use messenger_core::policy::PasswordPolicy;
 use messenger_core::proto::{Attachment, Auth, Register, SendMessage};
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::FaultyStorage;
@@ -25,17 +24,12 @@ impl Fixture {
     }
 
     async fn with(storage: Arc<dyn Storage>) -> Self {
-        let passwords = PasswordPolicy {
-            memory_kib: 8,
-            passes: 1,
-            at_once: 1,
-            waiting: 9,
-        };
-        let policy = Policy {
-            passwords,
-            rates: None,
-            ..Policy::default()
-        };
+        let mut policy = Policy::default();
+        policy.passwords.memory_kib = 8;
+        policy.passwords.passes = 1;
+        policy.passwords.at_once = 1;
+        policy.passwords.waiting = 9;
+        policy.rates = None;
         let engine = Engine::builder()
             .policy(policy)
             .storage(Arc::clone(&storage))
@@ -47,15 +41,8 @@ impl Fixture {
 
     /// Has Bob given a message with so large an attachment.
     async fn give(&self, size: usize) {
-        let message = SendMessage {
-            uid: "bob".into(),
-            body: "hello".into(),
-            attach: Attachment {
-                data: "A".repeat(size).into(),
-                ..Attachment::default()
-            },
-            ..SendMessage::default()
-        };
+        let message =
+            SendMessage::new("bob", "hello").attach(Attachment::new("", "A".repeat(size)));
         self.ann.call(message).await.unwrap();
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(Ok(delivery)) = self.bob.poll_event(&mut cx) {
@@ -75,17 +62,9 @@ impl Fixture {
 
 async fn join(engine: &Engine, login: &str) -> Connection {
     let session = engine.connect();
-    let account = Register {
-        login: login.into(),
-        pass: "secret".into(),
-        nick: login.into(),
-    };
+    let account = Register::new(login, "secret", login);
     session.call(account).await.unwrap();
-    let auth = Auth {
-        login: login.into(),
-        pass: "secret".into(),
-        ack: false,
-    };
+    let auth = Auth::new(login, "secret");
     session.call(auth).await.unwrap();
     session
 }

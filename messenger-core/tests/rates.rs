@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
-use messenger_core::policy::{PasswordPolicy, Rates};
+use messenger_core::policy::Rates;
 use messenger_core::proto::{
     Auth, Credentials, ErrorCode, Failure, Import, ImportEntry, Inbound, Register, SendMessage,
     SessionId,
@@ -32,17 +32,12 @@ impl World {
     fn new(rates: Option<Rates>) -> Self {
         let clock = ManualClock::default();
         let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
-        let passwords = PasswordPolicy {
-            memory_kib: 8,
-            passes: 1,
-            at_once: 2,
-            waiting: 100,
-        };
-        let policy = Policy {
-            passwords,
-            rates,
-            ..Policy::default()
-        };
+        let mut policy = Policy::default();
+        policy.passwords.memory_kib = 8;
+        policy.passwords.passes = 1;
+        policy.passwords.at_once = 2;
+        policy.passwords.waiting = 100;
+        policy.rates = rates;
         let builder = Engine::builder().policy(policy);
         let builder = builder.clock(Arc::new(clock.clone()));
         let engine = builder.storage(Arc::new(storage.clone())).build().unwrap();
@@ -70,29 +65,17 @@ impl World {
 }
 
 async fn register(session: &Connection, login: &str) -> Result<(), Failure> {
-    let register = Register {
-        login: login.to_owned().into(),
-        pass: "secret".into(),
-        nick: format!("nick of {login}").into(),
-    };
+    let register = Register::new(login.to_owned(), "secret", format!("nick of {login}"));
     session.call(register).await
 }
 
 async fn auth(session: &Connection, login: &str, pass: &str) -> Result<SessionId, Failure> {
-    let auth = Auth {
-        login: login.to_owned().into(),
-        pass: pass.into(),
-        ack: false,
-    };
+    let auth = Auth::new(login.to_owned(), pass);
     session.call(auth).await.map(|accepted| accepted.sid)
 }
 
 async fn send(session: &Connection, to: &str) -> Result<(), Failure> {
-    let message = SendMessage {
-        uid: to.into(),
-        body: "hello".into(),
-        ..SendMessage::default()
-    };
+    let message = SendMessage::new(to, "hello");
     session.call(message).await.map(drop)
 }
 
@@ -103,18 +86,8 @@ async fn resume_and_send(
     sid: &SessionId,
     to: &str,
 ) -> Result<(), Failure> {
-    let inbound = Inbound {
-        credentials: Credentials {
-            cid: user.into(),
-            sid: sid.clone(),
-        },
-        request: SendMessage {
-            uid: to.into(),
-            body: "one more".into(),
-            ..SendMessage::default()
-        }
-        .into(),
-    };
+    let inbound = Inbound::new(SendMessage::new(to, "one more"))
+        .credentials(Credentials::new(user, sid.clone()));
     let reply = session.handle(inbound).await;
     reply.response.failure().cloned().map_or(Ok(()), Err)
 }
@@ -249,10 +222,8 @@ async fn registrations_of_one_network_are_limited() {
 #[tokio::test]
 async fn loopback_is_exempt_unless_told_otherwise() {
     for (exempt_loopback, refused) in [(true, 0), (false, 10)] {
-        let rates = Rates {
-            exempt_loopback,
-            ..Rates::default()
-        };
+        let mut rates = Rates::default();
+        rates.exempt_loopback = exempt_loopback;
         let world = World::new(Some(rates));
         let mut failures = Vec::new();
         for number in 0..40 {
@@ -328,7 +299,7 @@ async fn entries_imported_in_a_day_are_limited() {
     let (session, _) = world.join("ann").await;
     let import = async |entries: usize| {
         let contacts = vec![ImportEntry::default(); entries];
-        session.call(Import { contacts }).await
+        session.call(Import::new(contacts)).await
     };
     for _ in 0..4 {
         import(5000).await.unwrap();
@@ -357,18 +328,15 @@ async fn limits_may_be_lifted() {
     }
     for _ in 0..5 {
         let contacts = vec![ImportEntry::default(); 5000];
-        session.call(Import { contacts }).await.unwrap();
+        session.call(Import::new(contacts)).await.unwrap();
     }
 }
 
 /// Passwords must cost something here, or what they cost is not seen.
 #[tokio::test]
 async fn an_unknown_login_takes_as_long_as_a_wrong_password() {
-    let policy = Policy {
-        passwords: PasswordPolicy::default(),
-        rates: None,
-        ..Policy::default()
-    };
+    let mut policy = Policy::default();
+    policy.rates = None;
     let engine = Engine::builder().policy(policy).build().unwrap();
     register(&engine.connect(), "ann").await.unwrap();
     let session = engine.connect();

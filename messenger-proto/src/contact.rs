@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 /// What `userinfo` tells of a user. Fields that were never set are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Profile {
     /// The name others see.
     pub nick: ByteString,
@@ -30,10 +31,35 @@ impl Profile {
             ..Self::default()
         }
     }
+
+    /// With this email address.
+    pub fn email(mut self, email: impl Into<ByteString>) -> Self {
+        self.email = email.into();
+        self
+    }
+
+    /// With this phone number.
+    pub fn phone(mut self, phone: impl Into<ByteString>) -> Self {
+        self.phone = phone.into();
+        self
+    }
+
+    /// With this picture.
+    pub fn picture(mut self, picture: impl Into<ByteString>) -> Self {
+        self.picture = picture.into();
+        self
+    }
+
+    /// With this line about the state of mind.
+    pub fn user_status(mut self, user_status: impl Into<ByteString>) -> Self {
+        self.user_status = user_status.into();
+        self
+    }
 }
 
 /// A user in a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Card {
     /// Who.
     pub uid: UserId,
@@ -57,6 +83,24 @@ impl Card {
         }
     }
 
+    /// With this email address.
+    pub fn email(mut self, email: impl Into<ByteString>) -> Self {
+        self.email = email.into();
+        self
+    }
+
+    /// With this phone number.
+    pub fn phone(mut self, phone: impl Into<ByteString>) -> Self {
+        self.phone = phone.into();
+        self
+    }
+
+    /// With this picture.
+    pub fn picture(mut self, picture: impl Into<ByteString>) -> Self {
+        self.picture = picture.into();
+        self
+    }
+
     pub(crate) fn write_fields(&self, user: &mut Object<'_>) {
         user.text(key!("uid"), self.uid.as_str());
         user.text(key!("nick"), &self.nick);
@@ -68,6 +112,7 @@ impl Card {
 
 /// A user in somebody's contact list or among the users an import found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Contact {
     /// The caller's own id for the person, from its last import; empty when there was none.
     pub myid: ByteString,
@@ -82,6 +127,12 @@ impl Contact {
             myid: ByteString::new(),
             card,
         }
+    }
+
+    /// Under this id of the caller's own.
+    pub fn myid(mut self, myid: impl Into<ByteString>) -> Self {
+        self.myid = myid.into();
+        self
     }
 
     /// The bytes it takes in a list, braces escaped.

@@ -25,6 +25,7 @@ pub enum Event {
 
 /// The greeting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Welcome {
     /// Text for a person.
     pub message: ByteString,
@@ -44,6 +45,7 @@ impl Welcome {
 
 /// A message as it stands in an inbox (`ev_message`).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EvMessage {
     /// Its place in the recipient's inbox, from 1; `None` on the sender's own copy.
     pub seq: Option<u64>,
@@ -63,6 +65,7 @@ impl EvMessage {
 
 /// A message, the same for all who are given it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Message {
     /// The sender.
     pub from: UserId,
@@ -222,6 +225,25 @@ impl Message {
             time,
             ..Self::default()
         }
+    }
+
+    /// With the sender's nick.
+    pub fn nick(mut self, nick: impl Into<ByteString>) -> Self {
+        self.nick = nick.into();
+        self
+    }
+
+    /// With this text.
+    pub fn body(mut self, body: impl Into<PrivateText>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// With this attachment.
+    #[inline]
+    pub fn attach(mut self, attach: Attachment) -> Self {
+        self.attach = attach;
+        self
     }
 
     /// The bytes of body and attachment.

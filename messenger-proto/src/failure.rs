@@ -6,6 +6,7 @@ use std::borrow::Cow;
 /// A failed request: the code for the program, the sentence for the person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text} (status {code})")]
+#[non_exhaustive]
 pub struct Failure {
     /// The number in `status`.
     pub code: ErrorCode,

@@ -24,6 +24,7 @@ const SESSIONLESS: [&str; 2] = [Register::NAME, Auth::NAME];
 
 /// A request and the session it says it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Inbound {
     /// `cid` and `sid`.
     pub credentials: Credentials,
@@ -33,6 +34,7 @@ pub struct Inbound {
 
 /// `cid` and `sid`, each empty when absent. `register` and `auth` have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Credentials {
     /// The caller's own user id.
     pub cid: UserId,
@@ -131,6 +133,13 @@ impl Inbound {
             credentials: Credentials::default(),
             request: request.into(),
         }
+    }
+
+    /// In this session, whatever that of the connection is.
+    #[inline]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
     }
 
     /// Reads one frame, which shares its bytes with what is read.

@@ -13,14 +13,7 @@
 //!     r#"{"action":"auth","data":{"login":"ann","pass":"5ebe2294ecd0e0f08eab7690d2a6ee69"}}{"act"#,
 //! );
 //! let inbound = codec.decode(&mut received)?.expect("one whole frame")?;
-//! assert_eq!(
-//!     inbound.request,
-//!     Request::Auth(Auth {
-//!         login: "ann".into(),
-//!         pass: Password::md5_of("secret"),
-//!         ack: false,
-//!     })
-//! );
+//! assert_eq!(inbound.request, Request::Auth(Auth::new("ann", Password::md5_of("secret"))));
 //! assert!(codec.decode(&mut received)?.is_none(), "the second frame is still on its way");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

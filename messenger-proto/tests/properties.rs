@@ -29,18 +29,12 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn attachment() -> impl Strategy<Value = Attachment> {
-    (text(), text()).prop_map(|(mime, data)| Attachment {
-        mime,
-        data: data.into(),
-    })
+    (text(), text()).prop_map(|(mime, data)| Attachment::new(mime, data))
 }
 
 fn entry() -> impl Strategy<Value = ImportEntry> {
-    (text(), text(), text(), text()).prop_map(|(myid, name, phone, email)| ImportEntry {
-        myid,
-        name,
-        phone,
-        email,
+    (text(), text(), text(), text()).prop_map(|(myid, name, phone, email)| {
+        ImportEntry::new(myid).name(name).phone(phone).email(email)
     })
 }
 
@@ -48,55 +42,41 @@ fn request() -> impl Strategy<Value = Request> {
     let optional = || option::of(text());
     Union::new([
         (text(), text(), text())
-            .prop_map(|(login, pass, nick)| {
-                let pass = pass.into();
-                Register { login, pass, nick }.into()
-            })
+            .prop_map(|(login, pass, nick)| Register::new(login, pass, nick).into())
             .boxed(),
         (text(), text(), any::<bool>())
             .prop_map(|(login, pass, ack)| {
-                let pass = pass.into();
-                Auth { login, pass, ack }.into()
+                let mut auth = Auth::new(login, pass);
+                auth.ack = ack;
+                auth.into()
             })
             .boxed(),
-        text()
-            .prop_map(|user| UserInfo { user: user.into() }.into())
-            .boxed(),
-        Just(Logout {}.into()).boxed(),
-        Just(ContactList {}.into()).boxed(),
-        text()
-            .prop_map(|uid| AddContact { uid: uid.into() }.into())
-            .boxed(),
-        text()
-            .prop_map(|uid| DelContact { uid: uid.into() }.into())
-            .boxed(),
+        text().prop_map(|user| UserInfo::new(user).into()).boxed(),
+        Just(Logout::new().into()).boxed(),
+        Just(ContactList::new().into()).boxed(),
+        text().prop_map(|uid| AddContact::new(uid).into()).boxed(),
+        text().prop_map(|uid| DelContact::new(uid).into()).boxed(),
         (text(), text(), attachment(), optional())
             .prop_map(|(uid, body, attach, mid)| {
-                let (uid, body) = (uid.into(), body.into());
-                SendMessage {
-                    uid,
-                    body,
-                    attach,
-                    mid,
-                }
-                .into()
+                let mut message = SendMessage::new(uid, body).attach(attach);
+                message.mid = mid;
+                message.into()
             })
             .boxed(),
         vec(entry(), 0..4)
-            .prop_map(|contacts| Import { contacts }.into())
+            .prop_map(|contacts| Import::new(contacts).into())
             .boxed(),
         (optional(), optional(), optional(), optional())
             .prop_map(|(user_status, email, phone, picture)| {
-                SetUserInfo {
-                    user_status,
-                    email,
-                    phone,
-                    picture,
-                }
-                .into()
+                let mut change = SetUserInfo::new();
+                change.user_status = user_status;
+                change.email = email;
+                change.phone = phone;
+                change.picture = picture;
+                change.into()
             })
             .boxed(),
-        any::<u64>().prop_map(|seq| Ack { seq }.into()).boxed(),
+        any::<u64>().prop_map(|seq| Ack::new(seq).into()).boxed(),
     ])
 }
 
@@ -104,16 +84,10 @@ fn inbound() -> impl Strategy<Value = Inbound> {
     (request(), option::of((name(), name()))).prop_map(|(request, credentials)| {
         let has_none = matches!(request, Request::Register(_) | Request::Auth(_));
         let credentials = match credentials {
-            Some((cid, sid)) if !has_none => Credentials {
-                cid: cid.into(),
-                sid: sid.into(),
-            },
+            Some((cid, sid)) if !has_none => Credentials::new(cid, sid),
             _ => Credentials::default(),
         };
-        Inbound {
-            credentials,
-            request,
-        }
+        Inbound::new(request).credentials(credentials)
     })
 }
 
@@ -134,44 +108,37 @@ fn response_to<A: Action>(
 }
 
 fn card() -> impl Strategy<Value = Card> {
-    (text(), text(), text(), text(), text()).prop_map(|(uid, nick, email, phone, picture)| Card {
-        uid: uid.into(),
-        nick,
-        email,
-        phone,
-        picture,
+    (text(), text(), text(), text(), text()).prop_map(|(uid, nick, email, phone, picture)| {
+        Card::new(uid, nick)
+            .email(email)
+            .phone(phone)
+            .picture(picture)
     })
 }
 
 fn contacts() -> impl Strategy<Value = Vec<Contact>> {
     vec(
-        (text(), card()).prop_map(|(myid, card)| Contact { myid, card }),
+        (text(), card()).prop_map(|(myid, card)| Contact::new(card).myid(myid)),
         0..4,
     )
 }
 
 fn profile() -> impl Strategy<Value = Profile> {
     (text(), text(), text(), text(), text()).prop_map(
-        |(nick, email, phone, picture, user_status)| Profile {
-            nick,
-            email,
-            phone,
-            picture,
-            user_status,
+        |(nick, email, phone, picture, user_status)| {
+            Profile::new(nick)
+                .email(email)
+                .phone(phone)
+                .picture(picture)
+                .user_status(user_status)
         },
     )
 }
 
 fn response() -> impl Strategy<Value = Response> {
-    let auth = (text(), text(), text()).prop_map(|(sid, uid, nick)| AuthAccepted {
-        sid: sid.into(),
-        uid: uid.into(),
-        nick,
-    });
-    let message = (text(), any::<u64>()).prop_map(|(id, time)| MessageAccepted {
-        id: id.into(),
-        time,
-    });
+    let auth =
+        (text(), text(), text()).prop_map(|(sid, uid, nick)| AuthAccepted::new(sid, uid, nick));
+    let message = (text(), any::<u64>()).prop_map(|(id, time)| MessageAccepted::new(id, time));
     Union::new([
         response_to::<Register>(Just(())),
         response_to::<Auth>(auth),
@@ -196,23 +163,15 @@ fn event() -> impl Strategy<Value = Event> {
     let message = (head, rest, padding).prop_map(
         |((from, nick, body, time), (attach, to, id, seq), padding)| {
             let body = format!("{body}{}", "x".repeat(padding));
-            let message = Message {
-                from: from.into(),
-                nick,
-                body: body.into(),
-                time,
-                attach,
-                to: to.into(),
-                id: id.into(),
-            };
-            Event::Message(EvMessage {
-                seq,
-                message: message.into(),
-            })
+            let message = Message::new(id, from, to, time)
+                .nick(nick)
+                .body(body)
+                .attach(attach);
+            Event::Message(EvMessage::new(seq, message))
         },
     );
     let welcome = (text(), any::<u64>())
-        .prop_map(|(message, time)| Event::Welcome(Welcome { message, time }));
+        .prop_map(|(message, time)| Event::Welcome(Welcome::new(message, time)));
     prop_oneof![message, welcome]
 }
 

@@ -216,14 +216,8 @@ fn nesting_of_128_levels_is_a_frame_and_129_break_the_stream() {
 
 #[test]
 fn a_message_is_written_anew_for_other_braces() {
-    let message = Message {
-        body: "{}".into(),
-        ..Message::default()
-    };
-    let event = EvMessage {
-        seq: Some(1),
-        message: message.into(),
-    };
+    let message = Message::default().body("{}");
+    let event = EvMessage::new(Some(1), message);
     let write = |braces| {
         let mut out = BytesMut::new();
         event.encode(&mut out, braces);
@@ -243,18 +237,10 @@ fn a_long_message_is_written_in_pieces() {
         (long.clone(), long.clone()),
         (format!("{long}}}\n"), format!("\"{long}")),
     ] {
-        let message = Message {
-            body: body.into(),
-            attach: Attachment {
-                data: data.into(),
-                ..Attachment::default()
-            },
-            ..Message::default()
-        };
-        let event = EvMessage {
-            seq: Some(7),
-            message: message.into(),
-        };
+        let message = Message::default()
+            .body(body)
+            .attach(Attachment::new("", data));
+        let event = EvMessage::new(Some(7), message);
         let mut whole = BytesMut::new();
         event.encode(&mut whole, Braces::Escaped);
         let mut shared = 0;

@@ -90,10 +90,8 @@ fn main() -> ExitCode {
 }
 
 fn start(settings: &Settings) -> Result<(), MainError> {
-    let transport = Transport {
-        connections: allow_connections(settings.connection.max_connections)?,
-        ..settings.transport()
-    };
+    let mut transport = settings.transport();
+    transport.connections = allow_connections(settings.connection.max_connections)?;
     use_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -70,6 +70,9 @@ impl Monitoring {
     }
 
     /// Answers until dropped. `stopping` tells that the server takes no more connections.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listener. Answers under way are finished.
     pub async fn serve(self, listener: TcpListener, engine: Engine, stopping: CancellationToken) {
         let asked = Arc::new(Asked {
             metrics: self.metrics,

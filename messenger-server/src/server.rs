@@ -86,6 +86,10 @@ impl Server {
     /// reaches it, and [`drain`](Self::drain) waits for it.
     ///
     /// It is not held to what one address may do in a time; see [`connection_from`](Self::connection_from).
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the stream at once. Requests that were begun may have been carried out; what was
+    /// not written counts as not delivered, and comes again.
     pub fn connection<S>(&self, stream: S) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -98,6 +102,9 @@ impl Server {
     }
 
     /// As [`connection`](Self::connection), for a stream that comes from this address.
+    ///
+    /// # Cancel safety
+    /// As [`connection`](Self::connection).
     pub fn connection_from<S>(
         &self,
         stream: S,
@@ -166,11 +173,18 @@ impl Server {
     ///
     /// How many connections may come at once is the listener's affair: [`TcpListener::bind`] lets 128 wait
     /// to be taken, [`TcpSocket::listen`](tokio::net::TcpSocket::listen) as many as it is told.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listener and cuts all its connections, without letting them finish. What
+    /// they were given last may not be stored yet: that is for [`Engine::shut_down`].
     pub async fn serve(&self, listener: TcpListener, until: impl Future<Output = ()>) -> Drained {
         self.accept(listener, None, until).await
     }
 
     /// As [`serve`](Self::serve), over TLS. A server may do both at once, with two listeners.
+    ///
+    /// # Cancel safety
+    /// As [`serve`](Self::serve).
     pub async fn serve_tls(
         &self,
         listener: TcpListener,

@@ -5,8 +5,8 @@ mod numbers;
 use crate::{Tls, TlsError, Transport};
 use clap::Parser;
 use ipnet::IpNet;
-use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Policy, Rate, Rates};
-use messenger_core::{Builder, DriverLimits, Engine, Region};
+use messenger_core::policy::{InboxLimits, Policy, Rate, Rates};
+use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
 use numbers::{ConnectionSettings, DAY, LifetimeSettings, LimitSettings, RateSettings};
 use std::net::{AddrParseError, IpAddr, SocketAddr};
@@ -307,86 +307,69 @@ impl Settings {
     /// The engine's limits and switches.
     pub fn policy(&self) -> Policy {
         let limits = &self.limits;
-        Policy {
-            welcome: self.welcome.clone(),
-            echo: self.echo == Switch::On,
-            auth_on_register: self.auth_on_register == Switch::On,
-            region: self.default_region,
-            session_lifetime: days(self.lifetimes.session_days),
-            message_lifetime: days(self.lifetimes.message_days),
-            limits: Limits {
-                name: size(limits.max_name),
-                pass: size(limits.max_pass),
-                email: size(limits.max_email),
-                phone: size(limits.max_phone),
-                user_status: size(limits.max_user_status),
-                picture: size(limits.max_picture),
-                body: size(limits.max_body),
-                mime: size(limits.max_mime),
-                myid: size(limits.max_myid),
-                contacts: size(limits.max_contacts),
-                import_entries: size(limits.max_import),
-                sessions: size(limits.max_sessions),
-                inbox: InboxLimits {
-                    messages: limits.max_inbox_messages,
-                    bytes: limits.max_inbox_bytes,
-                },
-                ..Limits::default()
-            },
-            passwords: PasswordPolicy {
-                at_once: size(limits.max_hashing),
-                waiting: size(limits.max_hashing_queue),
-                ..PasswordPolicy::default()
-            },
-            rates: (!self.no_rate_limits).then(|| self.rates()),
-            ..Policy::default()
-        }
+        let mut policy = Policy::default();
+        policy.welcome = self.welcome.clone();
+        policy.echo = self.echo == Switch::On;
+        policy.auth_on_register = self.auth_on_register == Switch::On;
+        policy.region = self.default_region;
+        policy.session_lifetime = days(self.lifetimes.session_days);
+        policy.message_lifetime = days(self.lifetimes.message_days);
+        policy.limits.name = size(limits.max_name);
+        policy.limits.pass = size(limits.max_pass);
+        policy.limits.email = size(limits.max_email);
+        policy.limits.phone = size(limits.max_phone);
+        policy.limits.user_status = size(limits.max_user_status);
+        policy.limits.picture = size(limits.max_picture);
+        policy.limits.body = size(limits.max_body);
+        policy.limits.mime = size(limits.max_mime);
+        policy.limits.myid = size(limits.max_myid);
+        policy.limits.contacts = size(limits.max_contacts);
+        policy.limits.import_entries = size(limits.max_import);
+        policy.limits.sessions = size(limits.max_sessions);
+        policy.limits.inbox = InboxLimits::new(limits.max_inbox_messages, limits.max_inbox_bytes);
+        policy.passwords.at_once = size(limits.max_hashing);
+        policy.passwords.waiting = size(limits.max_hashing_queue);
+        policy.rates = (!self.no_rate_limits).then(|| self.rates());
+        policy
     }
 
     fn rates(&self) -> Rates {
-        let rates = &self.rates;
-        let rate = |burst, seconds| Rate {
-            burst: count(burst),
-            refilled_in: Duration::from_secs(seconds),
-        };
-        Rates {
-            failed_auth_login: rate(rates.max_failed_auth, 60),
-            failed_auth_address: rate(rates.max_failed_auth_address, 60),
-            registrations: rate(rates.max_registrations, 60 * 60),
-            messages: Rate {
-                burst: count(rates.max_message_burst),
-                refilled_in: Duration::from_secs(rates.max_message_burst)
-                    / count(rates.max_message_rate),
-            },
-            import: rate(rates.max_import_day, DAY),
-            exempt_loopback: self.exempt_loopback == Switch::On,
-        }
+        let given = &self.rates;
+        let rate = |burst, seconds| Rate::new(count(burst), Duration::from_secs(seconds));
+        let mut rates = Rates::default();
+        rates.failed_auth_login = rate(given.max_failed_auth, 60);
+        rates.failed_auth_address = rate(given.max_failed_auth_address, 60);
+        rates.registrations = rate(given.max_registrations, 60 * 60);
+        rates.messages = Rate::new(
+            count(given.max_message_burst),
+            Duration::from_secs(given.max_message_burst) / count(given.max_message_rate),
+        );
+        rates.import = rate(given.max_import_day, DAY);
+        rates.exempt_loopback = self.exempt_loopback == Switch::On;
+        rates
     }
 
     /// The bounds of connections.
     pub fn transport(&self) -> Transport {
         let connection = &self.connection;
-        let mut driver = DriverLimits::default();
-        driver.frame = size(connection.max_frame);
-        driver.frame_before_auth = size(connection.max_frame_before_auth);
-        driver.unsent = size(connection.max_outgoing);
-        Transport {
-            driver,
-            half_read: size(connection.max_half_read),
-            connections: size(connection.max_connections),
-            handshake_time: Duration::from_secs(connection.handshake_timeout),
-            handshakes: size(connection.max_handshakes),
-            proxies: self.proxy_from.clone(),
-            time_to_auth: Duration::from_secs(connection.auth_timeout),
-            write_stall: Duration::from_secs(connection.write_timeout),
-            keepalive: Duration::from_secs(connection.keepalive),
-            drain: Duration::from_secs(connection.drain_timeout),
-            braces: match self.escape_braces {
-                Switch::On => Braces::Escaped,
-                Switch::Off => Braces::Plain,
-            },
-            ..Transport::default()
-        }
+        let mut transport = Transport::default();
+        transport.driver.frame = size(connection.max_frame);
+        transport.driver.frame_before_auth = size(connection.max_frame_before_auth);
+        transport.driver.unsent = size(connection.max_outgoing);
+        transport.half_read = size(connection.max_half_read);
+        transport.connections = size(connection.max_connections);
+        transport.handshake_time = Duration::from_secs(connection.handshake_timeout);
+        transport.handshakes = size(connection.max_handshakes);
+        transport.proxies = self.proxy_from.clone();
+        transport.time_to_auth = Duration::from_secs(connection.auth_timeout);
+        transport.write_stall = Duration::from_secs(connection.write_timeout);
+        transport.keepalive = Duration::from_secs(connection.keepalive);
+        transport.drain = Duration::from_secs(connection.drain_timeout);
+        transport.braces = match self.escape_braces {
+            Switch::On => Braces::Escaped,
+            Switch::Off => Braces::Plain,
+        };
+        transport
     }
 
     /// Where to listen for TLS, and with which certificate; `None` when it was not asked for.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 /// The bounds of connections. The defaults are the protocol's.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Transport {
     /// Frames, requests that overlap, and what may be unsent.
     pub driver: DriverLimits,

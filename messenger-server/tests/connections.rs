@@ -218,14 +218,14 @@ async fn a_stream_with_a_buffer_is_flushed() {
         client.auth("ann", &pass).await.unwrap();
         for number in 0..20 {
             let sent = client.send("ann", &number.to_string()).await.unwrap();
-            assert_eq!(events.next().await.unwrap().message.id, sent.id);
+            assert_eq!(events.next_message().await.unwrap().message.id, sent.id);
         }
     };
     timeout(SOON, talk)
         .await
         .expect("everything to be passed on");
     drop(client);
-    assert!(timeout(SOON, events.next()).await.unwrap().is_none());
+    assert!(timeout(SOON, events.next_message()).await.unwrap().is_err());
 }
 
 /// A backlog of many pages does not keep the server from hearing acknowledgements.
@@ -388,10 +388,8 @@ async fn large_attachments_arrive_as_they_were_sent() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected_and_misses_nothing() {
     let patience = Duration::from_millis(200);
-    let transport = Transport {
-        write_stall: patience,
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.write_stall = patience;
     let server = TestServer::start(Policy::default(), transport).await;
     let (mut ann, _) = server.log_in("ann").await;
     let (mut deaf, sid) = server.log_in("deaf").await;
@@ -431,10 +429,8 @@ async fn a_client_that_does_not_read_is_disconnected_and_misses_nothing() {
 
 #[tokio::test]
 async fn requests_are_not_read_while_too_much_is_unsent() {
-    let mut transport = Transport {
-        write_stall: Duration::from_secs(60),
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.write_stall = Duration::from_secs(60);
     transport.driver.unsent = 64 * 1024;
     let server = TestServer::start(Policy::default(), transport).await;
     let (mut ann, _) = server.log_in("ann").await;
@@ -458,10 +454,8 @@ async fn requests_are_not_read_while_too_much_is_unsent() {
 
 #[tokio::test]
 async fn a_client_that_does_not_authenticate_in_time_is_disconnected() {
-    let transport = Transport {
-        time_to_auth: Duration::from_millis(300),
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.time_to_auth = Duration::from_millis(300);
     let server = TestServer::start(Policy::default(), transport).await;
     let (mut ann, _) = server.log_in("ann").await;
     let mut silent = server.connect().await;
@@ -471,10 +465,8 @@ async fn a_client_that_does_not_authenticate_in_time_is_disconnected() {
 
 #[tokio::test]
 async fn connections_over_the_limit_are_turned_away() {
-    let transport = Transport {
-        connections: 2,
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.connections = 2;
     let server = TestServer::start(Policy::default(), transport).await;
     let first = server.connect().await;
     let _second = server.connect().await;
@@ -526,10 +518,8 @@ async fn a_stopping_server_finishes_what_it_received() {
 
 #[tokio::test]
 async fn connections_that_do_not_finish_in_time_are_cut() {
-    let transport = Transport {
-        drain: Duration::from_millis(200),
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.drain = Duration::from_millis(200);
     let (server, storage) = start_held(transport).await;
     let (mut ann, _) = server.log_in("ann").await;
     storage.hold_appends();

@@ -59,12 +59,8 @@ impl Sender {
         while self.unsure.is_empty() {
             let recipient = self.next % RECIPIENTS;
             let body = format!("{} {}", self.login, self.next);
-            let message = SendMessage {
-                uid: format!("recipient{recipient}").into(),
-                mid: Some(format!("mid {}", self.next).into()),
-                body: body.into(),
-                ..SendMessage::default()
-            };
+            let message = SendMessage::new(format!("recipient{recipient}"), body)
+                .mid(format!("mid {}", self.next));
             self.next += 1;
             self.send(&client, message).await;
             if self.next.is_multiple_of(8) {
@@ -157,7 +153,7 @@ impl Recipient {
         let Ok((client, mut events)) = self.connect(address).await else {
             return;
         };
-        while let Some(event) = events.next().await {
+        while let Ok(event) = events.next_message().await {
             let seq = self.process(event);
             if client.ack(seq).await.is_err() {
                 return;
@@ -278,7 +274,9 @@ async fn nothing_acknowledged_is_lost_by_killing_the_server() {
         total += expected.len();
         let (_client, mut events) = recipient.connect(&process.address).await.unwrap();
         while recipient.processed.lock().unwrap().bodies.len() < expected.len() {
-            let event = timeout(SOON, events.next()).await.expect("a message lost");
+            let event = timeout(SOON, events.next_message())
+                .await
+                .expect("a message lost");
             recipient.process(event.unwrap());
         }
         let processed = recipient.processed.lock().unwrap();
@@ -298,11 +296,7 @@ async fn nothing_acknowledged_is_lost_by_killing_the_server() {
 }
 
 async fn send(client: &Client, to: &UserId, body: &str) {
-    let message = SendMessage {
-        uid: to.clone(),
-        body: body.into(),
-        ..SendMessage::default()
-    };
+    let message = SendMessage::new(to.clone(), body);
     client.send_message(message).await.unwrap();
 }
 
@@ -316,12 +310,7 @@ async fn accounts_contacts_and_sessions_are_as_acknowledged() {
     let session = ann.auth("ann", &pass()).await.unwrap();
     new_session(&process.address, "bob", false).await;
     ann.add_contact("bob").await.unwrap();
-    let message = SendMessage {
-        uid: "bob".into(),
-        body: "before".into(),
-        mid: Some("m".into()),
-        ..SendMessage::default()
-    };
+    let message = SendMessage::new("bob", "before").mid("m");
     let first = ann.send_message(message.clone()).await.unwrap();
     process.kill().await;
 
@@ -338,7 +327,7 @@ async fn accounts_contacts_and_sessions_are_as_acknowledged() {
     assert!(taken.is_err());
     let (bob, mut events) = connect(&process.address).await.unwrap();
     bob.auth("bob", &pass()).await.unwrap();
-    let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+    let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
     assert_eq!(
         (event.message.body.as_str(), event.seq),
         ("before", Some(1))
@@ -355,7 +344,7 @@ async fn accounts_contacts_and_sessions_are_as_acknowledged() {
         .await
         .unwrap();
     for _ in 0..3 {
-        timeout(SOON, events.next()).await.unwrap().unwrap();
+        timeout(SOON, events.next_message()).await.unwrap().unwrap();
     }
     client.ack(2).await.unwrap();
     process.kill().await;
@@ -366,7 +355,7 @@ async fn accounts_contacts_and_sessions_are_as_acknowledged() {
         .resume(&session_of_carol.0, &session_of_carol.1)
         .await
         .unwrap();
-    let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+    let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
     assert_eq!(event.seq, Some(3), "the first that was not acknowledged");
     process.kill().await;
 
@@ -413,9 +402,9 @@ async fn a_copy_made_while_the_server_runs_is_a_store() {
     let process = Process::start(&copy).await;
     let (client, mut events) = connect(&process.address).await.unwrap();
     client.resume(&bob.0, &bob.1).await.unwrap();
-    let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+    let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
     assert_eq!(event.message.body.as_str(), "before the copy");
     send(&client, &bob.0, "a note").await;
-    let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+    let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
     assert_eq!(event.message.body.as_str(), "a note", "and nothing else");
 }

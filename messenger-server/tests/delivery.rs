@@ -35,10 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 async fn start(folder: &std::path::Path, policy: Policy) -> (Arc<SqliteStorage>, TestServer) {
     let storage = Arc::new(SqliteStorage::open(folder.join("messenger.db")).unwrap());
-    let transport = Transport {
-        write_stall: PATIENCE,
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.write_stall = PATIENCE;
     let server = TestServer::start_on(storage.clone(), policy, transport).await;
     (storage, server)
 }
@@ -51,11 +49,7 @@ async fn log_in(server: &TestServer, login: &str) -> (Client, Events) {
 }
 
 async fn send(client: &Client, to: &str, body: String) -> Result<(), ClientError> {
-    let message = SendMessage {
-        uid: to.into(),
-        body: body.into(),
-        ..SendMessage::default()
-    };
+    let message = SendMessage::new(to, body);
     client.send_message(message).await.map(drop)
 }
 
@@ -107,7 +101,7 @@ async fn a_client_that_acknowledges_has_everything_once_over_a_network_that_fail
             if resumed.await.is_err() {
                 continue;
             }
-            while let Some(event) = events.next().await {
+            while let Ok(event) = events.next_message().await {
                 assert_eq!(number(&event), next, "lost, doubled or out of order");
                 next += 1;
                 seq = event.seq.unwrap();
@@ -159,7 +153,7 @@ async fn a_recipient_that_takes_nothing_is_given_up_and_loses_what_its_systems_h
         }
     }
     let mut received = 0;
-    while let Some(event) = timeout(SOON, events.next()).await.unwrap() {
+    while let Ok(event) = timeout(SOON, events.next_message()).await.unwrap() {
         assert_eq!(number(&event), received);
         received += 1;
     }
@@ -170,13 +164,13 @@ async fn a_recipient_that_takes_nothing_is_given_up_and_loses_what_its_systems_h
     let _end_or_reset = ended.expect("the server gave it up");
     let (bob, mut events) = connect(proxy.address).await.unwrap();
     bob.resume(&session.uid, &session.sid).await.unwrap();
-    let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+    let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
     let mut next = number(&event);
     // What lies between was in the buffers of the systems at both ends of the connection.
     let lost = (next - received) * 60_000;
     assert!(next >= received && lost < 12 << 20, "{lost} bytes lost");
     while next + 1 < sent {
-        let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+        let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
         assert_eq!(number(&event), next + 1, "a gap");
         next += 1;
     }
@@ -203,15 +197,14 @@ async fn a_long_backlog_flows_while_others_talk() {
     first.kill().await;
     let storage = SqliteStorage::open(&path).unwrap();
     let append = |number: usize| {
-        let message = Message {
-            from: "ann".into(),
-            nick: "Ann".into(),
-            body: format!("{number} {}", "x".repeat(100)).into(),
-            to: UserId::from("bob"),
-            id: format!("id {number}").into(),
-            time: 4_000_000_000,
-            ..Message::default()
-        };
+        let message = Message::new(
+            format!("id {number}"),
+            "ann",
+            UserId::from("bob"),
+            4_000_000_000,
+        )
+        .nick("Ann")
+        .body(format!("{number} {}", "x".repeat(100)));
         storage.append(NewMessage {
             message: message.into(),
             mid: None,
@@ -241,7 +234,7 @@ async fn a_long_backlog_flows_while_others_talk() {
     let mut latencies = Vec::new();
     let mut peak = before;
     for next in 0..WAITING {
-        let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+        let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
         assert_eq!(number(&event), next);
         if next % 1000 == 0 {
             let began = Instant::now();

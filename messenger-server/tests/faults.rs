@@ -58,11 +58,7 @@ impl Sender {
     async fn send(&mut self) -> bool {
         self.next += 1;
         let body = format!("{} {}", self.next, self.body);
-        let message = SendMessage {
-            uid: "bob".into(),
-            body: body.clone().into(),
-            ..SendMessage::default()
-        };
+        let message = SendMessage::new("bob", body.clone());
         match self.client.send_message(message).await {
             Ok(_) => self.accepted.push(body),
             Err(ClientError::Refused(failure)) => {
@@ -84,7 +80,7 @@ impl Sender {
         let (bob, mut events) = connect(address).await.unwrap();
         bob.auth("bob", &Password::md5_of("secret")).await.unwrap();
         for (seq, body) in (1..).zip(&self.accepted) {
-            let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+            let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
             assert_eq!(event.seq, Some(seq), "what failed has left a gap");
             assert!(
                 *event.message.body.as_str() == **body,

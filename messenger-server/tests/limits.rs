@@ -27,11 +27,10 @@ async fn start(transport: Transport) -> TestServer {
 }
 
 fn behind_proxy() -> Transport {
-    Transport {
-        proxies: vec!["127.0.0.1/32".parse().unwrap()],
-        handshake_time: Duration::from_millis(500),
-        ..Transport::default()
-    }
+    let mut transport = Transport::default();
+    transport.proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    transport.handshake_time = Duration::from_millis(500);
+    transport
 }
 
 /// A connection that begins with these bytes.
@@ -113,10 +112,8 @@ fn half_a_frame(to: &str, length: usize) -> String {
 
 #[tokio::test]
 async fn half_sent_frames_of_all_clients_share_one_budget() {
-    let transport = Transport {
-        half_read: 48 * MIB,
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.half_read = 48 * MIB;
     let server = start(transport).await;
     let mut holders = Vec::new();
     for number in 0..5 {
@@ -151,10 +148,8 @@ async fn half_sent_frames_of_all_clients_share_one_budget() {
 
 #[tokio::test]
 async fn small_half_sent_frames_share_it_too() {
-    let mut transport = Transport {
-        half_read: 100 * 1024,
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.half_read = 100 * 1024;
     transport.driver.frame = 64 * 1024;
     let server = start(transport).await;
     let (mut ann, _) = server.log_in("ann").await;
@@ -181,11 +176,9 @@ async fn small_half_sent_frames_share_it_too() {
 
 #[tokio::test]
 async fn an_embedders_own_connections_count_too() {
-    let server = start(Transport {
-        connections: 2,
-        ..Transport::default()
-    })
-    .await;
+    let mut transport = Transport::default();
+    transport.connections = 2;
+    let server = start(transport).await;
     let own = || {
         let (client, stream) = duplex(4096);
         (client, tokio::spawn(server.server.connection(stream)))

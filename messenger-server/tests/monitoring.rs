@@ -62,10 +62,8 @@ async fn shows(address: SocketAddr, line: &str) {
 async fn metrics_and_health_are_told() {
     let monitoring = Monitoring::install().unwrap();
     let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
-    let transport = Transport {
-        connections: 3,
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.connections = 3;
     let policy = Policy::default();
     let server = TestServer::limited(Arc::new(storage.clone()), policy, transport).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

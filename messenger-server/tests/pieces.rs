@@ -75,14 +75,8 @@ async fn pieces_are_gathered() {
         pass.as_str()
     );
     client.write_all(auth.as_bytes()).await.unwrap();
-    let message = SendMessage {
-        uid: "ann".into(),
-        attach: Attachment {
-            mime: "image/png".into(),
-            data: "A".repeat(1000 * PIECE).into(),
-        },
-        ..SendMessage::default()
-    };
+    let message =
+        SendMessage::new("ann", "").attach(Attachment::new("image/png", "A".repeat(1000 * PIECE)));
     let mut frame = bytes::BytesMut::new();
     Inbound::new(message).encode(&mut frame, Braces::Plain);
     for piece in frame.chunks(PIECE) {

@@ -136,7 +136,9 @@ async fn nothing_acknowledged_and_no_reply_is_lost_by_restarts() {
     let total: usize = accepted.values().map(Vec::len).sum();
     let mut received: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for _ in 0..total {
-        let event = timeout(SOON, events.next()).await.expect("a message");
+        let event = timeout(SOON, events.next_message())
+            .await
+            .expect("a message");
         let message = event.unwrap().message.clone();
         let bodies = received.entry(message.from.to_string()).or_default();
         bodies.push(message.body.as_str().to_owned());
@@ -144,7 +146,7 @@ async fn nothing_acknowledged_and_no_reply_is_lost_by_restarts() {
     assert!(received == accepted, "as accepted, in order");
     // One more, which comes right behind: nothing was stored without being answered.
     client.send("recipient", "the end").await.unwrap();
-    let last = timeout(SOON, events.next()).await.unwrap().unwrap();
+    let last = timeout(SOON, events.next_message()).await.unwrap().unwrap();
     assert_eq!(last.message.body.as_str(), "the end");
     eprintln!("{total} messages, {restarts} restarts");
 }

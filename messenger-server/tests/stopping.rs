@@ -201,10 +201,8 @@ async fn an_embedders_own_connections_are_waited_for() {
 #[tokio::test]
 async fn an_embedders_own_connections_are_cut_when_their_time_is_up() {
     let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
-    let transport = Transport {
-        drain: Duration::from_millis(50),
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.drain = Duration::from_millis(50);
     let shared = Arc::new(storage.clone());
     let server = TestServer::start_on(shared, Policy::default(), transport).await;
     let mut client = own_connection_that_waits(&server, &storage).await;

@@ -61,7 +61,7 @@ async fn clients_over_tls_and_over_tcp_talk_to_each_other() {
     let long = "x".repeat(60_000);
     for body in ["hello", &long] {
         ann.send("bob", body).await.unwrap();
-        let event = timeout(SOON, bob_events.next()).await.unwrap();
+        let event = timeout(SOON, bob_events.next_message()).await.unwrap();
         assert_eq!(event.unwrap().message.body.as_str(), body);
     }
 }
@@ -116,7 +116,7 @@ async fn a_certificate_is_changed_without_dropping_anybody() {
     files.connect(&address).await.expect("the one in use stays");
 
     ann.send("ann", "still here").await.unwrap();
-    let event = timeout(SOON, events.next()).await.unwrap();
+    let event = timeout(SOON, events.next_message()).await.unwrap();
     assert_eq!(event.unwrap().message.body.as_str(), "still here");
 }
 
@@ -176,11 +176,9 @@ async fn closed(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn handshakes_are_bounded_in_number_and_time() {
-    let transport = Transport {
-        handshakes: 2,
-        handshake_time: Duration::from_millis(500),
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.handshakes = 2;
+    transport.handshake_time = Duration::from_millis(500);
     let (_server, files, address, _) = start(transport).await;
     let mut silent = Vec::new();
     for _ in 0..2 {
@@ -212,10 +210,8 @@ async fn garbage_instead_of_a_handshake_harms_nobody() {
 
 #[tokio::test]
 async fn a_proxy_tells_its_client_before_the_handshake() {
-    let transport = Transport {
-        proxies: vec!["127.0.0.0/8".parse().unwrap()],
-        ..Transport::default()
-    };
+    let mut transport = Transport::default();
+    transport.proxies = vec!["127.0.0.0/8".parse().unwrap()];
     let (_server, files, address, _) = start(transport).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream

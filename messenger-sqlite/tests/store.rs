@@ -128,12 +128,8 @@ async fn the_file_does_not_grow_under_steady_traffic() {
     for today in 0..28 {
         let now = at(today);
         let appends = (0..MESSAGES_A_DAY).map(|number| {
-            let message = Message {
-                body: "x".repeat(2000).into(),
-                time: now.as_secs(),
-                to: user(number % USERS),
-                ..Message::default()
-            };
+            let message =
+                Message::new("", "", user(number % USERS), now.as_secs()).body("x".repeat(2000));
             storage.append(NewMessage {
                 message: message.into(),
                 mid: Some(format!("{today} {number}").into()),
@@ -174,10 +170,7 @@ async fn what_an_operator_writes_beside_a_server_is_noticed() {
     let server = SqliteStorage::open(&path).unwrap();
     let ann = UserId::from("ann");
     let append = async || {
-        let message = Message {
-            to: ann.clone(),
-            ..Message::default()
-        };
+        let message = Message::new("", "", ann.clone(), 0);
         let new = NewMessage {
             message: message.into(),
             mid: None,

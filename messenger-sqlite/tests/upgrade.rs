@@ -13,10 +13,8 @@ use std::sync::Arc;
 
 /// An engine on the store, where numbers without a country code belong to the region.
 fn engine(path: &Path, region: &str) -> Engine {
-    let policy = Policy {
-        region: region.parse().unwrap(),
-        ..Policy::default()
-    };
+    let mut policy = Policy::default();
+    policy.region = region.parse().unwrap();
     let storage = Arc::new(SqliteStorage::open(path).unwrap());
     let engine = Engine::builder().storage(storage).policy(policy);
     engine.manual_maintenance().build().unwrap()
@@ -24,11 +22,7 @@ fn engine(path: &Path, region: &str) -> Engine {
 
 async fn log_in(engine: &Engine, login: &str) -> Connection {
     let session = engine.connect();
-    let auth = Auth {
-        login: login.into(),
-        pass: "secret".into(),
-        ack: false,
-    };
+    let auth = Auth::new(login, "secret");
     session.call(auth).await.unwrap();
     session
 }
@@ -36,24 +30,15 @@ async fn log_in(engine: &Engine, login: &str) -> Connection {
 /// An engine with `ann`, whose session it gives.
 async fn begin(path: &Path, region: &str) -> (Engine, Connection) {
     let engine = engine(path, region);
-    let register = Register {
-        login: "ann".into(),
-        pass: "secret".into(),
-        nick: "Ann".into(),
-    };
+    let register = Register::new("ann", "secret", "Ann");
     engine.connect().call(register).await.unwrap();
     let ann = log_in(&engine, "ann").await;
     (engine, ann)
 }
 
 async fn is_found(session: &Connection, phone: &str) -> bool {
-    let entry = ImportEntry {
-        phone: phone.into(),
-        ..ImportEntry::default()
-    };
-    let import = Import {
-        contacts: vec![entry],
-    };
+    let entry = ImportEntry::default().phone(phone);
+    let import = Import::new(vec![entry]);
     !session.call(import).await.unwrap().is_empty()
 }
 
@@ -62,10 +47,7 @@ async fn another_default_region_finds_those_who_are_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("messenger.db");
     let (engine, ann) = begin(&path, "RU").await;
-    let set = SetUserInfo {
-        phone: Some("0171 2345678".into()),
-        ..SetUserInfo::default()
-    };
+    let set = SetUserInfo::new().phone("0171 2345678");
     ann.call(set).await.unwrap();
     assert!(!is_found(&ann, "+491712345678").await);
     drop((engine, ann));
@@ -102,12 +84,7 @@ async fn mids_of_a_store_of_version_2_are_kept_with_their_messages() {
     drop(old);
     let store = SqliteStorage::open(&path).unwrap();
     let send = async |to: &str, mid: &str| {
-        let message = Message {
-            from: "ann".into(),
-            to: to.into(),
-            body: "1".into(),
-            ..Message::default()
-        };
+        let message = Message::new("", "ann", to, 0).body("1");
         let new = NewMessage {
             message: message.into(),
             mid: Some(mid.into()),

@@ -17,10 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// How much is read from the store at once.
-const PAGE: PageLimits = PageLimits {
-    messages: 256,
-    bytes: 256 * 1024,
-};
+const PAGE: PageLimits = PageLimits::new(256, 256 * 1024);
 
 /// What a look into the store brings; `None` when the session has ended.
 type Page = Option<Vec<(u64, Message)>>;
@@ -98,7 +95,7 @@ impl Feed {
                 }
                 Mail::Inbox { .. } | Mail::Look => self.behind = true,
                 Mail::Copy(message) => {
-                    let event = EvMessage { seq: None, message };
+                    let event = EvMessage::new(None, message);
                     return Poll::Ready(Ok(Delivery { event, token: None }));
                 }
                 Mail::Overrun => return Poll::Ready(Err(EventsEnded::MissedCopies)),
@@ -116,10 +113,7 @@ impl Feed {
         self.cursor = seq;
         let bytes = message.size();
         Poll::Ready(Ok(Delivery {
-            event: EvMessage {
-                seq: Some(seq),
-                message,
-            },
+            event: EvMessage::new(Some(seq), message),
             token: Some(DeliveryToken {
                 login: login.number,
                 seq,

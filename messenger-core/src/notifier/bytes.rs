@@ -148,18 +148,14 @@ impl<'a> Input<'a> {
     }
 
     fn message(&mut self) -> Option<SharedMessage> {
-        let message = Message {
-            from: self.text()?.into(),
-            nick: self.text()?.into(),
-            body: self.text()?.into(),
-            time: self.number()?,
-            attach: Attachment {
-                mime: self.text()?.into(),
-                data: self.text()?.into(),
-            },
-            to: self.text()?.into(),
-            id: self.text()?.into(),
-        };
+        let mut message = Message::default();
+        message.from = self.text()?.into();
+        message.nick = self.text()?.into();
+        message.body = self.text()?.into();
+        message.time = self.number()?;
+        message.attach = Attachment::new(self.text()?, self.text()?);
+        message.to = self.text()?.into();
+        message.id = self.text()?.into();
         Some(message.into())
     }
 

@@ -240,10 +240,7 @@ mod tests {
     #[test]
     fn a_copy_that_does_not_fit_is_told() {
         let mailbox = mailbox(OVERHEAD);
-        let large = Message {
-            body: "x".repeat(10 * OVERHEAD).into(),
-            ..Message::default()
-        };
+        let large = Message::default().body("x".repeat(10 * OVERHEAD));
         let origin = ConnectionId {
             engine: 1,
             number: 2,

@@ -114,10 +114,7 @@ mod tests {
     #[test]
     fn as_many_keys_are_counted_as_may_be_and_idle_ones_are_forgotten() {
         let clock = Arc::new(Hand::default());
-        let rate = Rate {
-            burst: 2,
-            refilled_in: Duration::from_secs(60),
-        };
+        let rate = Rate::new(2, Duration::from_secs(60));
         let limiter = Limiter::new("test", "too many", rate, clock.clone());
         for key in 0..KEYS {
             let _ = limiter.take(&key, 1).unwrap();
@@ -132,10 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_leaves_nothing_behind() {
-        let rate = Rate {
-            burst: 2,
-            refilled_in: Duration::from_secs(60),
-        };
+        let rate = Rate::new(2, Duration::from_secs(60));
         let limiter = Limiter::new("test", "too many", rate, Arc::new(Hand::default()));
         for key in 0..1000 {
             limiter.take(&key, 1).unwrap().give_back();
@@ -150,10 +144,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_blocks_nobody() {
         let clock = Arc::new(Hand(Mutex::new(Timestamp::from_micros(3_600_000_000))));
-        let rate = Rate {
-            burst: 1,
-            refilled_in: Duration::from_secs(60),
-        };
+        let rate = Rate::new(1, Duration::from_secs(60));
         let limiter = Limiter::new("test", "too many", rate, clock.clone());
         let _ = limiter.take(&1, 1).unwrap();
         *clock.0.lock() = Timestamp::from_micros(0);

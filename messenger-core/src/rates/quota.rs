@@ -73,10 +73,7 @@ mod tests {
     }
 
     fn two_a_minute() -> Quota {
-        Quota::new(Rate {
-            burst: 2,
-            refilled_in: Duration::from_secs(60),
-        })
+        Quota::new(Rate::new(2, Duration::from_secs(60)))
     }
 
     #[test]
@@ -111,7 +108,7 @@ mod tests {
         let today = second(1_800_000_000);
         for burst in [0, 1, u32::MAX] {
             for refilled_in in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
-                let (quota, mut budget) = (Quota::new(Rate { burst, refilled_in }), 0);
+                let (quota, mut budget) = (Quota::new(Rate::new(burst, refilled_in)), 0);
                 let all = u64::from(burst.max(1));
                 assert!(!quota.take(&mut budget, today, all + 1));
                 assert!(quota.take(&mut budget, today, all));

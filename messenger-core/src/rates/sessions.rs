@@ -103,10 +103,7 @@ mod tests {
     const REFILLED: Timestamp = Timestamp::from_micros(60_000_000);
 
     fn one_a_minute() -> SessionLimiter {
-        let rate = Rate {
-            burst: 1,
-            refilled_in: Duration::from_secs(60),
-        };
+        let rate = Rate::new(1, Duration::from_secs(60));
         SessionLimiter::new("test", "too many", rate)
     }
 
@@ -153,10 +150,7 @@ mod tests {
 
     #[test]
     fn connections_at_once_take_no_more_than_there_is() {
-        let rate = Rate {
-            burst: 1000,
-            refilled_in: Duration::from_secs(60),
-        };
+        let rate = Rate::new(1000, Duration::from_secs(60));
         let limiter = SessionLimiter::new("test", "too many", rate);
         let taken = AtomicU64::new(0);
         std::thread::scope(|scope| {

@@ -46,11 +46,7 @@ pub(super) async fn log_in(
         ack,
     };
     connection.set_login(Login::begin(shared, connection.id, who));
-    Ok(AuthAccepted {
-        sid,
-        uid: user,
-        nick: identity.nick,
-    })
+    Ok(AuthAccepted::new(sid, user, identity.nick))
 }
 
 async fn verify(

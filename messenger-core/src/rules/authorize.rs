@@ -28,7 +28,7 @@ async fn confirm(shared: &Shared, login: &Login, credentials: &Credentials) -> R
     if is_own(login, credentials) {
         return Ok(());
     }
-    let Credentials { cid, sid } = credentials;
+    let Credentials { cid, sid, .. } = credentials;
     if !cid.is_empty() && cid != login.user() {
         return Err(need_auth());
     }
@@ -39,7 +39,7 @@ async fn confirm(shared: &Shared, login: &Login, credentials: &Credentials) -> R
 }
 
 /// True when `cid` and `sid`, as far as they are there, are the connection's own.
-pub(super) fn is_own(login: &Login, Credentials { cid, sid }: &Credentials) -> bool {
+pub(super) fn is_own(login: &Login, Credentials { cid, sid, .. }: &Credentials) -> bool {
     (cid.is_empty() || cid == login.user()) && (sid.is_empty() || is_same(sid, &login.sid))
 }
 
@@ -49,7 +49,7 @@ async fn resume(
     credentials: &Credentials,
 ) -> Result<Arc<Login>, Failure> {
     let shared = &*connection.shared;
-    let Credentials { cid, sid } = credentials;
+    let Credentials { cid, sid, .. } = credentials;
     if cid.is_empty() || sid.is_empty() {
         return Err(need_auth());
     }

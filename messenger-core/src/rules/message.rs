@@ -95,15 +95,17 @@ fn prepare(
         limiters.message(&login.budget, now)?;
     }
     Ok(NewMessage {
-        message: SharedMessage::from(Message {
-            from: login.user().clone(),
-            nick: login.nick.clone(),
-            body: request.body,
-            time: now.as_secs(),
-            attach: request.attach,
-            to: request.uid,
-            id: connection.next_message(),
-        }),
+        message: SharedMessage::from(
+            Message::new(
+                connection.next_message(),
+                login.user().clone(),
+                request.uid,
+                now.as_secs(),
+            )
+            .nick(login.nick.clone())
+            .body(request.body)
+            .attach(request.attach),
+        ),
         mid: request.mid.filter(|mid| !mid.is_empty()),
         mid_forgotten_before: now.before(shared.policy.mid_lifetime),
         now,
@@ -151,21 +153,20 @@ fn answer(
         Appended::Duplicate { id, time } => {
             // Whoever sends again has lost the reply, and with it the copy that was behind it.
             let copy = echo.then(|| {
-                SharedMessage::from(Message {
-                    id: id.clone(),
-                    time,
-                    ..(**message).clone()
-                })
+                let mut first = (**message).clone();
+                first.id = id.clone();
+                first.time = time;
+                SharedMessage::from(first)
             });
             (id, time, copy)
         }
     };
     let follow = copy.map(|message| {
-        let copy = EvMessage { seq: None, message };
+        let copy = EvMessage::new(None, message);
         Outbound::Event(Event::Message(copy))
     });
     connection.reply(
-        SendMessage::response(Ok(MessageAccepted { id, time })),
+        SendMessage::response(Ok(MessageAccepted::new(id, time))),
         follow,
     )
 }

@@ -10,11 +10,7 @@ pub(super) async fn register(connection: &Arc<ConnectionState>, request: Registe
     let policy = &connection.shared.policy;
     let result = create(connection, &request).await;
     let follow = if result.is_ok() && policy.auth_on_register {
-        let auth = Auth {
-            login: request.login,
-            pass: request.pass,
-            ack: false,
-        };
+        let auth = Auth::new(request.login, request.pass);
         let authenticated = Auth::response(auth::auth(connection, auth).await);
         Some(Outbound::Response(authenticated))
     } else {

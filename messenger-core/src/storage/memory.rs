@@ -229,7 +229,7 @@ impl Storage for MemoryStorage {
         Ok(contacts
             .filter_map(|(uid, myid)| {
                 let card = self.card(&uid)?;
-                Some(Contact { myid, card })
+                Some(Contact::new(card).myid(myid))
             })
             .collect())
     }
@@ -267,7 +267,7 @@ impl Storage for MemoryStorage {
                     continue;
                 };
                 let myid = entry.myid.clone();
-                let contact = Contact { myid, card };
+                let contact = Contact::new(card).myid(myid);
                 bytes += contact.encoded_len();
                 if bytes > limits.bytes {
                     return Ok(found);

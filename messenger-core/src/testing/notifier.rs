@@ -52,10 +52,7 @@ fn key(number: u64) -> SessionKey {
 }
 
 fn message(body: &str) -> SharedMessage {
-    SharedMessage::from(Message {
-        body: body.into(),
-        ..Message::default()
-    })
+    SharedMessage::from(Message::default().body(body))
 }
 
 fn stored(seq: u64) -> Notice {

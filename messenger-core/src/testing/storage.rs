@@ -113,15 +113,9 @@ fn key(number: u8) -> SessionKey {
     SessionKey([number; 32])
 }
 
-const NO_LIMIT: InboxLimits = InboxLimits {
-    messages: u64::MAX,
-    bytes: u64::MAX,
-};
+const NO_LIMIT: InboxLimits = InboxLimits::new(u64::MAX, u64::MAX);
 
-const ALL: PageLimits = PageLimits {
-    messages: usize::MAX,
-    bytes: usize::MAX,
-};
+const ALL: PageLimits = PageLimits::new(usize::MAX, usize::MAX);
 
 /// A user, with an account if the store keeps them.
 async fn create(storage: &Arc<dyn Storage>, login: &str) -> UserId {
@@ -163,15 +157,16 @@ async fn advance(storage: &Arc<dyn Storage>, user: &UserId, number: u8, given: u
 
 fn message_to(user: &UserId, body: &str) -> NewMessage {
     NewMessage {
-        message: SharedMessage::from(Message {
-            from: "sender".into(),
-            nick: "Sender".into(),
-            body: body.into(),
-            time: at(0).as_secs(),
-            to: user.clone(),
-            id: format!("id of {body}").into(),
-            ..Message::default()
-        }),
+        message: SharedMessage::from(
+            Message::new(
+                format!("id of {body}"),
+                "sender",
+                user.clone(),
+                at(0).as_secs(),
+            )
+            .nick("Sender")
+            .body(body),
+        ),
         mid: None,
         mid_forgotten_before: at(0),
         now: at(0),

@@ -286,10 +286,7 @@ impl Storage for Broken {
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
-        let all = PageLimits {
-            messages: usize::MAX,
-            bytes: usize::MAX,
-        };
+        let all = PageLimits::new(usize::MAX, usize::MAX);
         let left = self.inner.inbox(user, 0, all).await?;
         let mut contacts = Vec::new();
         for owner in self.inner.users(None, usize::MAX).await? {
@@ -595,10 +592,7 @@ impl Storage for Broken {
 
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
         if self.is(Fault::NewestGoesBack) {
-            let all = PageLimits {
-                messages: usize::MAX,
-                bytes: usize::MAX,
-            };
+            let all = PageLimits::new(usize::MAX, usize::MAX);
             let kept = self.inner.inbox(user, 0, all).await?;
             return Ok(kept.last().map_or(0, |(seq, _)| *seq));
         }

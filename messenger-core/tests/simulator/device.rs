@@ -46,19 +46,13 @@ impl Device {
     /// Logs in anew.
     pub(crate) fn log_in(engine: &Engine, user: &UserId, acks: bool) -> Self {
         let session = engine.connect();
-        let auth = Auth {
-            login: user.as_str().to_owned().into(),
-            pass: "secret".into(),
-            ack: acks,
-        };
+        let mut auth = Auth::new(user.as_str().to_owned(), "secret");
+        auth.ack = acks;
         let accepted = now(session.call(auth)).expect("the password is right");
         Self {
             user: user.clone(),
             acks,
-            credentials: Credentials {
-                cid: accepted.uid,
-                sid: accepted.sid,
-            },
+            credentials: Credentials::new(accepted.uid, accepted.sid),
             connection: Some(Link::new(session)),
             start: None,
             processed: Vec::new(),
@@ -75,10 +69,7 @@ impl Device {
     /// Connects again and resumes the session.
     pub(crate) fn resume(&mut self, engine: &Engine) {
         let session = engine.connect();
-        let inbound = Inbound {
-            credentials: self.credentials.clone(),
-            request: Request::Ack(Ack { seq: 0 }),
-        };
+        let inbound = Inbound::new(Request::Ack(Ack::new(0))).credentials(self.credentials.clone());
         let reply = now(session.handle(inbound));
         match reply.response {
             Response::Ack(Ok(())) => self.connection = Some(Link::new(session)),
@@ -171,7 +162,7 @@ impl Device {
         let Some(connection) = &self.connection else {
             return;
         };
-        match now(connection.session.call(Ack { seq })) {
+        match now(connection.session.call(Ack::new(seq))) {
             Ok(()) => self.acked = self.acked.max(seq),
             Err(failure) if failure.code.number() == 6 => {
                 self.ended = true;

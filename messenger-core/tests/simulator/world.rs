@@ -181,11 +181,7 @@ impl World {
         self.sent += 1;
         let number = self.sent;
         let unsure = self.random.below(8) == 0;
-        let mut message = SendMessage {
-            uid: to,
-            body: format!("message {number}").into(),
-            ..SendMessage::default()
-        };
+        let mut message = SendMessage::new(to, format!("message {number}"));
         let sender = self.random.below(self.devices.len().max(1));
         let Some(device) = self.devices.get_mut(sender) else {
             return;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 /// Says that this session has processed everything up to a place in the inbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ack {
     /// The `seq` of the last message processed; it covers all before it. 0 changes nothing.
     pub seq: u64,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 /// Adds a user to the caller's contact list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AddContact {
     /// Whom to add.
     pub uid: UserId,

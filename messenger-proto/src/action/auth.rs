@@ -15,6 +15,7 @@ const FEATURES: usize = 64;
 
 /// Authenticates the connection and begins a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Auth {
     /// The login.
     pub login: ByteString,
@@ -33,10 +34,17 @@ impl Auth {
             ack: false,
         }
     }
+
+    /// By a client that will send `ack` for what it has processed.
+    pub fn ack(mut self) -> Self {
+        self.ack = true;
+        self
+    }
 }
 
 /// The session that began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AuthAccepted {
     /// The session's secret, to resume it with.
     pub sid: SessionId,

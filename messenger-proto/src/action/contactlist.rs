@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 /// Asks for the caller's contacts, in the order they were added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ContactList {}
 
 impl ContactList {

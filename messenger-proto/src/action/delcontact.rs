@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 /// Removes a user from the caller's contact list; one that is not there is no error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DelContact {
     /// Whom to remove.
     pub uid: UserId,

@@ -11,6 +11,7 @@ const ENTRIES: usize = 65_536;
 
 /// Finds users by an address book. It adds nobody to the contact list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Import {
     /// The address book.
     pub contacts: Vec<ImportEntry>,
@@ -27,6 +28,7 @@ impl Import {
 
 /// One person of an address book.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImportEntry {
     /// The caller's own id for the person, given back with the users found.
     pub myid: ByteString,
@@ -45,6 +47,24 @@ impl ImportEntry {
             myid: myid.into(),
             ..Self::default()
         }
+    }
+
+    /// With this name in the address book.
+    pub fn name(mut self, name: impl Into<ByteString>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// With this phone number.
+    pub fn phone(mut self, phone: impl Into<ByteString>) -> Self {
+        self.phone = phone.into();
+        self
+    }
+
+    /// With this email address.
+    pub fn email(mut self, email: impl Into<ByteString>) -> Self {
+        self.email = email.into();
+        self
     }
 }
 

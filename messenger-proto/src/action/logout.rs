@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 /// Ends the session. The connection stays, unauthenticated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Logout {}
 
 impl Logout {

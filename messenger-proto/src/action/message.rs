@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 /// Sends a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SendMessage {
     /// The recipient; oneself is allowed.
     pub uid: UserId,
@@ -30,10 +31,23 @@ impl SendMessage {
             ..Self::default()
         }
     }
+
+    /// With this attachment.
+    pub fn attach(mut self, attach: Attachment) -> Self {
+        self.attach = attach;
+        self
+    }
+
+    /// Under this id of the client's own.
+    pub fn mid(mut self, mid: impl Into<ByteString>) -> Self {
+        self.mid = Some(mid.into());
+        self
+    }
 }
 
 /// A file that goes with a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Attachment {
     /// Its MIME type.
     pub mime: ByteString,
@@ -63,6 +77,7 @@ impl Attachment {
 
 /// The message is stored and will be delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MessageAccepted {
     /// Its id, the same in every copy.
     pub id: MessageId,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 /// Creates an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Register {
     /// The login, which is the new user's id.
     pub login: ByteString,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 /// Changes the fields that are present; a present and empty one clears, an absent one stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SetUserInfo {
     /// A line about the user's state of mind.
     pub user_status: Option<ByteString>,
@@ -23,6 +24,30 @@ impl SetUserInfo {
     /// Changes nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets the line about the state of mind; empty clears it.
+    pub fn user_status(mut self, user_status: impl Into<ByteString>) -> Self {
+        self.user_status = Some(user_status.into());
+        self
+    }
+
+    /// Sets the email address; empty clears it.
+    pub fn email(mut self, email: impl Into<ByteString>) -> Self {
+        self.email = Some(email.into());
+        self
+    }
+
+    /// Sets the phone number; empty clears it.
+    pub fn phone(mut self, phone: impl Into<ByteString>) -> Self {
+        self.phone = Some(phone.into());
+        self
+    }
+
+    /// Sets the picture; empty clears it.
+    pub fn picture(mut self, picture: impl Into<ByteString>) -> Self {
+        self.picture = Some(picture.into());
+        self
     }
 }
 

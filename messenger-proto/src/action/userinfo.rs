@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 /// Asks for a user's profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UserInfo {
     /// Whose profile.
     pub user: UserId,

@@ -75,7 +75,7 @@ impl Output {
     pub(super) fn push(&mut self, frame: &Outbound) {
         match frame {
             Outbound::Response(response) => {
-                self.append(|tail, braces| response.encode(tail, braces))
+                self.append(|tail, braces| response.encode(tail, braces));
             }
             Outbound::Event(Event::Message(message)) => self.push_message(message),
             other => self.append(|tail, braces| other.encode(tail, braces)),

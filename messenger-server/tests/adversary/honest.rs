@@ -96,7 +96,9 @@ impl One {
         let mut events = self.events.lock().await;
         let mut arrived = Vec::new();
         while arrived.len() < rounds as usize {
-            let event = timeout(SOON, events.next()).await.expect("nothing is lost");
+            let event = timeout(SOON, events.next_message())
+                .await
+                .expect("nothing is lost");
             let message = event.expect("the connection holds").message.clone();
             if message.from.as_str() != self.login {
                 let sent = Duration::from_nanos(message.body.as_str().parse().unwrap());

@@ -6,7 +6,6 @@ pub(crate) mod certificate;
 pub(crate) mod process;
 pub(crate) mod proxy;
 
-use messenger_core::policy::PasswordPolicy;
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::{Engine, Policy};
 use messenger_proto::{Split, Splitter};
@@ -23,14 +22,6 @@ use tokio::time::timeout;
 /// How long anything may take.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// Passwords as cheap as they get.
-pub(crate) const CHEAP: PasswordPolicy = PasswordPolicy {
-    memory_kib: 8,
-    passes: 1,
-    at_once: 2,
-    waiting: 1024,
-};
-
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) server: Server,
@@ -44,32 +35,24 @@ impl TestServer {
 
     pub(crate) async fn start_on(
         storage: Arc<dyn Storage>,
-        policy: Policy,
+        mut policy: Policy,
         transport: Transport,
     ) -> Self {
         // Tests flood on purpose.
-        Self::limited(
-            storage,
-            Policy {
-                rates: None,
-                ..policy
-            },
-            transport,
-        )
-        .await
+        policy.rates = None;
+        Self::limited(storage, policy, transport).await
     }
 
     /// A server with the policy's rate limits.
     pub(crate) async fn limited(
         storage: Arc<dyn Storage>,
-        policy: Policy,
+        mut policy: Policy,
         transport: Transport,
     ) -> Self {
-        let passwords = CHEAP;
-        let policy = Policy {
-            passwords,
-            ..policy
-        };
+        // Passwords as cheap as they get.
+        policy.passwords.memory_kib = 8;
+        policy.passwords.passes = 1;
+        policy.passwords.at_once = 2;
         let engine = Engine::builder()
             .storage(storage)
             .policy(policy)

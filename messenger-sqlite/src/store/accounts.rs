@@ -70,13 +70,11 @@ pub(super) fn profile(connection: &Connection, user: &UserId) -> rusqlite::Resul
     )?;
     let profile = select.query_row([user.as_str()], |row| {
         let text = |index| row.get::<_, String>(index);
-        Ok(Profile {
-            nick: text(0)?.into(),
-            email: text(1)?.into(),
-            phone: text(2)?.into(),
-            picture: text(3)?.into(),
-            user_status: text(4)?.into(),
-        })
+        Ok(Profile::new(text(0)?)
+            .email(text(1)?)
+            .phone(text(2)?)
+            .picture(text(3)?)
+            .user_status(text(4)?))
     });
     profile.optional()
 }

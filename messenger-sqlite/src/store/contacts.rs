@@ -10,13 +10,10 @@ use std::collections::BTreeMap;
 /// Reads a card from the columns login, nick, email, phone, picture.
 fn card(row: &Row<'_>) -> rusqlite::Result<Card> {
     let text = |index| row.get::<_, String>(index);
-    Ok(Card {
-        uid: text(0)?.into(),
-        nick: text(1)?.into(),
-        email: text(2)?.into(),
-        phone: text(3)?.into(),
-        picture: text(4)?.into(),
-    })
+    Ok(Card::new(text(0)?, text(1)?)
+        .email(text(2)?)
+        .phone(text(3)?)
+        .picture(text(4)?))
 }
 
 pub(super) fn list(connection: &Connection, owner: &UserId) -> rusqlite::Result<Vec<Contact>> {
@@ -27,10 +24,7 @@ pub(super) fn list(connection: &Connection, owner: &UserId) -> rusqlite::Result<
          WHERE contacts.owner = ?1 ORDER BY number",
     )?;
     let contacts = select.query_map([owner.as_str()], |row| {
-        Ok(Contact {
-            card: card(row)?,
-            myid: row.get::<_, String>(5)?.into(),
-        })
+        Ok(Contact::new(card(row)?).myid(row.get::<_, String>(5)?))
     })?;
     contacts.collect()
 }
@@ -105,7 +99,7 @@ pub(super) fn find(
         }
         for card in users.into_values().take(limits.matches) {
             let myid = myid.clone();
-            let contact = Contact { myid, card };
+            let contact = Contact::new(card).myid(myid);
             bytes += contact.encoded_len();
             if bytes > limits.bytes {
                 return Ok(found);

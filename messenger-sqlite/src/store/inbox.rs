@@ -97,18 +97,10 @@ pub(super) fn read(
 
 fn message(row: &Row<'_>, recipient: &UserId) -> rusqlite::Result<(u64, Message)> {
     let text = |index| row.get::<_, String>(index);
-    let message = Message {
-        id: text(1)?.into(),
-        from: text(2)?.into(),
-        nick: text(3)?.into(),
-        time: unsigned(row.get(4)?),
-        body: text(5)?.into(),
-        attach: Attachment {
-            mime: text(6)?.into(),
-            data: text(7)?.into(),
-        },
-        to: recipient.clone(),
-    };
+    let message = Message::new(text(1)?, text(2)?, recipient.clone(), unsigned(row.get(4)?))
+        .nick(text(3)?)
+        .body(text(5)?)
+        .attach(Attachment::new(text(6)?, text(7)?));
     Ok((unsigned(row.get(0)?), message))
 }
 

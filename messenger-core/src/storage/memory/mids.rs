@@ -131,11 +131,7 @@ mod tests {
     use std::time::Duration;
 
     fn from(sender: &str) -> NewMessage {
-        let message = Message {
-            from: sender.into(),
-            to: "ann".into(),
-            ..Message::default()
-        };
+        let message = Message::new("", sender, "ann", 0);
         NewMessage {
             message: message.into(),
             mid: Some("mid".into()),

@@ -35,13 +35,10 @@ impl User {
     }
 
     pub(super) fn card(&self, uid: &UserId) -> Card {
-        Card {
-            uid: uid.clone(),
-            nick: self.profile.nick.clone(),
-            email: self.profile.email.clone(),
-            phone: self.profile.phone.clone(),
-            picture: self.profile.picture.clone(),
-        }
+        Card::new(uid.clone(), self.profile.nick.clone())
+            .email(self.profile.email.clone())
+            .phone(self.profile.phone.clone())
+            .picture(self.profile.picture.clone())
     }
 
     /// All but the contacts' cards, which are not kept here.

@@ -180,7 +180,7 @@ pub(super) async fn is_read_in_pages(storage: &Arc<dyn Storage>) {
     fill(storage, &ann, 9).await;
     let page = async |after, messages, bytes| {
         let page = storage
-            .inbox(&ann, after, PageLimits { messages, bytes })
+            .inbox(&ann, after, PageLimits::new(messages, bytes))
             .await;
         let page = page.unwrap().into_iter();
         page.map(|(seq, _)| seq).collect::<Vec<_>>()
@@ -196,10 +196,7 @@ pub(super) async fn is_read_in_pages(storage: &Arc<dyn Storage>) {
 
 pub(super) async fn is_full_of_what_nobody_was_given(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
-    let limits = InboxLimits {
-        messages: 3,
-        bytes: u64::MAX,
-    };
+    let limits = InboxLimits::new(3, u64::MAX);
     for body in ["1", "2", "3"] {
         append(storage, &ann, body, limits).await.unwrap();
     }
@@ -219,10 +216,7 @@ pub(super) async fn is_full_of_what_nobody_was_given(storage: &Arc<dyn Storage>)
 
 pub(super) async fn is_full_by_bytes(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
-    let limits = InboxLimits {
-        messages: u64::MAX,
-        bytes: 10,
-    };
+    let limits = InboxLimits::new(u64::MAX, 10);
     append(storage, &ann, "12345", limits).await.unwrap();
     let full = append(storage, &ann, "123456", limits).await;
     assert!(matches!(full, Err(AppendError::InboxFull)));
@@ -234,10 +228,7 @@ pub(super) async fn is_full_by_bytes(storage: &Arc<dyn Storage>) {
 
 pub(super) async fn drops_the_oldest_of_what_only_laggards_miss(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
-    let limits = InboxLimits {
-        messages: 3,
-        bytes: u64::MAX,
-    };
+    let limits = InboxLimits::new(3, u64::MAX);
     open(storage, &ann, 1, 1).await;
     open(storage, &ann, 2, 1).await;
     for seq in 1..=9 {
@@ -289,18 +280,10 @@ pub(super) async fn keeps_what_a_session_misses_and_drops_what_is_old(storage: &
 
 pub(super) async fn returns_every_field(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
-    let message = Message {
-        from: "bob {\"'\u{1}".into(),
-        nick: "Боб 🙂".into(),
-        body: "line\nline\u{0}".into(),
-        time: 1_700_000_123,
-        attach: Attachment {
-            mime: "image/png".into(),
-            data: "aGVsbG8=\n".into(),
-        },
-        to: ann.clone(),
-        id: "the id".into(),
-    };
+    let message = Message::new("the id", "bob {\"'\u{1}", ann.clone(), 1_700_000_123)
+        .nick("Боб 🙂")
+        .body("line\nline\u{0}")
+        .attach(Attachment::new("image/png", "aGVsbG8=\n"));
     let mut new = message_to(&ann, "");
     new.message = message.clone().into();
     storage.append(new).await.unwrap();
