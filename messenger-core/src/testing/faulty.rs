@@ -21,6 +21,7 @@ pub struct FaultyStorage {
 
 struct State {
     fails: AtomicBool,
+    loses_answers: AtomicBool,
     holds_appends: AtomicBool,
     appends: AtomicUsize,
     held: AtomicUsize,
@@ -32,6 +33,7 @@ impl FaultyStorage {
     pub fn new(inner: Arc<dyn Storage>) -> Self {
         let state = State {
             fails: AtomicBool::new(false),
+            loses_answers: AtomicBool::new(false),
             holds_appends: AtomicBool::new(false),
             appends: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
@@ -46,6 +48,11 @@ impl FaultyStorage {
     /// Makes every call fail from now on, or none.
     pub fn set_failing(&self, fails: bool) {
         self.state.fails.store(fails, Ordering::SeqCst);
+    }
+
+    /// Makes every append be done from now on and fail all the same, as if its answer was lost; or none.
+    pub fn set_losing_answers(&self, loses: bool) {
+        self.state.loses_answers.store(loses, Ordering::SeqCst);
     }
 
     /// Makes appends wait from now on until they are [released](Self::release).
@@ -66,6 +73,13 @@ impl FaultyStorage {
     /// Lets so many appends go on.
     pub fn release(&self, count: usize) {
         self.state.released.add_permits(count);
+    }
+
+    fn answer(&self, appended: Result<Appended, AppendError>) -> Result<Appended, AppendError> {
+        if self.state.loses_answers.load(Ordering::SeqCst) {
+            return Err(StorageError::unknown("told to lose the answer").into());
+        }
+        appended
     }
 
     fn check(&self) -> Result<(), StorageError> {
@@ -198,7 +212,7 @@ impl Storage for FaultyStorage {
             released.map_err(StorageError::new)?.forget();
         }
         self.check()?;
-        self.inner.append(message).await
+        self.answer(self.inner.append(message).await)
     }
 
     fn append_now(&self, message: &NewMessage) -> Option<Result<Appended, AppendError>> {
@@ -206,7 +220,7 @@ impl Storage for FaultyStorage {
             return None;
         }
         let appended = match self.check() {
-            Ok(()) => self.inner.append_now(message)?,
+            Ok(()) => self.answer(self.inner.append_now(message)?),
             Err(error) => Err(error.into()),
         };
         self.state.appends.fetch_add(1, Ordering::SeqCst);
