@@ -14,11 +14,13 @@ use bytestring::ByteString;
 use messenger_proto::{Card, Contact, Message, MessageId, Profile, SharedMessage, UserId};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where users, contacts, sessions and messages are kept, and [accounts](Accounts), unless an embedder has its own.
 ///
-/// Every call is atomic: when it fails, nothing was done. When it returns `Ok`, what it did is as
+/// Every call is atomic: when it fails, nothing was done, unless the error says that this
+/// [is unknown](StorageError::is_unknown). When it returns `Ok`, what it did is as
 /// durable as the store can make it. Races are settled by the store, never by a caller that checks
 /// first. Calls about one user see what earlier calls that returned have done.
 ///
@@ -230,15 +232,35 @@ pub trait Accounts: Send + Sync {
     async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
 }
 
-/// The store failed; nothing was done.
-#[derive(Debug, thiserror::Error)]
-#[error("the store failed")]
-pub struct StorageError(#[source] Box<dyn std::error::Error + Send + Sync>);
+/// The store failed. Nothing was done, unless that [is unknown](Self::is_unknown).
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the store failed{}", if *.is_unknown { ", and may have done it" } else { "" })]
+pub struct StorageError {
+    #[source]
+    cause: Arc<dyn std::error::Error + Send + Sync>,
+    is_unknown: bool,
+}
 
 impl StorageError {
-    /// Wraps the cause.
+    /// Wraps the cause. Nothing was done.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(cause.into())
+        Self {
+            cause: Arc::from(cause.into()),
+            is_unknown: false,
+        }
+    }
+
+    /// Wraps the cause. The call may have been done or not, or may still be: its answer was lost on the way.
+    pub fn unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self {
+            is_unknown: true,
+            ..Self::new(cause)
+        }
+    }
+
+    /// True when it is not known whether the call was done.
+    pub fn is_unknown(&self) -> bool {
+        self.is_unknown
     }
 }
 

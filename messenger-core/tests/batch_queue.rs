@@ -19,7 +19,8 @@ use std::time::Duration;
 type Queue = BatchQueue<u32, u32, StorageError>;
 
 /// A thread that tells of each batch when it begins, and carries it out when it is told to: then each
-/// number comes to itself. A batch with a 13 fails.
+/// number comes to itself. A batch with a 13 fails, and of one
+/// with a 77 nobody knows.
 struct Store {
     // Dropped first: the queue waits for its thread.
     go_on: Sender<()>,
@@ -42,6 +43,9 @@ impl Store {
                 return Err(StorageError::new("unlucky"));
             }
             kept.lock().unwrap().extend_from_slice(batch);
+            if batch.contains(&77) {
+                return Err(StorageError::unknown("no answer"));
+            }
             Ok(batch.iter().copied().map(Ok).collect())
         };
         let queue = BatchQueue::on_thread("store", limits, commit).unwrap();
@@ -138,6 +142,19 @@ async fn one_call_that_cannot_be_done_takes_no_other_with_it() {
     let results: Vec<_> = results.into_iter().map(Result::ok).collect();
     assert_eq!(results, [Some(12), None, Some(14)]);
     assert_eq!(*store.done.lock().unwrap(), [1, 12, 14], "in their order");
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_not_tried_again() {
+    let store = Store::new(limits());
+    store.begin(1, 1);
+    assert_eq!(store.batch(), [1]);
+    drop(store.go_on);
+    let calls = [76, 77, 78].map(|call| store.queue.call(call, 1));
+    for result in join_all(calls).await {
+        assert!(result.unwrap_err().is_unknown());
+    }
+    assert_eq!(*store.done.lock().unwrap(), [1, 76, 77, 78]);
 }
 
 #[tokio::test]

@@ -195,6 +195,23 @@ async fn a_message_is_kept_for_30_days() {
 }
 
 #[tokio::test]
+async fn what_may_have_been_stored_is_told_and_sent_again_with_its_mid() {
+    let (engine, storage) = with_faulty_storage();
+    let (ann, _) = join(&engine, "ann").await;
+    let (bob, _) = join(&engine, "bob").await;
+    let mut once = message("bob", "once");
+    once.mid = Some("m".into());
+    storage.set_losing_answers(true);
+    let failure = ann.call(once.clone()).await.unwrap_err();
+    assert_eq!(failure.code.number(), 22);
+    assert!(failure.text.contains("mid"), "{failure:?}");
+    storage.set_losing_answers(false);
+    ann.call(once).await.unwrap();
+    engine.keep_house().await.unwrap();
+    assert_eq!(take_all(&bob), ["once"]);
+}
+
+#[tokio::test]
 async fn an_outage_of_the_store_is_told_and_passes() {
     let (engine, storage) = with_faulty_storage();
     let (ann, _) = join(&engine, "ann").await;

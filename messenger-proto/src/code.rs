@@ -29,7 +29,7 @@ pub enum ErrorCode {
     TooManyRequests,
     /// 21: the recipient's inbox is full.
     InboxFull,
-    /// 22: temporarily unavailable; nothing was done.
+    /// 22: temporarily unavailable; nothing was done, unless the text says that this is not known.
     Unavailable,
     /// A number this library has no name for.
     Other(u32),

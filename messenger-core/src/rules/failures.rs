@@ -38,7 +38,12 @@ fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Failure {
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        unavailable(&error)
+        let failure = unavailable(&error);
+        if !error.is_unknown() {
+            return failure;
+        }
+        let text = "Temporarily unavailable, and not known whether it was done: try again, a message with its mid";
+        Self::new(failure.code, text)
     }
 }
 

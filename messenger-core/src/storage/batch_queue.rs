@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 ///
 /// It keeps what [`Storage::append`](super::Storage::append) promises. A [`call`](Self::call) has its place when its
 /// future is first polled, and is then carried out whether anybody polls it or not. A batch is all or nothing; when
-/// it fails each of its calls is tried alone, in order, so that one which cannot be done takes no other with it.
+/// it fails each of its calls is tried alone, in order, so that one which cannot be done takes no other with it. (Not
+/// when it [is unknown](StorageError::is_unknown) whether it was done: then it is for each of them.)
 ///
 /// What is carried out is a list of calls `C`, each of which comes to a `Result<T, E>`:
 ///
@@ -184,14 +185,14 @@ impl<C, T, E: From<StorageError>> Batches<C, T, E> {
     /// Has batches carried out, one after the other, until the queue was dropped and is empty.
     ///
     /// `commit` carries out all of a batch and returns what each call came to, in their order; or none of it, and
-    /// says why. Then it is given each call of the batch again, alone.
+    /// says why. Then it is given each call of the batch again, alone, unless it may have been done.
     pub async fn run(
         mut self,
         mut commit: impl AsyncFnMut(&mut [C]) -> Result<Vec<Result<T, E>>, StorageError>,
     ) {
         while let Some((mut calls, callers)) = self.next_batch().await {
             match commit(&mut calls).await {
-                Err(_) if calls.len() > 1 => {
+                Err(error) if calls.len() > 1 && !error.is_unknown() => {
                     for (call, caller) in calls.iter_mut().zip(callers) {
                         answer([caller], commit(slice::from_mut(call)).await);
                     }
@@ -231,16 +232,15 @@ fn answer<T, E: From<StorageError>>(
     callers: impl IntoIterator<Item = Caller<T, E>>,
     done: Result<Vec<Result<T, E>>, StorageError>,
 ) {
-    let mut callers = callers.into_iter();
     match done {
         Ok(results) => {
-            for (result, caller) in results.into_iter().zip(&mut callers) {
+            for (result, caller) in results.into_iter().zip(callers) {
                 let _ = caller.send(result);
             }
         }
         Err(error) => {
-            if let Some(caller) = callers.next() {
-                let _ = caller.send(Err(error.into()));
+            for caller in callers {
+                let _ = caller.send(Err(error.clone().into()));
             }
         }
     }

@@ -22,6 +22,7 @@ pub struct FaultyStorage {
 
 struct State {
     fails: AtomicBool,
+    loses_answers: AtomicBool,
     holds_appends: AtomicBool,
     appends: AtomicUsize,
     held: AtomicUsize,
@@ -33,6 +34,7 @@ impl FaultyStorage {
     pub fn new(inner: Arc<dyn Storage>) -> Self {
         let state = State {
             fails: AtomicBool::new(false),
+            loses_answers: AtomicBool::new(false),
             holds_appends: AtomicBool::new(false),
             appends: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
@@ -59,6 +61,11 @@ impl FaultyStorage {
         self.state.fails.store(fails, Ordering::SeqCst);
     }
 
+    /// Makes every append be done from now on and fail all the same, as if its answer was lost; or none.
+    pub fn set_losing_answers(&self, loses: bool) {
+        self.state.loses_answers.store(loses, Ordering::SeqCst);
+    }
+
     /// Makes appends wait from now on until they are [released](Self::release).
     pub fn hold_appends(&self) {
         self.state.holds_appends.store(true, Ordering::SeqCst);
@@ -82,6 +89,13 @@ impl FaultyStorage {
     fn inner_accounts(&self) -> Result<&dyn Accounts, StorageError> {
         let accounts = self.inner.accounts();
         accounts.ok_or_else(|| StorageError::new("no accounts are kept here"))
+    }
+
+    fn answer(&self, appended: Result<Appended, AppendError>) -> Result<Appended, AppendError> {
+        if self.state.loses_answers.load(Ordering::SeqCst) {
+            return Err(StorageError::unknown("told to lose the answer").into());
+        }
+        appended
     }
 
     fn check(&self) -> Result<(), StorageError> {
@@ -221,7 +235,7 @@ impl Storage for FaultyStorage {
             released.map_err(StorageError::new)?.forget();
         }
         self.check()?;
-        self.inner.append(message).await
+        self.answer(self.inner.append(message).await)
     }
 
     fn append_now(&self, message: &NewMessage) -> Option<Result<Appended, AppendError>> {
@@ -229,7 +243,7 @@ impl Storage for FaultyStorage {
             return None;
         }
         let appended = match self.check() {
-            Ok(()) => self.inner.append_now(message)?,
+            Ok(()) => self.answer(self.inner.append_now(message)?),
             Err(error) => Err(error.into()),
         };
         self.state.appends.fetch_add(1, Ordering::SeqCst);
