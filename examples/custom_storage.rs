@@ -7,9 +7,9 @@ use messenger_core::Engine;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, BatchQueue, CreateAccountError,
-    FindLimits, Lookup, Mark, NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate,
+    Expiry, FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession,
     PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage, StorageError,
-    UserData,
+    UserData, Watermark,
 };
 use messenger_core::testing;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ struct Keys {
 struct Inbox {
     messages: BTreeMap<u64, Message>,
     newest: u64,
-    given: u64,
+    delivered_up_to: u64,
 }
 
 struct TableStorage {
@@ -92,10 +92,10 @@ impl Tables {
     /// Drops what every session of the user was given.
     fn prune(&mut self, user: &UserId) {
         let of_user = self.sessions.iter().filter(|(owner, ..)| owner == user);
-        let slowest = of_user.map(|(.., record)| record.given).min();
+        let slowest = of_user.map(|(.., record)| record.delivered_up_to).min();
         if let Some(inbox) = self.inboxes.get_mut(user) {
-            let given = slowest.unwrap_or(inbox.given);
-            inbox.messages.retain(|seq, _| *seq > given);
+            let delivered_up_to = slowest.unwrap_or(inbox.delivered_up_to);
+            inbox.messages.retain(|seq, _| *seq > delivered_up_to);
         }
     }
 
@@ -117,7 +117,7 @@ impl Tables {
         }
         let inbox = self.inboxes.entry(new.message.to.clone()).or_default();
         let size = |message: &Message| message.size() as u64;
-        let waiting = inbox.messages.range(inbox.given + 1..);
+        let waiting = inbox.messages.range(inbox.delivered_up_to + 1..);
         let (count, bytes) = waiting.fold((0, 0), |(count, bytes), (_, message)| {
             (count + 1, bytes + size(message))
         });
@@ -228,7 +228,7 @@ impl Storage for TableStorage {
         Ok(true)
     }
 
-    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
+    async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
         let mut tables = self.tables();
         let (profile, _) = tables.profiles.entry(user.clone()).or_default();
         profile.nick = nick.into();
@@ -369,14 +369,21 @@ impl Storage for TableStorage {
             .map(|(_, key, _)| *key)
             .collect();
         tables.end_sessions(|user, key, _| *user == new.user && ended.contains(key));
-        let given = tables.inboxes.entry(new.user.clone()).or_default().given;
+        let delivered_up_to = tables
+            .inboxes
+            .entry(new.user.clone())
+            .or_default()
+            .delivered_up_to;
         let record = SessionRecord {
-            given,
+            delivered_up_to,
             ack: new.ack,
             used: new.now,
         };
         tables.sessions.push((new.user, new.key, record));
-        Ok(OpenedSession { given, ended })
+        Ok(OpenedSession {
+            delivered_up_to,
+            ended,
+        })
     }
 
     async fn session(
@@ -396,23 +403,25 @@ impl Storage for TableStorage {
         Ok(())
     }
 
-    async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError> {
+    async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         let mut tables = self.tables();
         let Tables {
             sessions, inboxes, ..
         } = &mut *tables;
-        for mark in &marks {
+        for mark in &watermarks {
             let of_mark = |(user, key, _): &&mut (UserId, SessionKey, SessionRecord)| {
                 *user == mark.user && *key == mark.session
             };
             let inbox = inboxes.entry(mark.user.clone()).or_default();
             if let Some((.., record)) = sessions.iter_mut().find(of_mark) {
-                record.given = record.given.max(mark.given.min(inbox.newest));
+                record.delivered_up_to = record
+                    .delivered_up_to
+                    .max(mark.delivered_up_to.min(inbox.newest));
                 record.used = record.used.max(mark.used);
-                inbox.given = inbox.given.max(record.given);
+                inbox.delivered_up_to = inbox.delivered_up_to.max(record.delivered_up_to);
             }
         }
-        for mark in marks {
+        for mark in watermarks {
             tables.prune(&mark.user);
         }
         Ok(())
@@ -453,7 +462,7 @@ impl Storage for TableStorage {
             .map_or(0, |inbox| inbox.newest))
     }
 
-    async fn sweep(&self, old: OutOfDate) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, old: Expiry) -> Result<bool, StorageError> {
         let mut tables = self.tables();
         tables.end_sessions(|_, _, record| record.used < old.sessions_before);
         tables.mids.retain(|_, first| first.now >= old.mids_before);

@@ -22,7 +22,7 @@ pub(crate) async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize
     for number in 0..recipients {
         let nick = format!("away{number}");
         store
-            .adopt_user(&nick.as_str().into(), &nick)
+            .upsert_external_user(&nick.as_str().into(), &nick)
             .await
             .unwrap();
     }

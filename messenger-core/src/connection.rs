@@ -176,7 +176,7 @@ impl Connection {
         let polled = self.state.poll_event(cx);
         let meters = &self.state.shared.meters;
         match &polled {
-            Poll::Ready(Ok(_)) => meters.given.count(),
+            Poll::Ready(Ok(_)) => meters.delivered_total.count(),
             Poll::Ready(Err(EventsEnded::MissedCopies)) => meters.mailbox_overrun.increment(1),
             Poll::Ready(Err(_)) | Poll::Pending => {}
         }
@@ -206,7 +206,7 @@ impl Connection {
             shared.meters.delivered(now.since(accepted));
         }
         if let Some((login, seq)) = login.zip(newest) {
-            shared.marks.given(&login.device, seq, bytes);
+            shared.watermarks.delivered(&login.device, seq, bytes);
         }
     }
 

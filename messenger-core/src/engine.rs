@@ -7,7 +7,6 @@ use crate::clock::{Clock, SystemClock};
 use crate::connection::Connection;
 use crate::entropy::{Entropy, NoEntropy, OsEntropy};
 use crate::maintenance;
-use crate::marks::Marks;
 use crate::meters::Meters;
 use crate::notifier::{LocalNotifier, Notifier};
 use crate::passwords::{PasswordCostError, Passwords};
@@ -16,6 +15,7 @@ use crate::rates::Limiters;
 use crate::shared::Shared;
 use crate::storage::{MemoryStorage, Storage, StorageError};
 use crate::timed_storage::TimedStorage;
+use crate::watermarks::Watermarks;
 use messenger_proto::Welcome;
 use std::fmt;
 use std::net::IpAddr;
@@ -129,7 +129,7 @@ impl Builder {
     pub fn build(self) -> Result<Engine, BuildError> {
         let mut id = [0; 8];
         self.entropy.fill(&mut id)?;
-        let marks = Marks::new(self.storage.advance_after());
+        let watermarks = Watermarks::new(self.storage.flush_threshold_bytes());
         let storage = Arc::new(TimedStorage::new(self.storage, Arc::clone(&self.clock)));
         let rates = self.policy.rates.as_ref();
         let limiters = rates.map(|rates| Limiters::new(rates, &self.clock));
@@ -158,7 +158,7 @@ impl Builder {
             policy: self.policy,
             clock: self.clock,
             entropy: self.entropy,
-            marks: Arc::new(marks),
+            watermarks: Arc::new(watermarks),
             online: Arc::default(),
             id,
             connections: AtomicU64::new(0),
@@ -218,15 +218,15 @@ impl Engine {
     /// Dropping the future leaves the rest of the round to a later one.
     pub async fn run_maintenance(&self) -> Result<(), StorageError> {
         self.shared.publish_metrics();
-        self.shared.flush_marks().await?;
-        while self.shared.sweep().await? {}
+        self.shared.flush_watermarks().await?;
+        while self.shared.purge_expired().await? {}
         if let Some(limiters) = &self.shared.limiters {
             limiters.forget_idle(self.shared.now());
         }
         let blind = self
             .shared
             .online
-            .look_all(&self.shared.marks, self.shared.now());
+            .resync_all(&self.shared.watermarks, self.shared.now());
         self.shared.look_for(&blind).await
     }
 
@@ -256,6 +256,6 @@ impl Engine {
     /// # Cancel safety
     /// When the future is dropped, the engine still remembers what it does not know to be stored.
     pub async fn shut_down(&self) -> Result<(), StorageError> {
-        self.shared.flush_marks().await
+        self.shared.flush_watermarks().await
     }
 }

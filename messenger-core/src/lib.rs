@@ -50,11 +50,11 @@ pub mod notifier;
 pub mod storage;
 
 pub mod authenticator;
-mod marks;
 mod online;
 mod passwords;
 mod rates;
 mod timed_storage;
+mod watermarks;
 
 mod delivery;
 mod reply;

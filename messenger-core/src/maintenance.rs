@@ -1,10 +1,10 @@
 //! What is done in the background.
 
-use crate::marks::Marks;
 use crate::notifier::Notice;
 use crate::online::Entry;
 use crate::shared::Shared;
-use crate::storage::{OutOfDate, StorageError};
+use crate::storage::{Expiry, StorageError};
+use crate::watermarks::Watermarks;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -15,40 +15,40 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 const GATHERED_FOR: Duration = Duration::from_millis(20);
 
 /// Every session looks into the store once in so many seconds, should a notice have been lost.
-const LOOK_EVERY: u64 = 60;
+const RESYNC_EVERY: u64 = 60;
 
 /// How often the store is asked whether another process has written to it.
 const BESIDE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often what is out of date is dropped.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const PURGE_EVERY: Duration = Duration::from_secs(60);
 
 /// How long to wait after the store has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Spawns the tasks. They end with the engine.
 pub(crate) fn spawn(shared: &Arc<Shared>, runtime: &Handle) {
-    runtime.spawn(store_marks(
+    runtime.spawn(store_watermarks(
         Arc::downgrade(shared),
-        Arc::clone(&shared.marks),
+        Arc::clone(&shared.watermarks),
     ));
-    runtime.spawn(look(Arc::downgrade(shared)));
+    runtime.spawn(resync(Arc::downgrade(shared)));
     runtime.spawn(rekey(Arc::clone(shared)));
     runtime.spawn(look_beside(Arc::downgrade(shared)));
-    runtime.spawn(sweep(Arc::downgrade(shared)));
+    runtime.spawn(purge(Arc::downgrade(shared)));
 }
 
-async fn store_marks(shared: Weak<Shared>, marks: Arc<Marks>) {
-    while !marks.is_closed() {
-        marks.changed.notified().await;
+async fn store_watermarks(shared: Weak<Shared>, watermarks: Arc<Watermarks>) {
+    while !watermarks.is_closed() {
+        watermarks.changed.notified().await;
         tokio::select! {
             () = sleep(GATHERED_FOR) => {}
-            () = marks.urgent.notified() => {}
+            () = watermarks.urgent.notified() => {}
         }
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        if let Err(error) = shared.flush_places().await {
+        if let Err(error) = shared.flush_moved_watermarks().await {
             log_failure(&error);
             drop(shared);
             sleep(AFTER_FAILURE).await;
@@ -63,7 +63,7 @@ async fn rekey(shared: Arc<Shared>) {
     }
 }
 
-async fn look(shared: Weak<Shared>) {
+async fn resync(shared: Weak<Shared>) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for second in 1.. {
@@ -72,10 +72,12 @@ async fn look(shared: Weak<Shared>) {
             return;
         };
         shared.publish_metrics();
-        let blind =
-            shared
-                .online
-                .look_part(&shared.marks, shared.now(), second % LOOK_EVERY, LOOK_EVERY);
+        let blind = shared.online.resync_part(
+            &shared.watermarks,
+            shared.now(),
+            second % RESYNC_EVERY,
+            RESYNC_EVERY,
+        );
         if let Err(error) = shared.look_for(&blind).await {
             log_failure(&error);
         }
@@ -110,27 +112,27 @@ async fn look_beside(shared: Weak<Shared>) {
     }
 }
 
-async fn sweep(shared: Weak<Shared>) {
-    let mut rounds = interval(SWEEP_EVERY);
+async fn purge(shared: Weak<Shared>) {
+    let mut rounds = interval(PURGE_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        if let Err(error) = shared.flush_marks().await {
+        if let Err(error) = shared.flush_watermarks().await {
             log_failure(&error);
         }
         if let Some(limiters) = &shared.limiters {
             limiters.forget_idle(shared.now());
         }
-        sweep_all(&shared).await;
+        purge_all(&shared).await;
     }
 }
 
-async fn sweep_all(shared: &Shared) {
+async fn purge_all(shared: &Shared) {
     loop {
-        match shared.sweep().await {
+        match shared.purge_expired().await {
             Ok(true) => tokio::task::yield_now().await,
             Ok(false) => return,
             Err(error) => return log_failure(&error),
@@ -161,14 +163,14 @@ impl Shared {
     }
 
     /// One step of dropping what is out of date. True when there may be more to do.
-    pub(crate) async fn sweep(&self) -> Result<bool, StorageError> {
+    pub(crate) async fn purge_expired(&self) -> Result<bool, StorageError> {
         let policy = &self.policy;
-        let out_of_date = OutOfDate::at(
+        let expiry = Expiry::at(
             self.now(),
             policy.session_lifetime,
             policy.message_lifetime,
             policy.mid_lifetime,
         );
-        self.storage.sweep(out_of_date).await
+        self.storage.purge_expired(expiry).await
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn limit(name: &'static str) -> Counter {
 pub(crate) struct Meters {
     pub(crate) sessions: Gauge,
     pub(crate) accepted: ShardedCounter,
-    pub(crate) given: ShardedCounter,
+    pub(crate) delivered_total: ShardedCounter,
     /// Messages that were answered with success.
     pub(crate) sent: ShardedCounter,
     tallies: Tallies,
@@ -41,7 +41,7 @@ pub(crate) struct Meters {
 /// Where the tallies go.
 struct Tallies {
     accepted: Counter,
-    given: Counter,
+    delivered_total: Counter,
     sent: Counter,
 }
 
@@ -56,11 +56,11 @@ impl Meters {
         Self {
             sessions: gauge!("messenger_sessions"),
             accepted: ShardedCounter::default(),
-            given: ShardedCounter::default(),
+            delivered_total: ShardedCounter::default(),
             sent: ShardedCounter::default(),
             tallies: Tallies {
                 accepted: counter!("messenger_messages_accepted_total"),
-                given: counter!("messenger_messages_given_total"),
+                delivered_total: counter!("messenger_messages_delivered_total"),
                 sent: answers(SendMessage::NAME, 0),
             },
             delivery: histogram!("messenger_delivery_seconds"),
@@ -75,11 +75,11 @@ impl Meters {
     pub(crate) fn publish(&self) {
         let Tallies {
             accepted,
-            given,
+            delivered_total,
             sent,
         } = &self.tallies;
         accepted.increment(self.accepted.take());
-        given.increment(self.given.take());
+        delivered_total.increment(self.delivered_total.take());
         sent.increment(self.sent.take());
     }
 

@@ -66,7 +66,7 @@ pub trait Notifier: Send + Sync + 'static {
     /// subscription is dropped.
     ///
     /// It does not wait. When delivery begins only later, or has had a gap, the notifier calls
-    /// [`Mailbox::look`] as soon as it works.
+    /// [`Mailbox::resync`] as soon as it works.
     fn subscribe(&self, user: &UserId, mailbox: Mailbox) -> Subscription;
 
     /// Tells every mailbox of `user`. It does not wait, and drops the notice rather than queue
@@ -99,7 +99,7 @@ pub enum Notice {
     /// The user was deleted: all sessions have ended, also those that the store had forgotten.
     UserDeleted,
     /// The store may have more than was told.
-    Look,
+    Resync,
 }
 
 /// Which connection, of all the nodes that share a store.

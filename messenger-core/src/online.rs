@@ -1,8 +1,8 @@
 //! Who is connected to this engine.
 
 use crate::clock::Timestamp;
-use crate::marks::{Device, Marks};
 use crate::notifier::Mailbox;
+use crate::watermarks::{Device, Watermarks};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,27 +59,27 @@ impl Online {
     }
 
     /// Has every connection look into the store. Those that have not done so since they were told last.
-    pub(crate) fn look_all(&self, marks: &Marks, now: Timestamp) -> Vec<Arc<Entry>> {
-        self.look(marks, now, |_, _| true)
+    pub(crate) fn resync_all(&self, watermarks: &Watermarks, now: Timestamp) -> Vec<Arc<Entry>> {
+        self.look(watermarks, now, |_, _| true)
     }
 
     /// Has one part in `parts` of the connections look into the store, and those whose last look failed.
     /// Those that have not looked since they were told last.
-    pub(crate) fn look_part(
+    pub(crate) fn resync_part(
         &self,
-        marks: &Marks,
+        watermarks: &Watermarks,
         now: Timestamp,
         part: u64,
         parts: u64,
     ) -> Vec<Arc<Entry>> {
-        self.look(marks, now, |number, entry| {
+        self.look(watermarks, now, |number, entry| {
             number % parts == part || entry.read_failed.load(Ordering::Relaxed)
         })
     }
 
     fn look(
         &self,
-        marks: &Marks,
+        watermarks: &Watermarks,
         now: Timestamp,
         is_chosen: impl Fn(u64, &Entry) -> bool,
     ) -> Vec<Arc<Entry>> {
@@ -93,9 +93,9 @@ impl Online {
         let mut blind = Vec::new();
         for entry in chosen {
             if entry.device.used().after(NOTED_EVERY) < now {
-                marks.used(&entry.device, now);
+                watermarks.used(&entry.device, now);
             }
-            if entry.mailbox.look() {
+            if entry.mailbox.resync() {
                 blind.push(entry);
             }
         }

@@ -1,10 +1,10 @@
 //! What an operator does, as calls on the engine.
 
 use crate::engine::Engine;
-use crate::marks::ephemeral_key;
 use crate::notifier::Notice;
 use crate::passwords::PasswordError;
 use crate::storage::{PageLimits, SessionKey, SessionRecord, StorageError, UserData};
+use crate::watermarks::ephemeral_key;
 use messenger_proto::{Message, Password, UserId};
 
 /// How much of an inbox is read at once.

@@ -5,7 +5,6 @@ use crate::authenticator::Authenticator;
 use crate::background::Pool;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
-use crate::marks::Marks;
 use crate::meters::Meters;
 use crate::notifier::{ConnectionId, Notifier};
 use crate::online::Online;
@@ -14,6 +13,7 @@ use crate::policy::Policy;
 use crate::rates::Limiters;
 use crate::storage::StorageError;
 use crate::timed_storage::TimedStorage;
+use crate::watermarks::Watermarks;
 use messenger_proto::Welcome;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) marks: Arc<Marks>,
+    pub(crate) watermarks: Arc<Watermarks>,
     pub(crate) online: Arc<Online>,
     pub(crate) limiters: Option<Limiters>,
     pub(crate) passwords: Arc<Passwords>,
@@ -75,18 +75,18 @@ impl Shared {
         rekeyed.await.map(|()| rule)
     }
 
-    pub(crate) async fn flush_marks(&self) -> Result<(), StorageError> {
-        self.marks.flush_all(&self.storage).await
+    pub(crate) async fn flush_watermarks(&self) -> Result<(), StorageError> {
+        self.watermarks.flush_all(&self.storage).await
     }
 
-    pub(crate) async fn flush_places(&self) -> Result<(), StorageError> {
-        self.marks.flush_places(&self.storage).await
+    pub(crate) async fn flush_moved_watermarks(&self) -> Result<(), StorageError> {
+        self.watermarks.flush_moved_watermarks(&self.storage).await
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         self.publish_metrics();
-        self.marks.close();
+        self.watermarks.close();
     }
 }

@@ -38,7 +38,7 @@ use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-/// storage.adopt_user(&"ann".into(), "Ann").await?;
+/// storage.upsert_external_user(&"ann".into(), "Ann").await?;
 ///
 /// let engine = Engine::builder().storage(Arc::clone(&storage)).build()?;
 /// assert_eq!(engine.users(None, 10).await?, ["ann".into()]);
@@ -58,7 +58,7 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Makes sure that a user whose account is kept elsewhere is known here, under this nick. The
     /// nick may be taken: that is the other place's affair.
-    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError>;
+    async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError>;
 
     /// The users behind `after` in the order of their ids, at most `limit` of them.
     async fn users(
@@ -145,13 +145,13 @@ pub trait Storage: Send + Sync + 'static {
     /// no place moves beyond the newest message. A session that has ended is passed over.
     ///
     /// What every session of a user was given need not be kept any longer.
-    async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError>;
+    async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError>;
 
     /// How much may have been given before [`advance`](Self::advance) is called without further delay: in
     /// bytes of messages, each with a kibibyte beside its text.
     ///
     /// A store that keeps messages in memory wants to know early, and one on a disk wants few calls.
-    fn advance_after(&self) -> usize {
+    fn flush_threshold_bytes(&self) -> usize {
         4 * 1024 * 1024
     }
 
@@ -211,7 +211,7 @@ pub trait Storage: Send + Sync + 'static {
     }
 
     /// Drops what is out of date, a small step at a time. True when there may be more to do.
-    async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError>;
+    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError>;
 }
 
 /// Where the built-in [`Authenticator`](crate::authenticator::Authenticator) keeps accounts: a part of a
@@ -432,7 +432,7 @@ pub struct NewSession {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedSession {
     /// Its place in the inbox: the next message it is to be given is the one behind.
-    pub given: u64,
+    pub delivered_up_to: u64,
     /// The sessions that were ended to make room.
     pub ended: Vec<SessionKey>,
 }
@@ -453,7 +453,7 @@ pub enum OpenSessionError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
     /// Its place in the inbox.
-    pub given: u64,
+    pub delivered_up_to: u64,
     /// True when its client acknowledges what it has processed.
     pub ack: bool,
     /// When it was last used.
@@ -462,13 +462,13 @@ pub struct SessionRecord {
 
 /// A session's new place in the inbox and its last use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct Watermark {
     /// Whose session.
     pub user: UserId,
     /// Which.
     pub session: SessionKey,
     /// It has been given everything up to here.
-    pub given: u64,
+    pub delivered_up_to: u64,
     /// It was last used then.
     pub used: Timestamp,
 }
@@ -554,9 +554,9 @@ impl PageLimits {
     }
 }
 
-/// What [`Storage::sweep`] may drop.
+/// What [`Storage::purge_expired`] may drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfDate {
+pub struct Expiry {
     /// Sessions last used before this moment.
     pub sessions_before: Timestamp,
     /// Messages accepted before this moment.
@@ -565,7 +565,7 @@ pub struct OutOfDate {
     pub mids_before: Timestamp,
 }
 
-impl OutOfDate {
+impl Expiry {
     /// What is older than its lifetime now.
     pub fn at(now: Timestamp, sessions: Duration, messages: Duration, mids: Duration) -> Self {
         Self {

@@ -5,9 +5,9 @@ use crate::clock::Clock;
 use crate::meters;
 use crate::sharded_counter::ShardedCounter;
 use crate::storage::{
-    Account, AddContactError, AppendError, Appended, CreateAccountError, FindLimits, Lookup, Mark,
-    NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Account, AddContactError, AppendError, Appended, CreateAccountError, Expiry, FindLimits,
+    Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits, ProfileChange,
+    SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
 };
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use metrics::Histogram;
@@ -128,7 +128,7 @@ timed! {
     create_account(account: Account) -> Result<(), CreateAccountError>, of accounts;
     account(login: &str) -> Result<Option<Account>, StorageError>, of accounts;
     set_password(login: &UserId, pass_hash: String) -> Result<bool, StorageError>, of accounts;
-    adopt_user(user: &UserId, nick: &str) -> Result<(), StorageError>;
+    upsert_external_user(user: &UserId, nick: &str) -> Result<(), StorageError>;
     users(after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, StorageError>;
     user_data(user: &UserId) -> Result<Option<UserData>, StorageError>;
     delete_user(user: &UserId) -> Result<bool, StorageError>;
@@ -142,10 +142,10 @@ timed! {
     open_session(session: NewSession) -> Result<OpenedSession, OpenSessionError>;
     session(user: &UserId, key: &SessionKey) -> Result<Option<SessionRecord>, StorageError>;
     end_session(user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
-    advance(marks: Vec<Mark>) -> Result<(), StorageError>;
+    advance(watermarks: Vec<Watermark>) -> Result<(), StorageError>;
     append(message: NewMessage) -> Result<Appended, AppendError>;
     inbox(user: &UserId, after: u64, page: PageLimits) -> Result<Vec<(u64, Message)>, StorageError>;
     newest(user: &UserId) -> Result<u64, StorageError>;
     was_changed_beside() -> Result<bool, StorageError>;
-    sweep(out_of_date: OutOfDate) -> Result<bool, StorageError>;
+    purge_expired(expiry: Expiry) -> Result<bool, StorageError>;
 }

@@ -14,12 +14,12 @@ const MOST: u64 = u64::MAX >> 1;
 /// A number that only grows, of 63 bits, and whether it is listed: one atomic, so that all threads agree on the
 /// order of everything that happens to it.
 #[derive(Debug)]
-pub(crate) struct Watermark(AtomicU64);
+pub(crate) struct AtomicWatermark(AtomicU64);
 
 /// Those whose watermark was raised since they were [taken](Self::take) last.
 ///
 /// **When [`raise`](Self::raise) has returned, that number is stored by the next who takes all that is listed and
-/// then stores what it [reads](Watermark::get)**, unless it was stored before; also when somebody else had raised
+/// then stores what it [reads](AtomicWatermark::get)**, unless it was stored before; also when somebody else had raised
 /// it as high. This needs that those who store go one after the other, and [list again](Self::list) what they took and
 /// could not store. It holds because
 ///
@@ -31,7 +31,7 @@ pub(crate) struct Watermark(AtomicU64);
 #[derive(Debug)]
 pub(crate) struct Raised<T> {
     listed: Mutex<Vec<Arc<T>>>,
-    watermark: fn(&T) -> &Watermark,
+    watermark: fn(&T) -> &AtomicWatermark,
 }
 
 /// What raising a watermark has changed.
@@ -52,7 +52,7 @@ impl Raise {
     }
 }
 
-impl Watermark {
+impl AtomicWatermark {
     pub(crate) fn new(number: u64) -> Self {
         Self(AtomicU64::new(number.min(MOST) << 1))
     }
@@ -70,7 +70,7 @@ impl Watermark {
 
 impl<T> Raised<T> {
     /// None yet. `watermark` is the one that is meant.
-    pub(crate) fn new(watermark: fn(&T) -> &Watermark) -> Self {
+    pub(crate) fn new(watermark: fn(&T) -> &AtomicWatermark) -> Self {
         Self {
             listed: Mutex::new(Vec::new()),
             watermark,

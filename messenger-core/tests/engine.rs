@@ -207,7 +207,7 @@ async fn what_may_have_been_stored_is_told_and_sent_again_with_its_mid() {
     assert!(failure.text.contains("mid"), "{failure:?}");
     storage.set_losing_answers(false);
     ann.call(once).await.unwrap();
-    engine.keep_house().await.unwrap();
+    engine.run_maintenance().await.unwrap();
     assert_eq!(take_all(&bob), ["once"]);
 }
 

@@ -40,7 +40,7 @@ fn notice() -> impl Strategy<Value = Notice> {
         }),
         any::<[u8; 32]>().prop_map(|key| Notice::SessionEnded(SessionKey(key))),
         Just(Notice::UserDeleted),
-        Just(Notice::Look),
+        Just(Notice::Resync),
     ]
 }
 
@@ -70,7 +70,7 @@ fn equal(one: &Notice, other: &Notice) -> bool {
             },
         ) => origin == from && messages_equal(Some(message), Some(copy)),
         (Notice::SessionEnded(one), Notice::SessionEnded(other)) => one == other,
-        (Notice::UserDeleted, Notice::UserDeleted) | (Notice::Look, Notice::Look) => true,
+        (Notice::UserDeleted, Notice::UserDeleted) | (Notice::Resync, Notice::Resync) => true,
         _ => false,
     }
 }
@@ -135,12 +135,12 @@ fn what_is_not_known_is_a_look_of_the_one_it_is_for() {
         other[place] = value;
         let (user, notice) = Notice::decode(&summed(other)).unwrap();
         assert_eq!(user.as_str(), "ann");
-        assert!(matches!(notice, Notice::Look), "{notice:?}");
+        assert!(matches!(notice, Notice::Resync), "{notice:?}");
     }
     let mut longer = bytes[..body].to_vec();
     longer.push(0);
     let (_, notice) = Notice::decode(&summed(longer)).unwrap();
-    assert!(matches!(notice, Notice::Look), "{notice:?}");
+    assert!(matches!(notice, Notice::Resync), "{notice:?}");
 }
 
 /// A length that promises more than there is, to have memory set aside for it.

@@ -56,7 +56,7 @@ impl Fixture {
             yield_now().await;
         }
         let data = self.storage.user_data(&"bob".into()).await.unwrap();
-        data.unwrap().sessions[0].1.given
+        data.unwrap().sessions[0].1.delivered_up_to
     }
 }
 

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use loom::thread;
-use watermark::{Raised, Watermark};
+use watermark::{AtomicWatermark, Raised};
 
 #[path = "../src/watermark.rs"]
 mod watermark;
@@ -36,8 +36,8 @@ const PREEMPTIONS: usize = 3;
 
 /// A session's watermark and its store, as the engine has them.
 struct World {
-    watermark: Arc<Watermark>,
-    raised: Raised<Watermark>,
+    watermark: Arc<AtomicWatermark>,
+    raised: Raised<AtomicWatermark>,
     /// What the store knows. Whoever stores holds it, so that they go one after the other.
     stored: Mutex<u64>,
 }
@@ -45,7 +45,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            watermark: Arc::new(Watermark::new(0)),
+            watermark: Arc::new(AtomicWatermark::new(0)),
             raised: Raised::new(|watermark| watermark),
             stored: Mutex::new(0),
         }

@@ -7,8 +7,8 @@ mod input;
 mod output;
 
 use crate::Transport;
-use crate::half_read::Share;
 use crate::meters::Meters;
+use crate::partial_frames::Reservation;
 use input::{Input, ReadError};
 use messenger_core::{Connection, Driver, Ended};
 use messenger_proto::{CodecError, ErrorCode, Failure, SplitError};
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         connection: Connection,
         transport: Arc<Transport>,
         meters: Arc<Meters>,
-        share: Share,
+        share: Reservation,
         stop: CancellationToken,
     ) -> Self {
         meters.connections.increment(1);

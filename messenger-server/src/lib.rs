@@ -31,7 +31,6 @@
 //! ```
 
 mod connection;
-mod half_read;
 #[cfg(feature = "binary")]
 pub mod logs;
 mod meters;
@@ -39,6 +38,7 @@ mod meters;
 mod monitoring;
 #[cfg(feature = "binary")]
 pub mod operator;
+mod partial_frames;
 mod proxy;
 mod server;
 #[cfg(feature = "binary")]

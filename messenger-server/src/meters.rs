@@ -10,7 +10,7 @@ pub(crate) struct Meters {
     pub(crate) tls_accepted: Counter,
     /// Bytes that wait to be written.
     pub(crate) outgoing: Gauge,
-    half_read: Gauge,
+    partial_frames: Gauge,
     pub(crate) max_connections: Counter,
     pub(crate) max_handshakes: Counter,
     pub(crate) handshake_timeout: Counter,
@@ -18,7 +18,7 @@ pub(crate) struct Meters {
     pub(crate) auth_timeout: Counter,
     pub(crate) max_frame: Counter,
     pub(crate) write_timeout: Counter,
-    pub(crate) half_read_evicted: Counter,
+    pub(crate) partial_frames_evicted: Counter,
 }
 
 impl Meters {
@@ -30,7 +30,7 @@ impl Meters {
             tcp_accepted: accepted("tcp"),
             tls_accepted: accepted("tls"),
             outgoing: gauge!("messenger_outgoing_bytes"),
-            half_read: gauge!("messenger_half_read_bytes"),
+            partial_frames: gauge!("messenger_partial_frame_bytes"),
             max_connections: limit("max_connections"),
             max_handshakes: limit("max_handshakes"),
             handshake_timeout: limit("handshake_timeout"),
@@ -38,13 +38,13 @@ impl Meters {
             auth_timeout: limit("auth_timeout"),
             max_frame: limit("max_frame"),
             write_timeout: limit("write_timeout"),
-            half_read_evicted: limit("max_half_read"),
+            partial_frames_evicted: limit("max_partial_frames"),
         }
     }
 
     #[expect(clippy::cast_precision_loss)] // a budget is far from 2^53
-    pub(crate) fn set_half_read(&self, bytes: usize) {
-        self.half_read.set(bytes as f64);
+    pub(crate) fn set_partial_frames(&self, bytes: usize) {
+        self.partial_frames.set(bytes as f64);
     }
 
     /// The bytes that wait on a connection have become more or fewer.

@@ -180,7 +180,7 @@ fn describe() {
         "Messages that were stored and answered with 0"
     );
     describe_counter!(
-        "messenger_messages_given_total",
+        "messenger_messages_delivered_total",
         "Messages handed to connections, copies included"
     );
     describe_histogram!(
@@ -199,7 +199,7 @@ fn describe() {
         "What waits to be taken by peers"
     );
     describe_gauge!(
-        "messenger_half_read_bytes",
+        "messenger_partial_frame_bytes",
         Unit::Bytes,
         "What is held of frames that have not come whole"
     );

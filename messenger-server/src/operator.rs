@@ -203,7 +203,7 @@ impl SessionCommand {
         match self {
             Self::List { .. } => {
                 for (key, record) in sessions {
-                    let (used, given) = (record.used.as_secs(), record.given);
+                    let (used, given) = (record.used.as_secs(), record.delivered_up_to);
                     let ack = if record.ack { ", acknowledges" } else { "" };
                     writeln!(out, "{key}  used {used}, was given {given}{ack}")?;
                 }

@@ -1,8 +1,8 @@
 //! The listener: it takes connections, and stops in good order.
 
 use crate::connection::ConnectionTask;
-use crate::half_read::HalfRead;
 use crate::meters::Meters;
+use crate::partial_frames::PartialFrameBudget;
 use crate::{Tls, Transport, proxy};
 use messenger_core::{Connection, Engine};
 use socket2::{SockRef, TcpKeepalive};
@@ -31,7 +31,7 @@ pub struct Server {
     meters: Arc<Meters>,
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
-    half_read: Arc<HalfRead>,
+    partial_frames: Arc<PartialFrameBudget>,
     stop: CancellationToken,
     /// The connections that the embedder has accepted itself.
     own: TaskTracker,
@@ -54,8 +54,8 @@ impl Server {
             engine,
             connections: Arc::new(Semaphore::new(transport.connections)),
             handshakes: Arc::new(Semaphore::new(transport.handshakes)),
-            half_read: Arc::new(HalfRead::new(
-                transport.half_read,
+            partial_frames: Arc::new(PartialFrameBudget::new(
+                transport.partial_frames,
                 transport
                     .driver
                     .frame
@@ -162,7 +162,7 @@ impl Server {
             connection,
             Arc::clone(&self.transport),
             Arc::clone(&self.meters),
-            self.half_read.share(),
+            self.partial_frames.share(),
             self.stop.child_token(),
         );
         task.instrument(span)

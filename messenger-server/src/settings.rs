@@ -236,8 +236,10 @@ pub enum SettingsError {
     #[error("--tls-listen, --tls-cert and --tls-key belong together; give all three or none")]
     HalfTls,
     /// One frame would not fit into the budget of all.
-    #[error("--max-half-read must be at least --max-frame, or no large frame could be received")]
-    HalfRead,
+    #[error(
+        "--max-partial-frames must be at least --max-frame, or no large frame could be received"
+    )]
+    PartialFrameBudget,
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -356,7 +358,7 @@ impl Settings {
         transport.driver.frame = size(connection.max_frame);
         transport.driver.frame_before_auth = size(connection.max_frame_before_auth);
         transport.driver.unsent = size(connection.max_outgoing);
-        transport.half_read = size(connection.max_half_read);
+        transport.partial_frames = size(connection.max_partial_frames);
         transport.connections = size(connection.max_connections);
         transport.handshake_time = Duration::from_secs(connection.handshake_timeout);
         transport.handshakes = size(connection.max_handshakes);
@@ -405,8 +407,8 @@ impl Settings {
     }
 
     fn check_numbers(&self) -> Result<(), SettingsError> {
-        if self.connection.max_half_read < self.connection.max_frame {
-            return Err(SettingsError::HalfRead);
+        if self.connection.max_partial_frames < self.connection.max_frame {
+            return Err(SettingsError::PartialFrameBudget);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ pub struct Transport {
     pub driver: DriverLimits,
     /// The most bytes that all connections together hold of frames that have not come whole; over it
     /// those that stand still are disconnected. 256 MiB.
-    pub half_read: usize,
+    pub partial_frames: usize,
     /// The most connections. Each is an open file; leave some of those that the system allows for the
     /// store and for monitoring. 60,000.
     pub connections: usize,
@@ -40,7 +40,7 @@ impl Default for Transport {
     fn default() -> Self {
         Self {
             driver: DriverLimits::default(),
-            half_read: 256 * 1024 * 1024,
+            partial_frames: 256 * 1024 * 1024,
             connections: 60_000,
             time_to_auth: Duration::from_secs(5 * 60),
             handshake_time: Duration::from_secs(10),

@@ -113,7 +113,7 @@ fn half_a_frame(to: &str, length: usize) -> String {
 #[tokio::test]
 async fn half_sent_frames_of_all_clients_share_one_budget() {
     let mut transport = Transport::default();
-    transport.half_read = 48 * MIB;
+    transport.partial_frames = 48 * MIB;
     let server = start(transport).await;
     let mut holders = Vec::new();
     for number in 0..5 {
@@ -149,7 +149,7 @@ async fn half_sent_frames_of_all_clients_share_one_budget() {
 #[tokio::test]
 async fn small_half_sent_frames_share_it_too() {
     let mut transport = Transport::default();
-    transport.half_read = 100 * 1024;
+    transport.partial_frames = 100 * 1024;
     transport.driver.frame = 64 * 1024;
     let server = start(transport).await;
     let (mut ann, _) = server.log_in("ann").await;

@@ -105,10 +105,10 @@ async fn metrics_and_health_are_told() {
         r#"messenger_requests_total{action="other",status="3"} 1"#,
         r#"messenger_requests_total{action="auth",status="0"} 2"#,
         "messenger_messages_accepted_total 3",
-        "messenger_messages_given_total 3",
+        "messenger_messages_delivered_total 3",
         "messenger_delivery_seconds_count 3",
         "messenger_outgoing_bytes 0",
-        "messenger_half_read_bytes 0",
+        "messenger_partial_frame_bytes 0",
         r#"messenger_store_seconds_count{call="append"} 4"#,
         r#"messenger_limits_total{limit="max_frame"} 1"#,
     ] {

@@ -209,7 +209,7 @@ async fn a_check_tells_by_its_exit_code() {
     assert_eq!(code, Some(0), "{text}");
     for (flags, sentence) in [
         (["--tls-listen", "127.0.0.1:0"], "all three or none"),
-        (["--max-half-read", "1000"], "--max-half-read"),
+        (["--max-partial-frames", "1000"], "--max-partial-frames"),
     ] {
         let command = [["check"].as_slice(), &flags].concat();
         let (code, text) = world.run(&command, "").await;

@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Marks a SQLite file as a messenger store ("msgr").
+/// Watermarks a SQLite file as a messenger store ("msgr").
 const APPLICATION: i64 = 0x6d73_6772;
 
 /// What turns each format into the next; the first makes an empty file a store.

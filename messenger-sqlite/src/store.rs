@@ -5,9 +5,9 @@ mod contacts;
 mod inbox;
 mod inboxes;
 mod mids;
+mod purge;
 mod rekey;
 mod sessions;
-mod sweep;
 mod users;
 
 pub(crate) use inboxes::Inboxes;
@@ -20,9 +20,9 @@ use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
-    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, FindLimits,
-    Lookup, Mark, NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
+    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
 };
 use rusqlite::Connection;
 use std::path::Path;
@@ -132,9 +132,9 @@ impl Storage for SqliteStorage {
             .await
     }
 
-    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
+    async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
         let (user, nick) = (user.clone(), nick.to_owned());
-        self.write(move |writing| accounts::adopt(writing.connection, &user, &nick))
+        self.write(move |writing| accounts::upsert_external(writing.connection, &user, &nick))
             .await
     }
 
@@ -250,8 +250,8 @@ impl Storage for SqliteStorage {
             .await
     }
 
-    async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError> {
-        self.write(move |writing| sessions::advance(writing, &marks))
+    async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
+        self.write(move |writing| sessions::advance(writing, &watermarks))
             .await
     }
 
@@ -283,13 +283,13 @@ impl Storage for SqliteStorage {
             .await
     }
 
-    async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
-        let find = move |connection: &_| sweep::find(connection, &out_of_date);
+    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {
+        let find = move |connection: &_| purge::find(connection, &expiry);
         let found = self.readers.call(find).await?;
         if found.is_empty() {
             return Ok(false);
         }
-        self.write(move |writing| sweep::drop(writing, &found, &out_of_date))
+        self.write(move |writing| purge::drop(writing, &found, &expiry))
             .await?;
         Ok(true)
     }

@@ -10,7 +10,7 @@
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Message, UserId};
-use messenger_core::storage::{Mark, NewMessage, NewSession, OutOfDate, SessionKey, Storage};
+use messenger_core::storage::{Expiry, NewMessage, NewSession, SessionKey, Storage, Watermark};
 use messenger_core::testing;
 use messenger_sqlite::{OpenError, SqliteStorage};
 use std::sync::Arc;
@@ -111,7 +111,10 @@ async fn the_file_does_not_grow_under_steady_traffic() {
     let day = Duration::from_secs(24 * 60 * 60);
     let at = |days: u64| Timestamp::from_micros((1_700_000_000 + days * day.as_secs()) * 1_000_000);
     for number in 0..USERS {
-        storage.adopt_user(&user(number), "nick").await.unwrap();
+        storage
+            .upsert_external_user(&user(number), "nick")
+            .await
+            .unwrap();
         let session = NewSession {
             user: user(number),
             key: SessionKey([0; 32]),
@@ -141,15 +144,15 @@ async fn the_file_does_not_grow_under_steady_traffic() {
         for appended in futures_util::future::join_all(appends).await {
             appended.unwrap();
         }
-        let marks = (0..USERS).map(|number| Mark {
+        let watermarks = (0..USERS).map(|number| Watermark {
             user: user(number),
             session: SessionKey([0; 32]),
-            given: (today + 1) * MESSAGES_A_DAY / USERS,
+            delivered_up_to: (today + 1) * MESSAGES_A_DAY / USERS,
             used: now,
         });
-        storage.advance(marks.collect()).await.unwrap();
-        let old = OutOfDate::at(now, 30 * day, 30 * day, 7 * day);
-        while storage.sweep(old).await.unwrap() {}
+        storage.advance(watermarks.collect()).await.unwrap();
+        let old = Expiry::at(now, 30 * day, 30 * day, 7 * day);
+        while storage.purge_expired(old).await.unwrap() {}
         if today == 10 {
             after_ten_days = size();
         }
@@ -180,12 +183,15 @@ async fn what_an_operator_writes_beside_a_server_is_noticed() {
         };
         server.append(new).await
     };
-    server.adopt_user(&ann, "Ann").await.unwrap();
+    server.upsert_external_user(&ann, "Ann").await.unwrap();
     append().await.unwrap();
     let beside = SqliteStorage::open_beside(&path).unwrap();
     assert!(beside.delete_user(&ann).await.unwrap());
     append().await.unwrap_err();
-    beside.adopt_user(&ann, "Another Ann").await.unwrap();
+    beside
+        .upsert_external_user(&ann, "Another Ann")
+        .await
+        .unwrap();
     append().await.unwrap();
     assert_eq!(server.newest(&ann).await.unwrap(), 1, "she begins anew");
     drop(beside);

@@ -64,7 +64,7 @@ impl Feed {
             self.has_begun = true;
             self.behind = true;
             // The request that resumed the session may have acknowledged more.
-            self.cursor = login.start.max(login.device.given());
+            self.cursor = login.start.max(login.device.delivered_up_to());
         }
         loop {
             if let Some((seq, message)) = self.page.pop_front() {
@@ -93,7 +93,7 @@ impl Feed {
                 } if seq == self.cursor + 1 => {
                     return self.give(login, seq, message, Some(accepted));
                 }
-                Mail::Inbox { .. } | Mail::Look => self.behind = true,
+                Mail::Inbox { .. } | Mail::Resync => self.behind = true,
                 Mail::Copy(message) => {
                     let event = EvMessage::new(None, message);
                     return Poll::Ready(Ok(Delivery { event, token: None }));

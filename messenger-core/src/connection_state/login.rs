@@ -1,12 +1,12 @@
 //! Whose a connection is.
 
 use crate::clock::Timestamp;
-use crate::marks::{Device, Marks};
 use crate::meters::Meters;
 use crate::notifier::{ConnectionId, Mailbox, Subscription};
 use crate::online::{Entry, Online};
 use crate::rates::Budget;
 use crate::shared::Shared;
+use crate::watermarks::{Device, Watermarks};
 use bytestring::ByteString;
 use messenger_proto::{SessionId, UserId};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) struct Login {
     /// The session's place in the inbox when the connection began.
     pub(crate) start: u64,
     pub(crate) entry: Arc<Entry>,
-    marks: Arc<Marks>,
+    watermarks: Arc<Watermarks>,
     online: Arc<Online>,
     meters: Arc<Meters>,
     subscription: Subscription,
@@ -60,12 +60,12 @@ impl Login {
             nick: who.nick,
             sid: who.sid,
             ack: who.ack,
-            start: device.given(),
+            start: device.delivered_up_to(),
             device,
             budget: budget.unwrap_or_default(),
             mailbox,
             entry,
-            marks: Arc::clone(&shared.marks),
+            watermarks: Arc::clone(&shared.watermarks),
             online: Arc::clone(&shared.online),
             meters: Arc::clone(&shared.meters),
             subscription,
@@ -82,7 +82,7 @@ impl Login {
     }
 
     pub(crate) fn touch(&self, now: Timestamp) {
-        self.marks.used(&self.device, now);
+        self.watermarks.used(&self.device, now);
     }
 }
 

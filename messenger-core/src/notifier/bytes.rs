@@ -22,7 +22,7 @@ const INBOX_PLACE: u8 = 2;
 const COPY: u8 = 3;
 const SESSION_ENDED: u8 = 4;
 const USER_DELETED: u8 = 5;
-const LOOK: u8 = 6;
+const RESYNC: u8 = 6;
 
 impl Notice {
     /// The notice for a user as bytes, to be [decoded](Self::decode) by another node: some 5 KiB at the most,
@@ -59,7 +59,7 @@ impl Notice {
                 out.extend_from_slice(key);
             }
             Self::UserDeleted => out.push(USER_DELETED),
-            Self::Look => out.push(LOOK),
+            Self::Resync => out.push(RESYNC),
         }
         let sum = sum(&out);
         out.extend_from_slice(&sum);
@@ -67,7 +67,7 @@ impl Notice {
     }
 
     /// The notice that another node has encoded, and for whom. What this version does not know is a
-    /// [look](Self::Look) into the store.
+    /// [look](Self::Resync) into the store.
     ///
     /// `None` when the bytes are no whole notice: it may have been for anybody, so that every
     /// [mailbox is to look](super::Mailbox::look). It takes no more memory than the bytes do.
@@ -83,7 +83,7 @@ impl Notice {
             VERSION => input.notice().filter(|_| input.0.is_empty()),
             _ => None,
         };
-        Some((user, known.unwrap_or(Self::Look)))
+        Some((user, known.unwrap_or(Self::Resync)))
     }
 }
 
@@ -143,7 +143,7 @@ impl<'a> Input<'a> {
             },
             SESSION_ENDED => Notice::SessionEnded(SessionKey(self.bytes()?)),
             USER_DELETED => Notice::UserDeleted,
-            _ => Notice::Look,
+            _ => Notice::Resync,
         })
     }
 

@@ -31,7 +31,7 @@ struct Waiting {
     mail: VecDeque<Mail>,
     bytes: usize,
     /// The store may have more than the mail tells.
-    look: bool,
+    resync: bool,
     /// A copy did not fit.
     overrun: bool,
     waker: Option<Waker>,
@@ -55,7 +55,7 @@ pub enum Mail {
     /// Another connection of the user has sent this.
     Copy(SharedMessage),
     /// The store may have more than the mail told.
-    Look,
+    Resync,
     /// A copy did not fit into the mailbox and is lost.
     Overrun,
 }
@@ -65,7 +65,7 @@ impl Mail {
         let message = match self {
             Self::Inbox { message, .. } => message.as_ref(),
             Self::Copy(message) => Some(message),
-            Self::Look | Self::Overrun => None,
+            Self::Resync | Self::Overrun => None,
         };
         // The text, and its encoding.
         OVERHEAD + message.map_or(0, |message| 2 * message.size())
@@ -96,8 +96,8 @@ impl Mailbox {
                 accepted,
                 message,
             },
-            Notice::Look => {
-                self.look();
+            Notice::Resync => {
+                self.resync();
                 return;
             }
             Notice::Copy { origin, .. } if origin == self.0.connection => return,
@@ -122,15 +122,15 @@ impl Mailbox {
             } else if let Mail::Copy(_) = mail {
                 waiting.overrun = true;
             } else {
-                waiting.look = true;
+                waiting.resync = true;
             }
         });
     }
 
     /// Makes the session look into the store. True when it was to do so already and has not yet.
-    pub fn look(&self) -> bool {
+    pub fn resync(&self) -> bool {
         let mut was_to = false;
-        self.wake(|waiting| was_to = std::mem::replace(&mut waiting.look, true));
+        self.wake(|waiting| was_to = std::mem::replace(&mut waiting.resync, true));
         was_to
     }
 
@@ -188,7 +188,7 @@ impl Waiting {
             }
             return Some(mail);
         }
-        std::mem::take(&mut self.look).then_some(Mail::Look)
+        std::mem::take(&mut self.resync).then_some(Mail::Resync)
     }
 }
 
@@ -232,7 +232,7 @@ mod tests {
                 poll(&mailbox),
                 Poll::Ready(Mail::Inbox { seq: 2, .. })
             ));
-            assert!(matches!(poll(&mailbox), Poll::Ready(Mail::Look)));
+            assert!(matches!(poll(&mailbox), Poll::Ready(Mail::Resync)));
             assert!(poll(&mailbox).is_pending());
         }
     }

@@ -12,7 +12,7 @@ impl Rule for Ack {
             let text = "seq is beyond the newest message";
             return Err(Failure::new(ErrorCode::InvalidData, text));
         }
-        shared.marks.given(&login.device, self.seq, 0);
-        Ok(shared.flush_places().await?)
+        shared.watermarks.delivered(&login.device, self.seq, 0);
+        Ok(shared.flush_moved_watermarks().await?)
     }
 }

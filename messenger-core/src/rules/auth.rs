@@ -4,10 +4,10 @@ use super::failures::no_such_user;
 use super::{check, external_user};
 use crate::authenticator::{Identity, Verdict};
 use crate::connection_state::{ConnectionState, Identified, Login};
-use crate::marks::Device;
 use crate::notifier::Notice;
 use crate::shared::Shared;
 use crate::storage::{NewSession, OpenSessionError, OpenedSession, SessionKey};
+use crate::watermarks::Device;
 use messenger_proto::{Auth, AuthAccepted, ErrorCode, Failure, SessionId, UserId};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -103,7 +103,7 @@ async fn open(
 ) -> Result<Device, Failure> {
     // What other sessions were given and when they were used decides where this one begins and
     // which one ends.
-    shared.flush_marks().await?;
+    shared.flush_watermarks().await?;
     let now = shared.now();
     let new = NewSession {
         user: user.clone(),
@@ -116,12 +116,15 @@ async fn open(
     // An account kept elsewhere may be new here, or have another nick now.
     external_user::upsert(shared, user, identity).await?;
     let opened = shared.storage.open_session(new).await;
-    let OpenedSession { given, ended } = opened.map_err(|error| match error {
+    let OpenedSession {
+        delivered_up_to,
+        ended,
+    } = opened.map_err(|error| match error {
         OpenSessionError::NoSuchUser => no_such_user(),
         OpenSessionError::Storage(error) => error.into(),
     })?;
     for key in ended {
         shared.notifier.notify(user, Notice::SessionEnded(key));
     }
-    Ok(Device::new(user.clone(), key, given, now))
+    Ok(Device::new(user.clone(), key, delivered_up_to, now))
 }

@@ -3,9 +3,9 @@
 use super::auth::session_key;
 use super::failures::need_auth;
 use crate::connection_state::{ConnectionState, Identified, Login};
-use crate::marks::Device;
 use crate::shared::Shared;
 use crate::storage::{SessionKey, SessionRecord};
+use crate::watermarks::Device;
 use messenger_proto::{Credentials, Failure, SessionId, UserId};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -54,7 +54,7 @@ async fn resume(
         return Err(need_auth());
     }
     // The session begins behind what it was itself given, perhaps a moment ago on another connection.
-    shared.flush_marks().await?;
+    shared.flush_watermarks().await?;
     let key = session_key(sid);
     let record = live_session(shared, cid, &key)
         .await?
@@ -62,7 +62,7 @@ async fn resume(
     let profile = shared.storage.profile(cid).await?.ok_or_else(need_auth)?;
     let user = UserId::from(cid.as_str());
     let who = Identified {
-        device: Device::new(user, key, record.given, record.used),
+        device: Device::new(user, key, record.delivered_up_to, record.used),
         nick: profile.nick,
         sid: SessionId::from(sid.as_str()),
         ack: record.ack,

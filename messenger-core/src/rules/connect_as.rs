@@ -3,7 +3,7 @@
 use super::{auth, check, external_user};
 use crate::authenticator::Identity;
 use crate::connection_state::{ConnectionState, Identified, Login};
-use crate::marks::Device;
+use crate::watermarks::Device;
 use messenger_proto::{Failure, SessionId, UserId};
 
 /// Through which session [`Engine::connect_as`](crate::Engine::connect_as) connects.

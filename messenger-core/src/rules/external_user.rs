@@ -27,7 +27,10 @@ pub(crate) async fn upsert(
         .as_ref()
         .is_none_or(|known| known.nick != identity.nick)
     {
-        shared.storage.adopt_user(user, &identity.nick).await?;
+        shared
+            .storage
+            .upsert_external_user(user, &identity.nick)
+            .await?;
     }
     if tells_more(identity, &known.unwrap_or_default()) {
         let change = change(shared, identity).await?;

@@ -5,9 +5,9 @@ mod mids;
 mod user;
 
 use super::{
-    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, FindLimits,
-    Lookup, Mark, NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
+    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
 };
 use crate::address::AddressRule;
 use async_trait::async_trait;
@@ -83,7 +83,7 @@ impl MemoryStorage {
 }
 
 /// What was given is dropped while the processor still has it in its caches.
-const ADVANCE_AFTER: usize = 256 * 1024;
+const FLUSH_THRESHOLD_BYTES: usize = 256 * 1024;
 
 #[async_trait]
 impl Accounts for MemoryStorage {
@@ -128,8 +128,8 @@ impl Accounts for MemoryStorage {
 
 #[async_trait]
 impl Storage for MemoryStorage {
-    fn advance_after(&self) -> usize {
-        ADVANCE_AFTER
+    fn flush_threshold_bytes(&self) -> usize {
+        FLUSH_THRESHOLD_BYTES
     }
 
     fn accounts(&self) -> Option<&dyn Accounts> {
@@ -180,7 +180,7 @@ impl Storage for MemoryStorage {
         Ok(true)
     }
 
-    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
+    async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
         // Whoever is deleted comes back only when everybody has forgotten them.
         let _nicks = self.nicks.lock();
         match self.users.entry(user.clone()) {
@@ -314,8 +314,8 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError> {
-        for mark in marks {
+    async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
+        for mark in watermarks {
             self.with_user(&mark.user, |user| user.advance(&mark));
         }
         Ok(())
@@ -344,11 +344,11 @@ impl Storage for MemoryStorage {
         Ok(newest.unwrap_or_default())
     }
 
-    async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
-        self.mids.forget(out_of_date.mids_before);
+    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {
+        self.mids.forget(expiry.mids_before);
         let users: Vec<_> = self.users.iter().map(|user| Arc::clone(&user)).collect();
         for user in users {
-            user.lock().sweep(&out_of_date);
+            user.lock().purge_expired(&expiry);
         }
         Ok(false)
     }

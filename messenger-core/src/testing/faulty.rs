@@ -2,9 +2,9 @@
 
 use crate::address::AddressRule;
 use crate::storage::{
-    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, FindLimits,
-    Lookup, Mark, NewMessage, NewSession, OpenSessionError, OpenedSession, OutOfDate, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
+    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
 };
 use async_trait::async_trait;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
@@ -149,9 +149,9 @@ impl Storage for FaultyStorage {
         self.inner.delete_user(user).await
     }
 
-    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
+    async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
         self.check()?;
-        self.inner.adopt_user(user, nick).await
+        self.inner.upsert_external_user(user, nick).await
     }
 
     async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError> {
@@ -222,9 +222,9 @@ impl Storage for FaultyStorage {
         self.inner.end_session(user, key).await
     }
 
-    async fn advance(&self, marks: Vec<Mark>) -> Result<(), StorageError> {
+    async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         self.check()?;
-        self.inner.advance(marks).await
+        self.inner.advance(watermarks).await
     }
 
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
@@ -270,9 +270,9 @@ impl Storage for FaultyStorage {
         self.inner.was_changed_beside().await
     }
 
-    async fn sweep(&self, out_of_date: OutOfDate) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {
         self.check()?;
-        self.inner.sweep(out_of_date).await
+        self.inner.purge_expired(expiry).await
     }
 }
 

@@ -68,7 +68,7 @@ async fn mail(mailbox: &Mailbox) -> Mail {
     let next = async {
         loop {
             match poll_fn(|cx| mailbox.poll(cx)).await {
-                Mail::Look => {}
+                Mail::Resync => {}
                 mail => return mail,
             }
         }
@@ -184,10 +184,10 @@ async fn a_look_reaches_every_mailbox_of_the_user<N: Notifier + ?Sized>(one: &N,
         expect_seq(mailbox, 1).await;
         while poll_fn(|cx| Poll::Ready(mailbox.poll(cx).is_ready())).await {}
     }
-    one.notify(&ann, Notice::Look);
+    one.notify(&ann, Notice::Resync);
     for mailbox in &mailboxes {
         let look = timeout(SOON, poll_fn(|cx| mailbox.poll(cx))).await;
-        assert!(matches!(look, Ok(Mail::Look)), "{look:?}");
+        assert!(matches!(look, Ok(Mail::Resync)), "{look:?}");
     }
 }
 

@@ -11,8 +11,8 @@ mod users;
 use crate::clock::Timestamp;
 use crate::policy::InboxLimits;
 use crate::storage::{
-    Account, AppendError, Appended, Mark, NewMessage, NewSession, OpenedSession, PageLimits,
-    SessionKey, Storage,
+    Account, AppendError, Appended, NewMessage, NewSession, OpenedSession, PageLimits, SessionKey,
+    Storage, Watermark,
 };
 use futures_util::future::join_all;
 use messenger_proto::{Message, SharedMessage, UserId};
@@ -121,7 +121,7 @@ const ALL: PageLimits = PageLimits::new(usize::MAX, usize::MAX);
 async fn create(storage: &Arc<dyn Storage>, login: &str) -> UserId {
     let (user, nick) = (UserId::from(login), format!("nick of {login}"));
     let Some(accounts) = storage.accounts() else {
-        storage.adopt_user(&user, &nick).await.unwrap();
+        storage.upsert_external_user(&user, &nick).await.unwrap();
         return user;
     };
     let account = Account {
@@ -145,11 +145,17 @@ async fn open(storage: &Arc<dyn Storage>, user: &UserId, number: u8, now: u64) -
     storage.open_session(session).await.unwrap()
 }
 
-async fn advance(storage: &Arc<dyn Storage>, user: &UserId, number: u8, given: u64, used: u64) {
-    let mark = Mark {
+async fn advance(
+    storage: &Arc<dyn Storage>,
+    user: &UserId,
+    number: u8,
+    delivered_up_to: u64,
+    used: u64,
+) {
+    let mark = Watermark {
         user: user.clone(),
         session: key(number),
-        given,
+        delivered_up_to,
         used: at(used),
     };
     storage.advance(vec![mark]).await.unwrap();

@@ -113,7 +113,7 @@ impl Notifier for Broken {
             (Fault::EndsAllSessionsOfAUser, Notice::SessionEnded(_)) => tell(Notice::UserDeleted),
             (Fault::LosesTheEndOfASession, Notice::SessionEnded(_))
             | (Fault::LosesTheEndOfAUser, Notice::UserDeleted)
-            | (Fault::LosesLooks, Notice::Look) => {}
+            | (Fault::LosesLooks, Notice::Resync) => {}
             (_, notice) => tell(notice),
         }
     }

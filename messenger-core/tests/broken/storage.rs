@@ -5,10 +5,10 @@ use messenger_core::AddressRule;
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
-    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, FindLimits,
-    Lookup, Mark, MemoryStorage, NewMessage, NewSession, OpenSessionError, OpenedSession,
-    OutOfDate, PageLimits, ProfileChange, SessionKey, SessionRecord, Storage, StorageError,
-    UserData,
+    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
+    FindLimits, Lookup, MemoryStorage, NewMessage, NewSession, OpenSessionError, OpenedSession,
+    PageLimits, ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Watermark,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -87,7 +87,7 @@ pub(crate) struct Broken {
 
 #[derive(Default)]
 struct State {
-    marks: HashMap<(UserId, SessionKey), Mark>,
+    watermarks: HashMap<(UserId, SessionKey), Watermark>,
     mids: HashMap<String, (Appended, [u8; 32])>,
     inboxes: HashMap<UserId, Vec<(u64, Message)>>,
     /// Places that are not visible yet.
@@ -303,8 +303,8 @@ impl Storage for Broken {
         self.inner.delete_user(user).await
     }
 
-    async fn adopt_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
-        self.inner.adopt_user(user, nick).await
+    async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
+        self.inner.upsert_external_user(user, nick).await
     }
 
     async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError> {
@@ -412,15 +412,15 @@ impl Storage for Broken {
         let mut opened = self.inner.open_session(new).await?;
         opened.ended.extend(ended);
         let newest = self.inner.newest(&user).await?;
-        opened.given = match self.fault {
+        opened.delivered_up_to = match self.fault {
             Fault::SessionsBeginBehindTheNewest => newest,
             Fault::SessionsBeginAtTheBeginning => 0,
             _ => return Ok(opened),
         };
-        let mark = Mark {
+        let mark = Watermark {
             user,
             session: key,
-            given: opened.given,
+            delivered_up_to: opened.delivered_up_to,
             used: Timestamp::default(),
         };
         self.inner.advance(vec![mark]).await?;
@@ -436,10 +436,14 @@ impl Storage for Broken {
             return Ok(None);
         };
         let state = self.state.lock().unwrap();
-        if let Some(mark) = state.marks.get(&(user.clone(), *key)) {
+        if let Some(mark) = state.watermarks.get(&(user.clone(), *key)) {
             match self.fault {
-                Fault::AdvanceMovesBack => record.given = mark.given.min(record.given),
-                Fault::AdvanceGoesBeyondTheNewest => record.given = record.given.max(mark.given),
+                Fault::AdvanceMovesBack => {
+                    record.delivered_up_to = mark.delivered_up_to.min(record.delivered_up_to)
+                }
+                Fault::AdvanceGoesBeyondTheNewest => {
+                    record.delivered_up_to = record.delivered_up_to.max(mark.delivered_up_to)
+                }
                 _ => {}
             }
         }
@@ -457,19 +461,23 @@ impl Storage for Broken {
         self.inner.end_session(user, key).await
     }
 
-    async fn advance(&self, mut marks: Vec<Mark>) -> Result<(), StorageError> {
-        for mark in &marks {
+    async fn advance(&self, mut watermarks: Vec<Watermark>) -> Result<(), StorageError> {
+        for mark in &watermarks {
             let key = (mark.user.clone(), mark.session);
-            self.state.lock().unwrap().marks.insert(key, mark.clone());
+            self.state
+                .lock()
+                .unwrap()
+                .watermarks
+                .insert(key, mark.clone());
         }
         match self.fault {
             Fault::AdvanceForgetsTheLastUse => {
-                for mark in &mut marks {
+                for mark in &mut watermarks {
                     mark.used = Timestamp::default();
                 }
             }
             Fault::AdvanceStopsAtAnEndedSession => {
-                for mark in marks {
+                for mark in watermarks {
                     let session = self.inner.session(&mark.user, &mark.session).await?;
                     if session.is_none() {
                         break;
@@ -480,7 +488,7 @@ impl Storage for Broken {
             }
             _ => {}
         }
-        self.inner.advance(marks).await
+        self.inner.advance(watermarks).await
     }
 
     async fn append(&self, mut new: NewMessage) -> Result<Appended, AppendError> {
@@ -599,7 +607,7 @@ impl Storage for Broken {
         self.inner.newest(user).await
     }
 
-    async fn sweep(&self, mut old: OutOfDate) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, mut old: Expiry) -> Result<bool, StorageError> {
         match self.fault {
             Fault::SweepsDropNothing => return Ok(false),
             Fault::SweepsDropWhatIsYoung => {
@@ -607,7 +615,7 @@ impl Storage for Broken {
             }
             _ => {}
         }
-        self.inner.sweep(old).await
+        self.inner.purge_expired(old).await
     }
 }
 

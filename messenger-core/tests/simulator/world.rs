@@ -131,12 +131,15 @@ impl World {
             let places: Vec<u64> = inbox.keys().copied().collect();
             assert_eq!(places, Vec::from_iter(1..=newest), "given to nobody");
 
-            let given: Vec<&String> = inbox.values().collect();
+            let delivered_up_to: Vec<&String> = inbox.values().collect();
             let accepted = self.accepted.get(user).map_or(&[][..], Vec::as_slice);
             let accepted: Vec<&String> = accepted.iter().collect();
-            assert_eq!(given, accepted, "not what was accepted, in its order");
-            let once: BTreeSet<_> = given.iter().collect();
-            assert_eq!(once.len(), given.len(), "stored twice");
+            assert_eq!(
+                delivered_up_to, accepted,
+                "not what was accepted, in its order"
+            );
+            let once: BTreeSet<_> = delivered_up_to.iter().collect();
+            assert_eq!(once.len(), delivered_up_to.len(), "stored twice");
 
             for device in devices().filter(|device| !device.ended) {
                 let processed: Vec<u64> = device

@@ -1,6 +1,6 @@
 //! What a connection receives.
 
-use crate::half_read::{Evicted, PROGRESS, STALE, Share};
+use crate::partial_frames::{Evicted, PROGRESS, Reservation, STALE};
 use bytes::{BufMut, BytesMut};
 use messenger_proto::{BadRequest, Braces, CodecError, Inbound, ServerCodec};
 use std::cell::Cell;
@@ -49,7 +49,7 @@ pub(super) struct Input {
     /// The buffer is the thread's, until the end of this poll.
     is_lent: bool,
     /// What the unfinished frame takes of the budget that all connections have together.
-    share: Share,
+    share: Reservation,
     /// How much of it was there when it had got on last.
     seen: usize,
     /// When to look again whether there is room for more of it.
@@ -75,7 +75,7 @@ impl From<Evicted> for ReadError {
 }
 
 impl Input {
-    pub(super) fn new(limit: usize, braces: Braces, share: Share) -> Self {
+    pub(super) fn new(limit: usize, braces: Braces, share: Reservation) -> Self {
         Self {
             codec: ServerCodec::new(limit, braces),
             limit,

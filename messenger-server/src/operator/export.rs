@@ -57,7 +57,7 @@ fn sessions(data: &UserData) -> Vec<Value> {
             json!({
                 "id": key.to_string(),
                 "used": record.used.as_secs(),
-                "given": record.given,
+                "given": record.delivered_up_to,
                 "acknowledges": record.ack,
             })
         })

@@ -40,7 +40,7 @@ numbers! {
         /// The longest frame before that.
         max_frame_before_auth = "MESSENGER_MAX_FRAME_BEFORE_AUTH" "BYTES" FRAME, DriverLimits::default().frame_before_auth;
         /// The most bytes that all connections together hold of frames that have not come whole.
-        max_half_read = "MESSENGER_MAX_HALF_READ" "BYTES" BYTES, Transport::default().half_read;
+        max_partial_frames = "MESSENGER_MAX_PARTIAL_FRAMES" "BYTES" BYTES, Transport::default().partial_frames;
         /// The most connections; fewer when the system allows fewer open files.
         max_connections = "MESSENGER_MAX_CONNECTIONS" "COUNT" COUNT, Transport::default().connections;
         /// Connections that may wait to be taken, for each address that is listened on.

@@ -215,7 +215,7 @@ async fn start(folder: &Path) -> Process {
         .arg(certificate)
         .arg("--tls-key")
         .arg(key)
-        .args(["--max-half-read", &HALF_READ.to_string()])
+        .args(["--max-partial-frames", &HALF_READ.to_string()])
         .args(["--max-outgoing", &OUTGOING.to_string()])
         .args(["--max-frame", &FRAME.to_string()])
         .args(["--max-failed-auth", "1000000"]);

@@ -51,7 +51,11 @@ pub(super) fn set_password(
     Ok(update.execute([login.as_str(), pass_hash])? > 0)
 }
 
-pub(super) fn adopt(connection: &Connection, user: &UserId, nick: &str) -> rusqlite::Result<()> {
+pub(super) fn upsert_external(
+    connection: &Connection,
+    user: &UserId,
+    nick: &str,
+) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO users (login, nick) VALUES (?1, ?2)
          ON CONFLICT (login) DO UPDATE SET nick = excluded.nick",

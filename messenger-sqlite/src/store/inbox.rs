@@ -109,11 +109,17 @@ pub(super) fn advance(
     connection: &Connection,
     user: &UserId,
     inbox: &mut Inbox,
-    given: i64,
+    delivered_up_to: i64,
 ) -> rusqlite::Result<()> {
-    if given > inbox.given {
-        inbox.waiting_bytes -= size_between(connection, user, inbox, inbox.given, given)?;
-        inbox.given = given;
+    if delivered_up_to > inbox.delivered_up_to {
+        inbox.waiting_bytes -= size_between(
+            connection,
+            user,
+            inbox,
+            inbox.delivered_up_to,
+            delivered_up_to,
+        )?;
+        inbox.delivered_up_to = delivered_up_to;
     }
     Ok(())
 }
@@ -124,7 +130,9 @@ pub(super) fn prune(
     user: &UserId,
     inbox: &mut Inbox,
 ) -> rusqlite::Result<()> {
-    let to = inbox.given_to_all.min(inbox.oldest + DROPPED_AT_ONCE - 1);
+    let to = inbox
+        .delivered_to_all
+        .min(inbox.oldest + DROPPED_AT_ONCE - 1);
     if to >= inbox.oldest {
         drop_up_to(connection, user, inbox, to)?;
     }
@@ -138,8 +146,8 @@ pub(super) fn drop_up_to(
     inbox: &mut Inbox,
     place: i64,
 ) -> rusqlite::Result<()> {
-    if place > inbox.given {
-        inbox.waiting_bytes -= size_between(connection, user, inbox, inbox.given, place)?;
+    if place > inbox.delivered_up_to {
+        inbox.waiting_bytes -= size_between(connection, user, inbox, inbox.delivered_up_to, place)?;
     }
     inbox.bytes -= size_between(connection, user, inbox, inbox.oldest - 1, place)?;
     let mut delete =
@@ -172,7 +180,7 @@ fn size_between(
     if to == inbox.newest && behind < inbox.oldest {
         return Ok(inbox.bytes);
     }
-    if to == inbox.newest && behind == inbox.given {
+    if to == inbox.newest && behind == inbox.delivered_up_to {
         return Ok(inbox.waiting_bytes);
     }
     let mut select = connection.prepare_cached(

@@ -21,9 +21,9 @@ pub(crate) struct Inbox {
     /// When that was accepted, or earlier; in seconds.
     pub(super) oldest_time: i64,
     /// The newest place that any session was given.
-    pub(super) given: i64,
+    pub(super) delivered_up_to: i64,
     /// The newest place that every session was given.
-    pub(super) given_to_all: i64,
+    pub(super) delivered_to_all: i64,
     /// The bytes of what is kept.
     pub(super) bytes: i64,
     /// The bytes of what no session was given.
@@ -37,8 +37,8 @@ impl Inbox {
         newest: 0,
         oldest: 1,
         oldest_time: 0,
-        given: 0,
-        given_to_all: 0,
+        delivered_up_to: 0,
+        delivered_to_all: 0,
         bytes: 0,
         waiting_bytes: 0,
         written: 0,
@@ -46,7 +46,7 @@ impl Inbox {
 
     /// How many messages no session was given.
     pub(super) fn waiting(&self) -> i64 {
-        self.newest - self.given.max(self.oldest - 1)
+        self.newest - self.delivered_up_to.max(self.oldest - 1)
     }
 
     pub(super) fn kept(&self) -> i64 {
@@ -69,7 +69,7 @@ impl Inbox {
         self.newest += 1;
         self.bytes += size;
         self.waiting_bytes += size;
-        // The first is written so that the sweep finds it.
+        // The first is written so that the purge finds it.
         if is_first || self.newest - self.written >= WRITTEN_EVERY {
             self.write(connection, user)?;
         }
@@ -88,8 +88,8 @@ impl Inbox {
             self.newest,
             self.oldest,
             self.oldest_time,
-            self.given,
-            self.given_to_all,
+            self.delivered_up_to,
+            self.delivered_to_all,
             self.bytes,
             self.waiting_bytes,
         ];
@@ -107,8 +107,8 @@ impl Inbox {
                 newest,
                 oldest: row.get(1)?,
                 oldest_time: row.get(2)?,
-                given: row.get(3)?,
-                given_to_all: row.get(4)?,
+                delivered_up_to: row.get(3)?,
+                delivered_to_all: row.get(4)?,
                 bytes: row.get(5)?,
                 waiting_bytes: row.get(6)?,
                 written: newest,

@@ -6,7 +6,7 @@ use crate::writer::{Fault, Writing};
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::UserId;
 use messenger_core::storage::{
-    Mark, NewSession, OpenSessionError, OpenedSession, SessionKey, SessionRecord,
+    NewSession, OpenSessionError, OpenedSession, SessionKey, SessionRecord, Watermark,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -34,11 +34,17 @@ pub(super) fn open(
         "INSERT INTO sessions (user, key, given, ack, used_us) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     let used = integer(new.now.as_micros());
-    insert.execute(params![user, new.key.0, inbox.given, new.ack, used])?;
+    insert.execute(params![
+        user,
+        new.key.0,
+        inbox.delivered_up_to,
+        new.ack,
+        used
+    ])?;
     note_given_to_all(connection, &new.user, inbox)?;
     inbox.write(connection, &new.user)?;
     Ok(OpenedSession {
-        given: unsigned(inbox.given),
+        delivered_up_to: unsigned(inbox.delivered_up_to),
         ended,
     })
 }
@@ -76,7 +82,7 @@ pub(super) fn read(
 /// Reads a record from the columns given, ack, used_us.
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
     Ok(SessionRecord {
-        given: unsigned(row.get(0)?),
+        delivered_up_to: unsigned(row.get(0)?),
         ack: row.get(1)?,
         used: Timestamp::from_micros(unsigned(row.get(2)?)),
     })
@@ -111,13 +117,13 @@ fn delete(connection: &Connection, user: &UserId, key: &SessionKey) -> rusqlite:
     delete.execute(params![user.as_str(), key.0]).map(drop)
 }
 
-pub(super) fn advance(writing: &mut Writing<'_>, marks: &[Mark]) -> rusqlite::Result<()> {
+pub(super) fn advance(writing: &mut Writing<'_>, watermarks: &[Watermark]) -> rusqlite::Result<()> {
     let Writing {
         connection,
         inboxes,
         ..
     } = writing;
-    for mark in marks {
+    for mark in watermarks {
         let user = &mark.user;
         let Some(record) = read(connection, user, &mark.session)? else {
             continue;
@@ -125,14 +131,20 @@ pub(super) fn advance(writing: &mut Writing<'_>, marks: &[Mark]) -> rusqlite::Re
         let Some(inbox) = inboxes.of(connection, user)? else {
             continue;
         };
-        let given = integer(record.given.max(mark.given)).min(inbox.newest);
+        let delivered_up_to =
+            integer(record.delivered_up_to.max(mark.delivered_up_to)).min(inbox.newest);
         let used = integer(record.used.max(mark.used).as_micros());
         let mut update = connection.prepare_cached(
             "UPDATE sessions SET given = ?3, used_us = ?4 WHERE user = ?1 AND key = ?2",
         )?;
-        update.execute(params![user.as_str(), mark.session.0, given, used])?;
-        if given > integer(record.given) {
-            inbox::advance(connection, user, inbox, given)?;
+        update.execute(params![
+            user.as_str(),
+            mark.session.0,
+            delivered_up_to,
+            used
+        ])?;
+        if delivered_up_to > integer(record.delivered_up_to) {
+            inbox::advance(connection, user, inbox, delivered_up_to)?;
             note_given_to_all(connection, user, inbox)?;
             inbox::prune(connection, user, inbox)?;
             inbox.write(connection, user)?;
@@ -150,6 +162,6 @@ fn note_given_to_all(
     let mut select =
         connection.prepare_cached("SELECT min(given) FROM sessions WHERE user = ?1")?;
     let slowest: Option<i64> = select.query_row([user.as_str()], |row| row.get(0))?;
-    inbox.given_to_all = slowest.unwrap_or(inbox.given);
+    inbox.delivered_to_all = slowest.unwrap_or(inbox.delivered_up_to);
     Ok(())
 }

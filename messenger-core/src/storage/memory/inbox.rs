@@ -16,7 +16,7 @@ pub(super) struct Inbox {
     /// The place of the newest message there ever was.
     newest: u64,
     /// The newest place that any session was given.
-    given: u64,
+    delivered_up_to: u64,
     /// The bytes of what is kept.
     bytes: u64,
     /// The bytes of what no session was given.
@@ -28,8 +28,8 @@ impl Inbox {
         self.newest
     }
 
-    pub(super) fn given(&self) -> u64 {
-        self.given
+    pub(super) fn delivered_up_to(&self) -> u64 {
+        self.delivered_up_to
     }
 
     pub(super) fn append(
@@ -38,7 +38,7 @@ impl Inbox {
         limits: InboxLimits,
     ) -> Result<u64, AppendError> {
         let size = size(&message);
-        let waiting = self.newest - self.given.max(self.dropped());
+        let waiting = self.newest - self.delivered_up_to.max(self.dropped());
         if waiting >= limits.messages || self.waiting_bytes + size > limits.bytes {
             return Err(AppendError::InboxFull);
         }
@@ -68,18 +68,18 @@ impl Inbox {
     }
 
     /// A session was given everything up to this place.
-    pub(super) fn advance(&mut self, given: u64) {
-        while self.given < given {
-            self.given += 1;
-            if let Some(message) = self.get(self.given) {
+    pub(super) fn advance(&mut self, delivered_up_to: u64) {
+        while self.delivered_up_to < delivered_up_to {
+            self.delivered_up_to += 1;
+            if let Some(message) = self.get(self.delivered_up_to) {
                 self.waiting_bytes -= size(message);
             }
         }
     }
 
     /// Every session was given everything up to this place.
-    pub(super) fn prune(&mut self, given: u64) {
-        while self.dropped() < given && !self.messages.is_empty() {
+    pub(super) fn prune(&mut self, delivered_up_to: u64) {
+        while self.dropped() < delivered_up_to && !self.messages.is_empty() {
             self.drop_oldest();
         }
         if self.messages.is_empty() && self.messages.capacity() > KEPT {
@@ -116,7 +116,7 @@ impl Inbox {
         if let Some(message) = self.messages.pop_front() {
             let size = size(&message);
             self.bytes -= size;
-            if seq > self.given {
+            if seq > self.delivered_up_to {
                 self.waiting_bytes -= size;
             }
         }

@@ -144,7 +144,10 @@ mod tests {
     #[tokio::test]
     async fn a_sender_waits_for_no_other() {
         let storage = MemoryStorage::new();
-        storage.adopt_user(&"ann".into(), "ann").await.unwrap();
+        storage
+            .upsert_external_user(&"ann".into(), "ann")
+            .await
+            .unwrap();
         let of_ann = storage.mids.of(&"ann".into());
         let _under_way = of_ann.lock();
         let (done, appended) = channel();

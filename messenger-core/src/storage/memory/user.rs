@@ -3,8 +3,8 @@
 use super::inbox::Inbox;
 use crate::clock::Timestamp;
 use crate::storage::{
-    AddContactError, Mark, NewSession, OpenedSession, OutOfDate, SessionKey, SessionRecord,
-    UserData,
+    AddContactError, Expiry, NewSession, OpenedSession, SessionKey, SessionRecord, UserData,
+    Watermark,
 };
 use bytestring::ByteString;
 use messenger_proto::{Card, Profile, UserId};
@@ -100,14 +100,17 @@ impl User {
             self.end_session(&key);
             ended.push(key);
         }
-        let given = self.inbox.given();
+        let delivered_up_to = self.inbox.delivered_up_to();
         let record = SessionRecord {
-            given,
+            delivered_up_to,
             ack: new.ack,
             used: new.now,
         };
         self.sessions.push((new.key, record));
-        OpenedSession { given, ended }
+        OpenedSession {
+            delivered_up_to,
+            ended,
+        }
     }
 
     pub(super) fn session(&self, key: &SessionKey) -> Option<&SessionRecord> {
@@ -119,21 +122,21 @@ impl User {
         self.sessions.retain(|(own, _)| own != key);
     }
 
-    pub(super) fn advance(&mut self, mark: &Mark) {
+    pub(super) fn advance(&mut self, mark: &Watermark) {
         let newest = self.inbox.newest();
         let mut sessions = self.sessions.iter_mut();
         let Some((_, record)) = sessions.find(|(key, _)| *key == mark.session) else {
             return;
         };
-        record.given = record.given.max(mark.given.min(newest));
+        record.delivered_up_to = record.delivered_up_to.max(mark.delivered_up_to.min(newest));
         record.used = record.used.max(mark.used);
-        self.inbox.advance(record.given);
+        self.inbox.advance(record.delivered_up_to);
         self.prune();
     }
 
-    pub(super) fn sweep(&mut self, out_of_date: &OutOfDate) {
-        self.drop_expired(out_of_date.sessions_before);
-        self.inbox.drop_older(out_of_date.messages_before.as_secs());
+    pub(super) fn purge_expired(&mut self, expiry: &Expiry) {
+        self.drop_expired(expiry.sessions_before);
+        self.inbox.drop_older(expiry.messages_before.as_secs());
         self.prune();
     }
 
@@ -144,7 +147,8 @@ impl User {
     /// Drops what every session was given.
     fn prune(&mut self) {
         let sessions = self.sessions.iter();
-        let slowest = sessions.map(|(_, record)| record.given).min();
-        self.inbox.prune(slowest.unwrap_or(self.inbox.given()));
+        let slowest = sessions.map(|(_, record)| record.delivered_up_to).min();
+        self.inbox
+            .prune(slowest.unwrap_or(self.inbox.delivered_up_to()));
     }
 }

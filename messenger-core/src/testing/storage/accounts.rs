@@ -75,15 +75,15 @@ pub(super) async fn of_racing_registrations_one_succeeds(storage: &Arc<dyn Stora
 pub(super) async fn an_adopted_user_is_a_user(storage: &Arc<dyn Storage>) {
     let eve = UserId::from("eve");
     assert_eq!(storage.profile(&eve).await.unwrap(), None);
-    storage.adopt_user(&eve, "Eve").await.unwrap();
-    storage.adopt_user(&eve, "Eva").await.unwrap();
+    storage.upsert_external_user(&eve, "Eve").await.unwrap();
+    storage.upsert_external_user(&eve, "Eva").await.unwrap();
     let profile = storage.profile(&eve).await.unwrap().unwrap();
     assert_eq!(profile.nick, "Eva");
 }
 
 pub(super) async fn an_adopted_user_has_none(storage: &Arc<dyn Storage>) {
     let eve = UserId::from("eve");
-    storage.adopt_user(&eve, "Eve").await.unwrap();
+    storage.upsert_external_user(&eve, "Eve").await.unwrap();
     assert_eq!(
         accounts(storage).account("eve").await.unwrap(),
         None,
@@ -104,7 +104,7 @@ pub(super) async fn may_be_given_another_password(storage: &Arc<dyn Storage>) {
     let account = accounts(storage).account("ann").await.unwrap().unwrap();
     assert_eq!(account.pass_hash, "new");
     let dan = "dan".into();
-    storage.adopt_user(&dan, "Dan").await.unwrap();
+    storage.upsert_external_user(&dan, "Dan").await.unwrap();
     assert!(
         !accounts(storage)
             .set_password(&dan, "new".into())

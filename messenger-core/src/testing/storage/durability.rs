@@ -58,7 +58,7 @@ pub(super) async fn everything_answered_is_there_again(open: &impl AsyncFn() -> 
         .map(|contact| (&*contact.myid, &contact.card.uid));
     assert_eq!(contacts.collect::<Vec<_>>(), [("17", &bob)]);
     let session = storage.session(&bob, &key(1)).await.unwrap().unwrap();
-    assert_eq!((session.given, session.used), (2, at(5)));
+    assert_eq!((session.delivered_up_to, session.used), (2, at(5)));
     assert_eq!(storage.session(&bob, &key(2)).await.unwrap(), None);
     let again = storage.append(first.clone()).await.unwrap();
     assert!(matches!(again, Appended::Duplicate { .. }), "{again:?}");
@@ -68,7 +68,7 @@ pub(super) async fn everything_answered_is_there_again(open: &impl AsyncFn() -> 
     let waiting = bodies(&storage, &bob, 2).await;
     assert_eq!(waiting, [(3, "3".to_owned()), (4, "4".to_owned())]);
     assert_eq!(append(&storage, &bob, "5", NO_LIMIT).await.unwrap(), 5);
-    assert_eq!(open_session(&storage, &bob, 3, 6).await.given, 2);
+    assert_eq!(open_session(&storage, &bob, 3, 6).await.delivered_up_to, 2);
 }
 
 pub(super) async fn appends_that_nobody_waits_for_leave_no_gap(

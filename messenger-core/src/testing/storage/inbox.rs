@@ -4,7 +4,7 @@ use super::mids::with_mid;
 use super::{ALL, NO_LIMIT, advance, append, at, bodies, create, message_to, open};
 use crate::policy::InboxLimits;
 use crate::storage::{
-    AppendError, Appended, NewMessage, OutOfDate, PageLimits, Storage, StorageError,
+    AppendError, Appended, Expiry, NewMessage, PageLimits, Storage, StorageError,
 };
 use futures_util::future::join_all;
 use messenger_proto::{Attachment, Message, UserId};
@@ -29,8 +29,8 @@ async fn fill(storage: &Arc<dyn Storage>, user: &UserId, count: u64) {
     }
 }
 
-async fn sweep_all(storage: &Arc<dyn Storage>, out_of_date: OutOfDate) -> Result<(), StorageError> {
-    while storage.sweep(out_of_date).await? {}
+async fn purge_all(storage: &Arc<dyn Storage>, expiry: Expiry) -> Result<(), StorageError> {
+    while storage.purge_expired(expiry).await? {}
     Ok(())
 }
 
@@ -49,11 +49,15 @@ pub(super) async fn numbers_without_a_gap(storage: &Arc<dyn Storage>) {
 /// Reads as a session does, which goes on behind what it was given and never looks back.
 async fn reads(storage: &Arc<dyn Storage>, user: &UserId, count: u64) {
     let reading = async {
-        let mut given = 0;
-        while given < count {
-            for (seq, _) in storage.inbox(user, given, ALL).await.unwrap() {
-                assert_eq!(seq, given + 1, "became visible before the one before it");
-                given = seq;
+        let mut delivered_up_to = 0;
+        while delivered_up_to < count {
+            for (seq, _) in storage.inbox(user, delivered_up_to, ALL).await.unwrap() {
+                assert_eq!(
+                    seq,
+                    delivered_up_to + 1,
+                    "became visible before the one before it"
+                );
+                delivered_up_to = seq;
             }
             tokio::task::yield_now().await;
         }
@@ -249,27 +253,27 @@ pub(super) async fn keeps_what_a_session_misses_and_drops_what_is_old(storage: &
     fill(storage, &ann, 4).await;
     advance(storage, &ann, 1, 4, 20).await;
     advance(storage, &ann, 2, 2, 20).await;
-    let nothing_old = OutOfDate {
+    let nothing_old = Expiry {
         sessions_before: at(0),
         messages_before: at(0),
         mids_before: at(0),
     };
-    sweep_all(storage, nothing_old).await.unwrap();
+    purge_all(storage, nothing_old).await.unwrap();
     assert_eq!(bodies(storage, &ann, 2).await, numbered(4).split_off(2));
-    let messages_old = OutOfDate {
+    let messages_old = Expiry {
         messages_before: at(1),
         ..nothing_old
     };
-    sweep_all(storage, messages_old).await.unwrap();
+    purge_all(storage, messages_old).await.unwrap();
     assert!(bodies(storage, &ann, 0).await.is_empty());
     assert_eq!(storage.newest(&ann).await.unwrap(), 4);
     let appended = append(storage, &ann, "5", NO_LIMIT).await;
     assert_eq!(appended.unwrap(), 5, "places go on");
-    let sessions_old = OutOfDate {
+    let sessions_old = Expiry {
         sessions_before: at(21),
         ..nothing_old
     };
-    sweep_all(storage, sessions_old).await.unwrap();
+    purge_all(storage, sessions_old).await.unwrap();
     assert_eq!(storage.session(&ann, &super::key(1)).await.unwrap(), None);
     assert_eq!(
         bodies(storage, &ann, 4).await.len(),

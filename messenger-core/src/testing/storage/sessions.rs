@@ -1,7 +1,7 @@
 //! Sessions and their places.
 
 use super::{NO_LIMIT, advance, append, at, bodies, create, key, open};
-use crate::storage::{Mark, NewSession, OpenSessionError, Storage};
+use crate::storage::{NewSession, OpenSessionError, Storage, Watermark};
 use messenger_proto::UserId;
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ pub(super) async fn begin_behind_what_any_session_was_given(storage: &Arc<dyn St
         append(storage, &ann, body, NO_LIMIT).await.unwrap();
     }
     assert_eq!(
-        open(storage, &ann, 1, 1).await.given,
+        open(storage, &ann, 1, 1).await.delivered_up_to,
         0,
         "all of it has waited"
     );
     advance(storage, &ann, 1, 2, 2).await;
-    assert_eq!(open(storage, &ann, 2, 3).await.given, 2);
+    assert_eq!(open(storage, &ann, 2, 3).await.delivered_up_to, 2);
     storage.end_session(&ann, &key(1)).await.unwrap();
     storage.end_session(&ann, &key(2)).await.unwrap();
     assert_eq!(
-        open(storage, &ann, 3, 4).await.given,
+        open(storage, &ann, 3, 4).await.delivered_up_to,
         2,
         "ended ones count too"
     );
@@ -54,16 +54,26 @@ pub(super) async fn keep_their_own_places(storage: &Arc<dyn Storage>) {
     advance(storage, &ann, 1, 2, 7).await;
     let record = async |number| storage.session(&ann, &key(number)).await.unwrap().unwrap();
     let first = record(1).await;
-    assert_eq!((first.given, first.ack, first.used), (2, true, at(7)));
-    assert_eq!((record(2).await.given, record(2).await.ack), (0, false));
+    assert_eq!(
+        (first.delivered_up_to, first.ack, first.used),
+        (2, true, at(7))
+    );
+    assert_eq!(
+        (record(2).await.delivered_up_to, record(2).await.ack),
+        (0, false)
+    );
     advance(storage, &ann, 1, 1, 3).await;
     assert_eq!(
-        (record(1).await.given, record(1).await.used),
+        (record(1).await.delivered_up_to, record(1).await.used),
         (2, at(7)),
         "never back"
     );
     advance(storage, &ann, 1, 99, 8).await;
-    assert_eq!(record(1).await.given, 3, "never beyond the newest");
+    assert_eq!(
+        record(1).await.delivered_up_to,
+        3,
+        "never beyond the newest"
+    );
     assert_eq!(storage.session(&"bob".into(), &key(1)).await.unwrap(), None);
 }
 
@@ -136,24 +146,24 @@ pub(super) async fn move_together(storage: &Arc<dyn Storage>) {
         }
     }
     storage.end_session(&ann, &key(1)).await.unwrap();
-    let mark = |user: &UserId, number, given, used| Mark {
+    let mark = |user: &UserId, number, delivered_up_to, used| Watermark {
         user: user.clone(),
         session: key(number),
-        given,
+        delivered_up_to,
         used: at(used),
     };
-    let marks = vec![
+    let watermarks = vec![
         mark(&ann, 1, 2, 9),
         mark(&"nobody".into(), 1, 2, 9),
         mark(&bob, 2, 1, 7),
         mark(&ann, 2, 2, 9),
         mark(&bob, 2, 2, 6),
     ];
-    storage.advance(marks).await.unwrap();
+    storage.advance(watermarks).await.unwrap();
     let record = async |user, number| storage.session(user, &key(number)).await.unwrap();
     let place = async |user, number| {
         let record = record(user, number).await.unwrap();
-        (record.given, record.used)
+        (record.delivered_up_to, record.used)
     };
     assert_eq!(record(&ann, 1).await, None, "has ended");
     assert_eq!(place(&ann, 2).await, (2, at(9)));

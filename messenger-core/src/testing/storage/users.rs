@@ -10,7 +10,10 @@ pub(super) async fn are_listed_in_the_order_of_their_ids(storage: &Arc<dyn Stora
     for login in ["cid", "ann", "bob"] {
         create(storage, login).await;
     }
-    storage.adopt_user(&"dan".into(), "Dan").await.unwrap();
+    storage
+        .upsert_external_user(&"dan".into(), "Dan")
+        .await
+        .unwrap();
     let names = async |after: Option<&str>, limit| {
         let after = after.map(UserId::from);
         let users = storage.users(after.as_ref(), limit).await.unwrap();

@@ -28,7 +28,7 @@ pub(crate) const PROGRESS: usize = 16 * 1024;
 
 /// The budget.
 #[derive(Debug)]
-pub(crate) struct HalfRead {
+pub(crate) struct PartialFrameBudget {
     most: usize,
     /// Kept for the large frame that began first.
     kept: usize,
@@ -73,8 +73,8 @@ pub(crate) struct Evicted;
 
 /// What one connection holds; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
-    budget: Arc<HalfRead>,
+pub(crate) struct Reservation {
+    budget: Arc<PartialFrameBudget>,
     number: u64,
     place: Option<Place>,
     is_waiting: bool,
@@ -86,7 +86,7 @@ struct Place {
     is_small: bool,
 }
 
-impl HalfRead {
+impl PartialFrameBudget {
     /// A budget of `most` bytes; no frame is longer than `longest`.
     pub(crate) fn new(most: usize, longest: usize, meters: Arc<Meters>) -> Self {
         // One byte more tells that a frame is too long.
@@ -99,8 +99,8 @@ impl HalfRead {
         }
     }
 
-    pub(crate) fn share(self: &Arc<Self>) -> Share {
-        Share {
+    pub(crate) fn share(self: &Arc<Self>) -> Reservation {
+        Reservation {
             budget: Arc::clone(self),
             number: self.state.lock().next_number(),
             place: None,
@@ -109,7 +109,7 @@ impl HalfRead {
     }
 }
 
-impl Share {
+impl Reservation {
     /// Holds so many bytes from now on, in place of what it held. `has_got_on` tells that more of the
     /// frame has come since. Pending while others have the room: then it goes on holding what it held.
     ///
@@ -148,7 +148,7 @@ impl Share {
         }
         holder.is_waiting = !has_room;
         self.place = Some(state.put(holder));
-        budget.meters.set_half_read(state.used);
+        budget.meters.set_partial_frames(state.used);
         if has_room {
             self.stop_waiting(&mut state);
             return Poll::Ready(Ok(()));
@@ -177,7 +177,7 @@ impl Share {
             state.drop_holder(place);
         }
         self.stop_waiting(&mut state);
-        budget.meters.set_half_read(state.used);
+        budget.meters.set_partial_frames(state.used);
         let rest = state.waiting.keys().nth(WOKEN).copied();
         let rest = rest.map(|first| state.waiting.split_off(&first));
         let woken = std::mem::replace(&mut state.waiting, rest.unwrap_or_default());
@@ -192,7 +192,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.release();
     }
@@ -243,7 +243,7 @@ impl State {
     }
 
     /// Has holders give way until so many bytes fit, or none is left that has to. True when they fit.
-    fn make_room(&mut self, budget: &HalfRead, bytes: usize, began: Option<u64>) -> bool {
+    fn make_room(&mut self, budget: &PartialFrameBudget, bytes: usize, began: Option<u64>) -> bool {
         let first = self.began.first().copied();
         let is_first = began.is_some() && (first.is_none() || first >= began);
         let is_small = bytes <= SMALL;
@@ -260,7 +260,7 @@ impl State {
                 return is_small;
             };
             if let Some(evicted) = self.drop_holder(place) {
-                budget.meters.half_read_evicted.increment(1);
+                budget.meters.partial_frames_evicted.increment(1);
                 evicted.waker.wake();
             }
         }
@@ -306,15 +306,19 @@ mod tests {
         }
     }
 
-    fn budget(most: usize) -> Arc<HalfRead> {
-        Arc::new(HalfRead::new(most, LONGEST, Arc::new(Meters::new())))
+    fn budget(most: usize) -> Arc<PartialFrameBudget> {
+        Arc::new(PartialFrameBudget::new(
+            most,
+            LONGEST,
+            Arc::new(Meters::new()),
+        ))
     }
 
-    fn hold(share: &mut Share, bytes: usize) -> Poll<Result<(), Evicted>> {
+    fn hold(share: &mut Reservation, bytes: usize) -> Poll<Result<(), Evicted>> {
         share.poll_hold(bytes, true, &mut Context::from_waker(Waker::noop()))
     }
 
-    fn used(budget: &HalfRead) -> usize {
+    fn used(budget: &PartialFrameBudget) -> usize {
         budget.state.lock().used
     }
 
@@ -385,7 +389,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn small_parts_take_each_others_places() {
         let meters = Arc::new(Meters::new());
-        let budget = Arc::new(HalfRead::new(10 * SMALL, SMALL, meters));
+        let budget = Arc::new(PartialFrameBudget::new(10 * SMALL, SMALL, meters));
         let mut shares: Vec<_> = (0..100).map(|_| budget.share()).collect();
         for share in &mut shares {
             assert_eq!(hold(share, SMALL), Poll::Ready(Ok(())));

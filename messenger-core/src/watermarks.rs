@@ -3,9 +3,9 @@
 //! A place moves with every message; the store is told lazily and in batches.
 
 use crate::clock::Timestamp;
-use crate::storage::{Mark, SessionKey, StorageError};
+use crate::storage::{SessionKey, StorageError, Watermark};
 use crate::timed_storage::TimedStorage;
-use crate::watermark::{Raise, Raised, Watermark};
+use crate::watermark::{AtomicWatermark, Raise, Raised};
 use messenger_proto::UserId;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -29,10 +29,10 @@ pub(crate) struct Device {
     pub(crate) key: SessionKey,
     /// The store does not know it, and is told nothing of it.
     pub(crate) is_ephemeral: bool,
-    given: Watermark,
+    delivered_up_to: AtomicWatermark,
     stored: AtomicU64,
     /// In microseconds since the Unix epoch.
-    used: Watermark,
+    used: AtomicWatermark,
     /// What was given and does not count as the marks' yet.
     bytes: AtomicUsize,
 }
@@ -48,7 +48,7 @@ enum Change {
 
 /// The sessions of which the store does not know the newest.
 #[derive(Debug)]
-pub(crate) struct Marks {
+pub(crate) struct Watermarks {
     /// All places are urgent once so many bytes were given since the last time: the store keeps them until
     /// then.
     urgent_bytes: usize,
@@ -63,24 +63,29 @@ pub(crate) struct Marks {
 }
 
 impl Device {
-    pub(crate) fn new(user: UserId, key: SessionKey, given: u64, used: Timestamp) -> Self {
+    pub(crate) fn new(
+        user: UserId,
+        key: SessionKey,
+        delivered_up_to: u64,
+        used: Timestamp,
+    ) -> Self {
         Self {
             user,
             key,
             is_ephemeral: false,
-            given: Watermark::new(given),
-            stored: AtomicU64::new(given),
-            used: Watermark::new(used.as_micros()),
+            delivered_up_to: AtomicWatermark::new(delivered_up_to),
+            stored: AtomicU64::new(delivered_up_to),
+            used: AtomicWatermark::new(used.as_micros()),
             bytes: AtomicUsize::new(0),
         }
     }
 
     /// A session that ends with its connection.
-    pub(crate) fn ephemeral(user: UserId, given: u64, now: Timestamp) -> Self {
+    pub(crate) fn ephemeral(user: UserId, delivered_up_to: u64, now: Timestamp) -> Self {
         let key = ephemeral_key(&user);
         Self {
             is_ephemeral: true,
-            ..Self::new(user, key, given, now)
+            ..Self::new(user, key, delivered_up_to, now)
         }
     }
 
@@ -92,21 +97,21 @@ impl Device {
         Ok(storage.session(&self.user, &self.key).await?.is_some())
     }
 
-    pub(crate) fn given(&self) -> u64 {
-        self.given.get()
+    pub(crate) fn delivered_up_to(&self) -> u64 {
+        self.delivered_up_to.get()
     }
 
     pub(crate) fn used(&self) -> Timestamp {
         Timestamp::from_micros(self.used.get())
     }
 
-    fn mark(&self) -> Mark {
-        let given = self.given();
-        self.stored.store(given, Ordering::Relaxed);
-        Mark {
+    fn mark(&self) -> Watermark {
+        let delivered_up_to = self.delivered_up_to();
+        self.stored.store(delivered_up_to, Ordering::Relaxed);
+        Watermark {
             user: self.user.clone(),
             session: self.key,
-            given,
+            delivered_up_to,
             used: self.used(),
         }
     }
@@ -118,12 +123,12 @@ pub(crate) fn ephemeral_key(user: &UserId) -> SessionKey {
     SessionKey(hash.chain_update(user.as_str()).finalize().into())
 }
 
-impl Marks {
+impl Watermarks {
     /// None yet; they are urgent once so many bytes were given.
     pub(crate) fn new(urgent_bytes: usize) -> Self {
         Self {
             urgent_bytes,
-            moved: Raised::new(|device| &device.given),
+            moved: Raised::new(|device| &device.delivered_up_to),
             used: Raised::new(|device| &device.used),
             bytes: AtomicUsize::new(0),
             changed: Notify::new(),
@@ -134,7 +139,7 @@ impl Marks {
     }
 
     /// The device was given everything up to `seq`, with so much text.
-    pub(crate) fn given(&self, device: &Arc<Device>, seq: u64, text: usize) {
+    pub(crate) fn delivered(&self, device: &Arc<Device>, seq: u64, text: usize) {
         if device.is_ephemeral {
             return;
         }
@@ -171,7 +176,10 @@ impl Marks {
     }
 
     /// Stores the places that have moved.
-    pub(crate) async fn flush_places(&self, storage: &TimedStorage) -> Result<(), StorageError> {
+    pub(crate) async fn flush_moved_watermarks(
+        &self,
+        storage: &TimedStorage,
+    ) -> Result<(), StorageError> {
         self.flush(storage, &[Change::Moved]).await
     }
 
@@ -195,8 +203,8 @@ impl Marks {
         if taken.devices.is_empty() {
             return Ok(());
         }
-        let marks = taken.devices.iter().map(|(device, _)| device.mark());
-        storage.advance(marks.collect()).await?;
+        let watermarks = taken.devices.iter().map(|(device, _)| device.mark());
+        storage.advance(watermarks.collect()).await?;
         taken.stored();
         Ok(())
     }
@@ -222,7 +230,7 @@ impl Marks {
 /// when the future that carries them is dropped.
 struct Taken<'a> {
     devices: Vec<(Arc<Device>, Change)>,
-    from: &'a Marks,
+    from: &'a Watermarks,
 }
 
 impl Taken<'_> {

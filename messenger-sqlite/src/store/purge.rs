@@ -6,7 +6,7 @@
 use super::{inbox, integer, sessions};
 use crate::writer::Writing;
 use messenger_core::proto::UserId;
-use messenger_core::storage::OutOfDate;
+use messenger_core::storage::Expiry;
 use rusqlite::{Connection, Params, params};
 
 /// How many rows of each kind a step takes, so that nobody waits long for it.
@@ -34,7 +34,7 @@ impl Found {
     }
 }
 
-pub(super) fn find(connection: &Connection, old: &OutOfDate) -> rusqlite::Result<Found> {
+pub(super) fn find(connection: &Connection, old: &Expiry) -> rusqlite::Result<Found> {
     let mut mids = connection.prepare_cached("SELECT 1 FROM mids WHERE used_us < ?1 LIMIT 1")?;
     let sessions_before = integer(old.sessions_before.as_micros());
     let messages_before = integer(old.messages_before.as_secs());
@@ -59,11 +59,7 @@ pub(super) fn find(connection: &Connection, old: &OutOfDate) -> rusqlite::Result
 }
 
 /// Drops what was found.
-pub(super) fn drop(
-    writing: &mut Writing<'_>,
-    found: &Found,
-    old: &OutOfDate,
-) -> rusqlite::Result<()> {
+pub(super) fn drop(writing: &mut Writing<'_>, found: &Found, old: &Expiry) -> rusqlite::Result<()> {
     for user in &found.owners {
         drop_sessions(writing, user, integer(old.sessions_before.as_micros()))?;
     }
