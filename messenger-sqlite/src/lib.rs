@@ -22,8 +22,11 @@
 mod backup;
 mod check;
 mod error;
+mod fault;
 mod file;
+mod inboxes;
 mod readers;
+mod sql;
 mod store;
 mod writer;
 

@@ -3,19 +3,18 @@
 mod accounts;
 mod contacts;
 mod inbox;
-mod inboxes;
 mod mids;
 mod purge;
 mod rekey;
 mod sessions;
 mod users;
 
-pub(crate) use inboxes::Inboxes;
-
 use crate::OpenError;
 use crate::file::{self, Lock};
+use crate::inboxes;
 use crate::readers::Readers;
-use crate::writer::{Fault, Writer, Writing};
+use crate::sql::unsigned;
+use crate::writer::{Writer, Writing};
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
@@ -293,19 +292,4 @@ impl Storage for SqliteStorage {
             .await?;
         Ok(true)
     }
-}
-
-/// A number for SQLite, which has no larger ones.
-fn integer(number: impl TryInto<i64>) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
-}
-
-/// A number from SQLite, which this store never makes negative.
-fn unsigned(number: i64) -> u64 {
-    number.try_into().unwrap_or(0)
-}
-
-/// A result that is refused.
-fn refused<T, E>(refusal: E) -> Result<T, Fault<E>> {
-    Err(Fault::Refused(refusal))
 }

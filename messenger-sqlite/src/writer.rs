@@ -1,25 +1,12 @@
 //! The thread that writes: what has queued is committed as one transaction.
 
 use crate::error::CallError;
-use crate::store::Inboxes;
+use crate::fault::Fault;
+use crate::inboxes::Inboxes;
 use messenger_core::storage::{BatchQueue, QueueLimits, StorageError};
 use rusqlite::{Connection, TransactionBehavior};
 use std::any::Any;
 use std::io;
-
-/// Why a call has no result: the caller's fault, or the file's.
-pub(crate) enum Fault<E> {
-    /// The answer is no; nothing was written.
-    Refused(E),
-    /// The file could not be read or written.
-    Sqlite(rusqlite::Error),
-}
-
-impl<E> From<rusqlite::Error> for Fault<E> {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
 
 /// What a call works on: the transaction under way, and the inboxes as it has left them.
 pub(crate) struct Writing<'a> {

@@ -1,7 +1,7 @@
 //! Accounts and profiles.
 
-use super::refused;
-use crate::writer::Fault;
+use crate::fault::{Fault, refused};
+use crate::sql::exists;
 use messenger_core::proto::{Profile, UserId};
 use messenger_core::storage::{Account, CreateAccountError, ProfileChange};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
@@ -61,11 +61,6 @@ pub(super) fn upsert_external(
          ON CONFLICT (login) DO UPDATE SET nick = excluded.nick",
     )?;
     upsert.execute([user.as_str(), nick]).map(drop)
-}
-
-pub(super) fn exists(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
-    let mut select = connection.prepare_cached("SELECT 1 FROM users WHERE login = ?1")?;
-    select.exists([user.as_str()])
 }
 
 pub(super) fn profile(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Profile>> {

@@ -1,7 +1,7 @@
 //! Contacts and finding users.
 
-use super::{accounts, integer, refused};
-use crate::writer::Fault;
+use crate::fault::{Fault, refused};
+use crate::sql::{exists, integer};
 use messenger_core::proto::{ByteString, Card, Contact, UserId};
 use messenger_core::storage::{AddContactError, FindLimits, Lookup};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -41,7 +41,7 @@ pub(super) fn add(
         return refused(AddContactError::NoSuchUser);
     };
     // An operator may have deleted the owner meanwhile; nothing must be left for the next of that name.
-    if !accounts::exists(connection, owner)? {
+    if !exists(connection, owner)? {
         return refused(AddContactError::NoSuchUser);
     }
     let pair = [owner.as_str(), uid.as_str()];
@@ -117,7 +117,7 @@ pub(super) fn remember(
     known_as: &[(UserId, ByteString)],
     limit: usize,
 ) -> rusqlite::Result<()> {
-    if !accounts::exists(connection, owner)? {
+    if !exists(connection, owner)? {
         return Ok(());
     }
     let mut count = connection.prepare_cached("SELECT count(*) FROM myids WHERE owner = ?1")?;

@@ -1,9 +1,10 @@
 //! Inboxes.
 
-use super::inboxes::Inbox;
 use super::mids::Mid;
-use super::{integer, refused, unsigned};
-use crate::writer::{Fault, Writing};
+use crate::fault::{Fault, refused};
+use crate::inboxes::Inbox;
+use crate::sql::{integer, unsigned};
+use crate::writer::Writing;
 use messenger_core::proto::{Attachment, Message, UserId};
 use messenger_core::storage::{AppendError, Appended, NewMessage, PageLimits};
 use rusqlite::{Connection, OptionalExtension, Row, params};

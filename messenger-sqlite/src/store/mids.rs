@@ -1,7 +1,7 @@
 //! The senders' own ids for their messages.
 
-use super::{integer, refused, unsigned};
-use crate::writer::Fault;
+use crate::fault::{Fault, refused};
+use crate::sql::{integer, unsigned};
 use messenger_core::storage::{AppendError, Appended, NewMessage};
 use rusqlite::{Connection, OptionalExtension, params};
 

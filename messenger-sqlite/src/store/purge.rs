@@ -3,7 +3,8 @@
 //! Finding it means looking through whole tables, which a reader does; the writer drops what was
 //! found, and looks again at each before it does.
 
-use super::{inbox, integer, sessions};
+use super::{inbox, sessions};
+use crate::sql::integer;
 use crate::writer::Writing;
 use messenger_core::proto::UserId;
 use messenger_core::storage::Expiry;

@@ -1,8 +1,10 @@
 //! Sessions and their places.
 
-use super::inboxes::Inbox;
-use super::{inbox, integer, refused, unsigned};
-use crate::writer::{Fault, Writing};
+use super::inbox;
+use crate::fault::{Fault, refused};
+use crate::inboxes::Inbox;
+use crate::sql::{integer, unsigned};
+use crate::writer::Writing;
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::UserId;
 use messenger_core::storage::{

@@ -1,6 +1,8 @@
 //! Users as an operator sees them.
 
-use super::{accounts, contacts, inboxes, integer, sessions, unsigned};
+use super::{accounts, contacts, sessions};
+use crate::inboxes;
+use crate::sql::{exists, integer, unsigned};
 use crate::writer::Writing;
 use messenger_core::proto::{ByteString, UserId};
 use messenger_core::storage::{SessionKey, UserData};
@@ -75,7 +77,7 @@ fn all<T>(
 
 pub(super) fn delete(writing: &mut Writing<'_>, user: &UserId) -> rusqlite::Result<bool> {
     let connection = writing.connection;
-    if !accounts::exists(connection, user)? {
+    if !exists(connection, user)? {
         return Ok(false);
     }
     for (table, column) in KEPT {

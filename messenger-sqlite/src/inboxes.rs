@@ -1,6 +1,6 @@
 //! Inboxes' counters, and what the writer remembers of them.
 
-use super::accounts;
+use crate::sql::exists;
 use messenger_core::proto::UserId;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
@@ -15,19 +15,19 @@ const WRITTEN_EVERY: i64 = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct Inbox {
     /// The place of the newest message there ever was.
-    pub(super) newest: i64,
+    pub(crate) newest: i64,
     /// The place of the oldest message kept, or of the next to come.
-    pub(super) oldest: i64,
+    pub(crate) oldest: i64,
     /// When that was accepted, or earlier; in seconds.
-    pub(super) oldest_time: i64,
+    pub(crate) oldest_time: i64,
     /// The newest place that any session was given.
-    pub(super) delivered_up_to: i64,
+    pub(crate) delivered_up_to: i64,
     /// The newest place that every session was given.
-    pub(super) delivered_to_all: i64,
+    pub(crate) delivered_to_all: i64,
     /// The bytes of what is kept.
-    pub(super) bytes: i64,
+    pub(crate) bytes: i64,
     /// The bytes of what no session was given.
-    pub(super) waiting_bytes: i64,
+    pub(crate) waiting_bytes: i64,
     /// `newest` as it was written last.
     written: i64,
 }
@@ -45,17 +45,17 @@ impl Inbox {
     };
 
     /// How many messages no session was given.
-    pub(super) fn waiting(&self) -> i64 {
+    pub(crate) fn waiting(&self) -> i64 {
         self.newest - self.delivered_up_to.max(self.oldest - 1)
     }
 
-    pub(super) fn kept(&self) -> i64 {
+    pub(crate) fn kept(&self) -> i64 {
         self.newest - (self.oldest - 1)
     }
 
     /// Counts one more message in. The row need not be written each time: what came behind
     /// `written` is counted when it is read.
-    pub(super) fn count(
+    pub(crate) fn count(
         &mut self,
         connection: &Connection,
         user: &UserId,
@@ -76,7 +76,7 @@ impl Inbox {
         Ok(())
     }
 
-    pub(super) fn write(&mut self, connection: &Connection, user: &UserId) -> rusqlite::Result<()> {
+    pub(crate) fn write(&mut self, connection: &Connection, user: &UserId) -> rusqlite::Result<()> {
         let mut upsert = connection.prepare_cached(
             "INSERT OR REPLACE INTO inboxes
              (user, newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes)
@@ -140,13 +140,13 @@ pub(crate) struct Inboxes {
 
 impl Inboxes {
     /// The user's inbox; `None` when there is no such user.
-    pub(super) fn of(
+    pub(crate) fn of(
         &mut self,
         connection: &Connection,
         user: &UserId,
     ) -> rusqlite::Result<Option<&mut Inbox>> {
         if !self.known.contains_key(user) {
-            if !accounts::exists(connection, user)? {
+            if !exists(connection, user)? {
                 return Ok(None);
             }
             if self.known.len() >= REMEMBERED {
@@ -160,7 +160,7 @@ impl Inboxes {
     }
 
     /// Forgets a user who is no more.
-    pub(super) fn forget_user(&mut self, user: &UserId) {
+    pub(crate) fn forget_user(&mut self, user: &UserId) {
         self.known.remove(user);
     }
 
@@ -171,7 +171,7 @@ impl Inboxes {
 }
 
 /// The place of the newest message there ever was, for whoever only reads.
-pub(super) fn newest(connection: &Connection, user: &UserId) -> rusqlite::Result<i64> {
+pub(crate) fn newest(connection: &Connection, user: &UserId) -> rusqlite::Result<i64> {
     let mut select = connection.prepare_cached(
         "SELECT max(newest, (SELECT coalesce(max(seq), 0) FROM messages WHERE recipient = ?1))
          FROM inboxes WHERE user = ?1",
