@@ -479,6 +479,7 @@ impl Storage for TableStorage {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    #[expect(clippy::expect_used)] // without a thread there is nothing to try
     let make = async || Arc::new(TableStorage::new().expect("a thread")) as Arc<dyn Storage>;
     testing::storage::suite(make).await;
     println!("the store passes the suite");
