@@ -439,10 +439,10 @@ impl Storage for Broken {
         if let Some(mark) = state.watermarks.get(&(user.clone(), *key)) {
             match self.fault {
                 Fault::AdvanceMovesBack => {
-                    record.delivered_up_to = mark.delivered_up_to.min(record.delivered_up_to)
+                    record.delivered_up_to = mark.delivered_up_to.min(record.delivered_up_to);
                 }
                 Fault::AdvanceGoesBeyondTheNewest => {
-                    record.delivered_up_to = record.delivered_up_to.max(mark.delivered_up_to)
+                    record.delivered_up_to = record.delivered_up_to.max(mark.delivered_up_to);
                 }
                 _ => {}
             }
