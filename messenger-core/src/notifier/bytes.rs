@@ -70,7 +70,7 @@ impl Notice {
     /// [look](Self::Resync) into the store.
     ///
     /// `None` when the bytes are no whole notice: it may have been for anybody, so that every
-    /// [mailbox is to look](super::Mailbox::look). It takes no more memory than the bytes do.
+    /// [mailbox is to resync](super::Mailbox::resync). It takes no more memory than the bytes do.
     pub fn decode(bytes: &[u8]) -> Option<(UserId, Self)> {
         let (bytes, end) = bytes.split_last_chunk::<SUM>()?;
         if sum(bytes) != *end {
