@@ -280,7 +280,10 @@ impl Driver {
     /// frame](Self::poll_frame) when there are no more.
     #[inline]
     pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Outbound> {
-        if let Some(next) = self.next.take() {
+        // Looked at first: a take moves the whole, and mostly there is none.
+        if self.next.is_some()
+            && let Some(next) = self.next.take()
+        {
             return Poll::Ready(next);
         }
         if !self.is_catching_up

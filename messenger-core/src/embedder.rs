@@ -28,12 +28,7 @@ impl Engine {
     /// // In a web handler, for the request's user.
     /// let session = SessionKind::Ephemeral { after: None };
     /// let ann = engine.connect_as("ann".into(), Identity::new("Ann"), session).await?;
-    /// ann.call(SendMessage {
-    ///     uid: "bot".into(),
-    ///     body: "hello".into(),
-    ///     ..SendMessage::default()
-    /// })
-    /// .await?;
+    /// ann.call(SendMessage::new("bot", "hello")).await?;
     ///
     /// assert_eq!(bot.next_event().await?.message.from.as_str(), "ann");
     /// # Ok(())

@@ -88,7 +88,10 @@ impl Window {
     /// the store has it in its queue; after that only the first is.
     #[inline]
     pub(super) fn poll(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<Reply> {
-        if let Some(reply) = self.ready.take() {
+        // As in the driver.
+        if self.ready.is_some()
+            && let Some(reply) = self.ready.take()
+        {
             return Poll::Ready(reply);
         }
         if self.slots.is_empty() {

@@ -128,6 +128,13 @@ fn conclude(
             if let AppendError::InboxFull = error {
                 connection.shared.meters.inbox_full.increment(1);
             }
+            if let AppendError::Storage(error) = &error
+                && error.is_unknown()
+            {
+                // It may be there: the recipient need not wait for the next time that everybody looks.
+                let notifier = &connection.shared.notifier;
+                notifier.notify(&new.message.to, Notice::Resync);
+            }
             refuse(connection, error.into())
         }
     }
