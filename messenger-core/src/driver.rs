@@ -309,11 +309,12 @@ impl Driver {
                 false => Poll::Pending,
             };
         }
-        if !self.is_authenticated || self.next.is_some() {
+        if self.next.is_some() || (!self.is_authenticated && !self.is_idle()) {
             return Poll::Pending;
         }
-        if unsent >= self.limits.unsent_before_events {
-            // Its session may end though the client takes nothing of what waits for it.
+        if !self.is_authenticated || unsent >= self.limits.unsent_before_events {
+            // Its session may end though the client takes nothing of what waits for it, and may have ended
+            // before its last request, which was told so.
             ready!(self.connection.poll_session_end(cx));
             self.finish();
             return self.poll_event(unsent, cx);

@@ -46,7 +46,7 @@ pub struct Rates {
     pub messages: Rate,
     /// Address-book entries that one user imports. 20,000 a day.
     pub import: Rate,
-    /// Loopback addresses are not held to the limits of an address. They are not.
+    /// The limits of an address do not apply to loopback addresses. On.
     pub exempt_loopback: bool,
 }
 

@@ -245,6 +245,8 @@ async fn a_client_whose_session_ends_is_finished_and_one_that_logs_out_is_not() 
     ann.send(ContactList::default());
     assert_eq!(ann.next().await, "logout 0");
     assert_eq!(ann.next().await, "contactlist 6");
+    ann.send(Auth::new("ann", "secret"));
+    assert_eq!(ann.next().await, "auth 0");
     assert!(engine.delete_user(&"phone".into()).await.unwrap());
     let ended = timeout(SOON, phone.transport).await.unwrap().unwrap();
     assert_eq!(ended, Ended::Finished);
@@ -314,5 +316,28 @@ async fn a_stream_that_cannot_be_read_on_is_told_why_behind_what_it_asked_before
         };
         assert_eq!(response.failure().unwrap().text, text);
     }
+    assert_eq!(driver.next_frame(0).await.unwrap_err(), Ended::Finished);
+}
+
+#[tokio::test]
+async fn a_request_behind_the_end_of_its_session_is_told_so_and_then_the_connection_ends() {
+    let (engine, _) = quick();
+    let mut driver = Driver::new(engine.connect(), DriverLimits::default());
+    driver.next_frame(0).await.unwrap();
+    let requests: [Request; 2] = [
+        Register::new("ann", "secret", "Ann").into(),
+        Auth::new("ann", "secret").into(),
+    ];
+    for request in requests {
+        driver.request(Ok(Inbound::new(request)), 100);
+        driver.next_frame(0).await.unwrap();
+    }
+    assert!(driver.next_frame(0).now_or_never().is_none(), "caught up");
+    assert!(engine.delete_user(&"ann".into()).await.unwrap());
+    driver.request(Ok(Inbound::new(ContactList::new())), 100);
+    let Outbound::Response(response) = driver.next_frame(0).await.unwrap().outbound else {
+        panic!("no reply");
+    };
+    assert_eq!(response.failure().unwrap().code, ErrorCode::NeedAuth);
     assert_eq!(driver.next_frame(0).await.unwrap_err(), Ended::Finished);
 }
