@@ -8,7 +8,7 @@
 )] // a test fails by panicking
 
 use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use messenger_core::storage::{BatchQueue, QueueLimits, StorageError};
 use std::pin::pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -136,9 +136,10 @@ async fn one_call_that_cannot_be_done_takes_no_other_with_it() {
     let store = Store::new(limits());
     store.begin(1, 1);
     assert_eq!(store.batch(), [1]);
-    drop(store.go_on);
     let calls = [12, 13, 14].map(|call| store.queue.call(call, 1));
-    let results = join_all(calls).await;
+    // All of them wait before the batch begins.
+    let go_on = async || drop(store.go_on);
+    let (results, ()) = join(join_all(calls), go_on()).await;
     let results: Vec<_> = results.into_iter().map(Result::ok).collect();
     assert_eq!(results, [Some(12), None, Some(14)]);
     assert_eq!(*store.done.lock().unwrap(), [1, 12, 14], "in their order");
@@ -149,9 +150,11 @@ async fn what_may_have_been_done_is_not_tried_again() {
     let store = Store::new(limits());
     store.begin(1, 1);
     assert_eq!(store.batch(), [1]);
-    drop(store.go_on);
     let calls = [76, 77, 78].map(|call| store.queue.call(call, 1));
-    for result in join_all(calls).await {
+    // All of them wait before the batch begins.
+    let go_on = async || drop(store.go_on);
+    let (results, ()) = join(join_all(calls), go_on()).await;
+    for result in results {
         assert!(result.unwrap_err().is_unknown());
     }
     assert_eq!(*store.done.lock().unwrap(), [1, 76, 77, 78]);
