@@ -21,6 +21,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 /// A messenger. Cheap to clone; many may live in a process.
@@ -55,7 +56,7 @@ pub enum BuildError {
     NoAccounts,
     /// There is no tokio runtime to keep house on.
     #[error("an engine must be built inside a tokio runtime")]
-    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+    NoRuntime,
 }
 
 /// Puts an engine together. What is not given is the default: everything in memory.
@@ -165,7 +166,8 @@ impl Builder {
             logins: AtomicU64::new(0),
         });
         if self.has_maintenance {
-            maintenance::spawn(&shared, &tokio::runtime::Handle::try_current()?);
+            let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+            maintenance::spawn(&shared, &runtime);
         }
         Ok(Engine { shared })
     }

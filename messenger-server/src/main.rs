@@ -129,7 +129,7 @@ async fn serve(settings: &Settings, transport: Transport) -> Result<(), MainErro
     log_address(&tcp, "listening");
     if let Some((listener, monitoring)) = monitoring {
         log_address(&listener, "metrics are told");
-        tokio::spawn(monitoring.serve(listener, engine, told.once.clone()));
+        tokio::spawn(monitoring.serve(listener, engine, told.once.clone().cancelled_owned()));
     }
     let over_tls = async {
         match tls {

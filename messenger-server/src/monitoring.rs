@@ -53,7 +53,7 @@ impl fmt::Debug for Monitoring {
 /// The process has a recorder of metrics already.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics cannot be recorded")]
-pub struct MonitoringError(#[from] BuildError);
+pub struct MonitoringError(#[source] BuildError);
 
 impl Monitoring {
     /// Makes itself the process's recorder of metrics. To be called before the engine is built, by a
@@ -63,31 +63,44 @@ impl Monitoring {
     /// It has one.
     pub fn install() -> Result<Self, MonitoringError> {
         let metrics = PrometheusBuilder::new()
-            .set_buckets(&BUCKETS)?
-            .install_recorder()?;
+            .set_buckets(&BUCKETS)
+            .and_then(PrometheusBuilder::install_recorder)
+            .map_err(MonitoringError)?;
         describe();
         Ok(Self { metrics })
     }
 
-    /// Answers until dropped. `stopping` tells that the server takes no more connections.
+    /// Answers until dropped. Once `stopping` completes, the server counts as taking no more connections.
     ///
     /// # Cancel safety
     /// Dropping the future closes the listener. Answers under way are finished.
-    pub async fn serve(self, listener: TcpListener, engine: Engine, stopping: CancellationToken) {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        engine: Engine,
+        stopping: impl Future<Output = ()>,
+    ) {
         let asked = Arc::new(Asked {
             metrics: self.metrics,
             engine,
-            stopping,
+            stopping: CancellationToken::new(),
         });
         let at_once = Arc::new(Semaphore::new(AT_ONCE));
         let mut gather = interval(GATHERED_EVERY);
+        let mut stopping = std::pin::pin!(stopping);
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                // Whoever asks afterwards is told.
+                biased;
+                () = &mut stopping, if !asked.stopping.is_cancelled() => {
+                    asked.stopping.cancel();
+                    continue;
+                }
                 _ = gather.tick() => {
                     asked.metrics.run_upkeep();
                     continue;
                 }
+                accepted = listener.accept() => accepted,
             };
             let Ok((stream, _)) = accepted else {
                 sleep(GATHERED_EVERY).await;

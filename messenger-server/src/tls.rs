@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
@@ -71,7 +71,7 @@ pub enum TlsError {
         /// What was looked for.
         what: &'static str,
         /// Why.
-        source: pem::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Certificate and key do not belong together, or are of a kind that is not known.
     #[error("the certificate in {} cannot be used; is the key the one that belongs to it?", path.display())]
@@ -79,7 +79,7 @@ pub enum TlsError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: rustls::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -197,16 +197,18 @@ impl Files {
         let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|source| {
             let path = certificates.clone();
             let what = "certificate";
+            let source = source.into();
             TlsError::Pem { path, what, source }
         })?;
         let secret = PrivateKeyDer::from_pem_slice(&self.key).map_err(|source| {
             let path = key.clone();
             let what = "private key";
+            let source = source.into();
             TlsError::Pem { path, what, source }
         })?;
-        let unusable = |source| TlsError::Unusable {
+        let unusable = |source: rustls::Error| TlsError::Unusable {
             path: certificates.clone(),
-            source,
+            source: source.into(),
         };
         let provider = Arc::new(ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)

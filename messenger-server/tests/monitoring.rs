@@ -70,7 +70,7 @@ async fn metrics_and_health_are_told() {
     let address = listener.local_addr().unwrap();
     let stopping = CancellationToken::new();
     let engine = server.server.engine().clone();
-    tokio::spawn(monitoring.serve(listener, engine, stopping.clone()));
+    tokio::spawn(monitoring.serve(listener, engine, stopping.clone().cancelled_owned()));
 
     let (mut ann, _) = server.log_in("ann").await;
     let (mut bob, _) = server.log_in("bob").await;

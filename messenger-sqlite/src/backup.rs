@@ -20,7 +20,7 @@ pub fn back_up(store: &Path, to: &Path) -> Result<(), BackupError> {
     let copied = connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]);
     copied.map_err(|source| BackupError::Copy {
         path: to.to_owned(),
-        source,
+        source: source.into(),
     })?;
     let synced = File::open(to).and_then(|copy| copy.sync_all());
     synced.map_err(|source| BackupError::Sync {

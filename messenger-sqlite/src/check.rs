@@ -13,7 +13,7 @@ pub fn check(store: &Path) -> Result<(), CheckError> {
     let found = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
     let found: String = found.map_err(|source| OpenError::Sqlite {
         path: store.to_owned(),
-        source,
+        source: source.into(),
     })?;
     if found == "ok" {
         return Ok(());

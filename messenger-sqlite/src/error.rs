@@ -56,7 +56,7 @@ pub enum OpenError {
         /// The store's file.
         path: PathBuf,
         /// What SQLite says.
-        source: rusqlite::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A thread could not be started.
     #[error("a thread could not be started")]
@@ -99,7 +99,7 @@ pub enum BackupError {
         /// Where the copy was to be.
         path: PathBuf,
         /// What SQLite says.
-        source: rusqlite::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The copy may not be on the disk.
     #[error("cannot tell whether {} has reached the disk", path.display())]

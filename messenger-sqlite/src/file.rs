@@ -55,7 +55,7 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     let mut connection = open_writable(path, OpenFlags::SQLITE_OPEN_CREATE)?;
     upgrade(&mut connection).map_err(|source| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     })?;
     Ok(connection)
 }
@@ -82,15 +82,15 @@ pub(crate) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
         }),
         Err(source) => Err(OpenError::Sqlite {
             path: path.to_owned(),
-            source,
+            source: source.into(),
         }),
     }
 }
 
 fn open_writable(path: &Path, more: OpenFlags) -> Result<Connection, OpenError> {
-    let failed = |source| OpenError::Sqlite {
+    let failed = |source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -113,9 +113,9 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
         settle_in(&connection)?;
         Ok(connection)
     };
-    open().map_err(|source| OpenError::Sqlite {
+    open().map_err(|source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     })
 }
 
@@ -128,9 +128,9 @@ pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
         connection.busy_timeout(PATIENCE)?;
         Ok(connection)
     };
-    let connection = open().map_err(|source| OpenError::Sqlite {
+    let connection = open().map_err(|source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     })?;
     check_format(&connection, path)?;
     Ok(connection)
@@ -141,7 +141,7 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
         let value = connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         value.map_err(|source| OpenError::Sqlite {
             path: path.to_owned(),
-            source,
+            source: source.into(),
         })
     };
     let (application, found) = (number("application_id")?, number("user_version")?);
