@@ -13,6 +13,7 @@ use messenger_core::proto::{Message, UserId};
 use messenger_core::storage::{Expiry, NewMessage, NewSession, SessionKey, Storage, Watermark};
 use messenger_core::testing;
 use messenger_sqlite::{OpenError, SqliteStorage};
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ fn files_that_cannot_be_a_store_are_refused_with_a_sentence() {
     .unwrap();
     let text = SqliteStorage::open(path("text.db")).unwrap_err();
     assert!(matches!(text, OpenError::Sqlite { .. }), "{text}");
+    let said = text.source().unwrap().to_string();
+    assert_eq!(said, "file is not a database", "what SQLite says");
 
     let other = rusqlite::Connection::open(path("other.db")).unwrap();
     other
