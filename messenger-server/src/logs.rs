@@ -3,12 +3,14 @@
 use crate::settings::LogFormat;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics::counter;
+use std::env::VarError;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroU32;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 use tracing::callsite::Identifier;
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
@@ -30,10 +32,32 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The metric of lines that were not written.
 const DROPPED: &str = "messenger_log_lines_dropped_total";
 
+/// What is logged unless [`FILTER`] says otherwise.
+const DEFAULT_FILTER: &str = "info";
+
+/// The variable that tells what is logged.
+const FILTER: &str = "RUST_LOG";
+
+/// [`FILTER`] cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "RUST_LOG tells nothing with {0:?}; give a level (error, warn, info, debug, trace, off), or levels for parts: info,messenger_core=debug"
+)]
+pub struct FilterError(String);
+
 /// Begins to log. To be called once, by a program that has no log of its own; it drops what it gets
 /// when it ends.
-pub fn install(format: LogFormat) -> Log {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+///
+/// # Errors
+/// `RUST_LOG` cannot be read.
+pub fn install(format: LogFormat) -> Result<Log, FilterError> {
+    let filter = match std::env::var(FILTER) {
+        Ok(text) if !text.trim().is_empty() => read_filter(&text)?,
+        Err(VarError::NotUnicode(text)) => {
+            return Err(FilterError(text.to_string_lossy().into_owned()));
+        }
+        _ => EnvFilter::new(DEFAULT_FILTER),
+    };
     let (queue, log) = Queue::before(io::stderr());
     let lines = fmt::layer()
         .with_writer(move || queue.clone())
@@ -50,7 +74,21 @@ pub fn install(format: LogFormat) -> Log {
         .with(layer)
         .with(filter)
         .init();
-    log
+    Ok(log)
+}
+
+/// A word that is no level is refused: it would be taken for a part of the program that logs, and a level that is
+/// written wrong would leave the log empty.
+fn read_filter(text: &str) -> Result<EnvFilter, FilterError> {
+    let is_read = |part: &str| {
+        let part = part.trim();
+        part.contains(['=', '[', '{', '}', ']']) || part.parse::<LevelFilter>().is_ok()
+    };
+    let wrong = || FilterError(text.to_owned());
+    if !text.split(',').all(is_read) {
+        return Err(wrong());
+    }
+    EnvFilter::try_new(text).map_err(|_| wrong())
 }
 
 /// The log's thread. Dropping it writes the lines that wait, if they are read within half a second;

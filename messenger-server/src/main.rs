@@ -1,8 +1,10 @@
 //! The server binary.
 
-use clap::Parser;
+mod cli;
+
+use cli::Cli;
 use messenger_core::BuildError;
-use messenger_server::operator::{Command, CommandError};
+use messenger_server::operator::CommandError;
 use messenger_server::{
     Drained, MetricsListen, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls,
     Transport, logs,
@@ -30,16 +32,6 @@ const FILES_BESIDES: u64 = 48;
 /// Where Linux tells how many connections may wait to be taken, whatever a program asks for.
 const MOST_BACKLOG: &str = "/proc/sys/net/core/somaxconn";
 
-/// What is to be done; serving, unless told otherwise.
-#[derive(Debug, Parser)]
-#[command(name = "messenger-server", version, about, max_term_width = 100)]
-struct Cli {
-    #[command(flatten)]
-    settings: Settings,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
 /// Why the server did not do what it was to, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 enum MainError {
@@ -51,7 +43,7 @@ enum MainError {
         "{allowed} open files are too few, {FILES_BESIDES} are needed beside connections; raise the limit (ulimit -n)"
     )]
     TooFewOpenFiles { allowed: u64 },
-    #[error("cannot listen on {address}; is the port taken? ({flag} ADDRESS:PORT)")]
+    #[error("cannot listen on {address} ({flag} ADDRESS:PORT){}", advice(source.kind()))]
     Listen {
         address: SocketAddr,
         flag: &'static str,
@@ -71,9 +63,21 @@ enum MainError {
     ToldTwice,
 }
 
+/// What to do when an address cannot be listened on.
+fn advice(failure: io::ErrorKind) -> &'static str {
+    match failure {
+        io::ErrorKind::AddrInUse => "; the port is taken: give another, or stop who has it",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are not for everyone: give a higher one, or the right to it (setcap cap_net_bind_service=+ep)"
+        }
+        _ => "",
+    }
+}
+
 fn main() -> ExitCode {
-    let Cli { settings, command } = Cli::parse();
-    let _log = logs::install(settings.log_format);
+    let Cli { settings, command } = Cli::read();
+    let _log = logs::install(settings.log_format).unwrap_or_else(|error| cli::refuse(error));
     let done = match command {
         None => start(&settings),
         Some(command) => command
@@ -288,4 +292,19 @@ fn allow_connections(wanted: u64) -> Result<usize, MainError> {
         );
     }
     Ok(usize::try_from(connections).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_listen_is_told_what_to_do() {
+        let error = MainError::Listen {
+            address: "192.0.2.1:80".parse().unwrap(),
+            flag: "--listen",
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(error.to_string().contains("cap_net_bind_service"));
+    }
 }
