@@ -32,9 +32,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The metric of lines that were not written.
 const DROPPED: &str = "messenger_log_lines_dropped_total";
 
-/// What is logged unless [`FILTER`] says otherwise.
-const DEFAULT_FILTER: &str = "info";
-
 /// The variable that tells what is logged.
 const FILTER: &str = "RUST_LOG";
 
@@ -45,18 +42,18 @@ const FILTER: &str = "RUST_LOG";
 )]
 pub struct FilterError(String);
 
-/// Begins to log. To be called once, by a program that has no log of its own; it drops what it gets
-/// when it ends.
+/// Begins to log: what `RUST_LOG` says, or else what is as important as `usual`. To be called once, by a program that
+/// has no log of its own; it drops what it gets when it ends.
 ///
 /// # Errors
 /// `RUST_LOG` cannot be read.
-pub fn install(format: LogFormat) -> Result<Log, FilterError> {
+pub fn install(format: LogFormat, usual: LevelFilter) -> Result<Log, FilterError> {
     let filter = match std::env::var(FILTER) {
         Ok(text) if !text.trim().is_empty() => read_filter(&text)?,
         Err(VarError::NotUnicode(text)) => {
             return Err(FilterError(text.to_string_lossy().into_owned()));
         }
-        _ => EnvFilter::new(DEFAULT_FILTER),
+        _ => EnvFilter::default().add_directive(usual.into()),
     };
     let (queue, log) = Queue::before(io::stderr());
     let lines = fmt::layer()

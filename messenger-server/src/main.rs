@@ -4,18 +4,18 @@ mod cli;
 
 use cli::Cli;
 use messenger_core::BuildError;
-use messenger_server::operator::CommandError;
 use messenger_server::{
     Drained, MetricsListen, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls,
     Transport, logs,
 };
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
 /// Gives memory back after bursts (password hashes, large frames), where the system's allocator keeps it.
 #[global_allocator]
@@ -51,8 +51,6 @@ enum MainError {
     },
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error(transparent)]
-    Command(#[from] CommandError),
     #[error("the engine could not be built")]
     Engine(#[from] BuildError),
     #[error(transparent)]
@@ -77,20 +75,37 @@ fn advice(failure: io::ErrorKind) -> &'static str {
 
 fn main() -> ExitCode {
     let Cli { settings, command } = Cli::read();
-    let _log = logs::install(settings.log_format).unwrap_or_else(|error| cli::refuse(error));
+    // A command speaks to whoever gave it.
+    let usual = match command {
+        None => LevelFilter::INFO,
+        Some(_) => LevelFilter::OFF,
+    };
+    let log = logs::install(settings.log_format, usual);
+    let _log = log.unwrap_or_else(|error| cli::refuse(error));
     let done = match command {
-        None => start(&settings),
+        None => start(&settings).map_err(|error| {
+            tracing::error!(error = &error as &dyn Error, "it did not work");
+        }),
         Some(command) => command
             .run(&settings, &mut io::stdout().lock())
-            .map_err(MainError::from),
+            .map_err(|error| say(&error)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn Error, "it did not work");
-            ExitCode::FAILURE
-        }
+        Err(()) => ExitCode::FAILURE,
     }
+}
+
+/// Says what went wrong, and why.
+fn say(error: &dyn Error) {
+    let mut sentence = format!("messenger-server: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        sentence = format!("{sentence} ({cause})");
+        source = cause.source();
+    }
+    // Whoever was to read it may be gone.
+    let _ = writeln!(io::stderr(), "{sentence}");
 }
 
 fn start(settings: &Settings) -> Result<(), MainError> {

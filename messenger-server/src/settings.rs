@@ -246,6 +246,15 @@ pub enum SettingsError {
     /// What was asked for is of a store in a file, and this one is none.
     #[error("this needs a store in a file; say which: --store sqlite:PATH")]
     NoFile,
+    /// There is nothing at the store's path.
+    #[error(
+        "there is no store at {}; say where it is (--store sqlite:PATH), or start a server, which makes one",
+        path.display()
+    )]
+    NoStore {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// An address for TLS without a certificate, or the other way round.
     #[error("--tls-listen, --tls-cert and --tls-key belong together; give all three or none")]
     HalfTls,
@@ -445,14 +454,32 @@ impl Settings {
         Ok(())
     }
 
+    /// Where the store is, for whoever reads it.
+    ///
+    /// # Errors
+    /// The store is not a file, or there is none yet.
+    pub fn existing_store(&self) -> Result<&Path, SettingsError> {
+        match &self.store {
+            Store::Memory => Err(SettingsError::NoFile),
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) if path.try_exists().is_ok_and(|exists| !exists) => {
+                let path = path.clone();
+                Err(SettingsError::NoStore { path })
+            }
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => Ok(path),
+        }
+    }
+
     /// An engine for an operator's calls, on a store that a server may be using meanwhile.
     ///
     /// # Errors
-    /// The store is not a file, or cannot be opened.
+    /// The store is not a file, is not there, or cannot be opened.
     pub fn engine_beside(&self) -> Result<Builder, SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => {
+            Store::Sqlite(_) => {
+                let path = self.existing_store()?;
                 let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
                 let builder = Engine::builder().policy(self.policy());
                 let builder = builder.storage(std::sync::Arc::new(storage));
@@ -465,12 +492,12 @@ impl Settings {
     /// Copies the store to a new file, also while a server uses it.
     ///
     /// # Errors
-    /// The store is not a file, or cannot be read, or the copy cannot be written.
+    /// The store is not a file, is not there, or cannot be read; or the copy cannot be written.
     #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] // no store to copy
     pub fn back_up(&self, to: &Path) -> Result<(), SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => Ok(messenger_sqlite::back_up(path, to)?),
+            Store::Sqlite(_) => Ok(messenger_sqlite::back_up(self.existing_store()?, to)?),
             Store::Memory => Err(SettingsError::NoFile),
         }
     }
