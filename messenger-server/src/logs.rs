@@ -2,7 +2,7 @@
 
 use crate::settings::LogFormat;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use metrics::counter;
+use metrics::{Counter, counter};
 use std::env::VarError;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroU32;
@@ -31,6 +31,23 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The metric of lines that were not written.
 const DROPPED: &str = "messenger_log_lines_dropped_total";
+
+/// Why they were not: nobody read the log,
+const NOT_READ: &str = "not_read";
+
+/// or the same was said too often.
+const REPEATED: &str = "repeated";
+
+fn dropped_because(why: &'static str) -> Counter {
+    counter!(DROPPED, "why" => why)
+}
+
+/// Has the recorder, which comes later than the log, tell of no lines as long as there are none.
+pub(crate) fn begin_to_count() {
+    for why in [NOT_READ, REPEATED] {
+        dropped_because(why).increment(0);
+    }
+}
 
 /// The variable that tells what is logged.
 const FILTER: &str = "RUST_LOG";
@@ -134,7 +151,7 @@ impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let written = self.lines.write(line);
         let dropped = self.dropped.dropped_lines() as u64;
-        counter!(DROPPED, "why" => "not_read").absolute(dropped);
+        dropped_because(NOT_READ).absolute(dropped);
         written
     }
 
@@ -154,7 +171,7 @@ impl<S> Filter<S> for Repeated {
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         let is_allowed = self.0.check_key(&event.metadata().callsite()).is_ok();
         if !is_allowed {
-            counter!(DROPPED, "why" => "repeated").increment(1);
+            dropped_because(REPEATED).increment(1);
         }
         is_allowed
     }
