@@ -404,6 +404,7 @@ impl<S> Drop for ConnectionTask<S> {
     fn drop(&mut self) {
         self.meters.note_outgoing(self.noted_outgoing, 0);
         self.meters.connections.decrement(1);
+        tracing::debug!("a connection ended");
     }
 }
 

@@ -1,19 +1,21 @@
 //! The server binary.
 
-use clap::Parser;
+mod cli;
+
+use cli::Cli;
 use messenger_core::BuildError;
-use messenger_server::operator::{Command, CommandError};
 use messenger_server::{
     Drained, MetricsListen, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls,
     Transport, logs,
 };
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
 /// Gives memory back after bursts (password hashes, large frames), where the system's allocator keeps it.
 #[global_allocator]
@@ -30,16 +32,6 @@ const FILES_BESIDES: u64 = 48;
 /// Where Linux tells how many connections may wait to be taken, whatever a program asks for.
 const MOST_BACKLOG: &str = "/proc/sys/net/core/somaxconn";
 
-/// What is to be done; serving, unless told otherwise.
-#[derive(Debug, Parser)]
-#[command(name = "messenger-server", version, about, max_term_width = 100)]
-struct Cli {
-    #[command(flatten)]
-    settings: Settings,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
 /// Why the server did not do what it was to, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 enum MainError {
@@ -51,7 +43,7 @@ enum MainError {
         "{allowed} open files are too few, {FILES_BESIDES} are needed beside connections; raise the limit (ulimit -n)"
     )]
     TooFewOpenFiles { allowed: u64 },
-    #[error("cannot listen on {address}; is the port taken? ({flag} ADDRESS:PORT)")]
+    #[error("cannot listen on {address} ({flag} ADDRESS:PORT){}", advice(source.kind()))]
     Listen {
         address: SocketAddr,
         flag: &'static str,
@@ -59,8 +51,6 @@ enum MainError {
     },
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error(transparent)]
-    Command(#[from] CommandError),
     #[error("the engine could not be built")]
     Engine(#[from] BuildError),
     #[error(transparent)]
@@ -71,22 +61,51 @@ enum MainError {
     ToldTwice,
 }
 
+/// What to do when an address cannot be listened on.
+fn advice(failure: io::ErrorKind) -> &'static str {
+    match failure {
+        io::ErrorKind::AddrInUse => "; the port is taken: give another, or stop who has it",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are not for everyone: give a higher one, or the right to it (setcap cap_net_bind_service=+ep)"
+        }
+        _ => "",
+    }
+}
+
 fn main() -> ExitCode {
-    let Cli { settings, command } = Cli::parse();
-    let _log = logs::install(settings.log_format);
+    let Cli { settings, command } = Cli::read();
+    // A command speaks to whoever gave it.
+    let usual = match command {
+        None => LevelFilter::INFO,
+        Some(_) => LevelFilter::OFF,
+    };
+    let log = logs::install(settings.log_format, usual);
+    let _log = log.unwrap_or_else(|error| cli::refuse(error));
     let done = match command {
-        None => start(&settings),
+        None => start(&settings).map_err(|error| {
+            tracing::error!(error = &error as &dyn Error, "it did not work");
+        }),
         Some(command) => command
             .run(&settings, &mut io::stdout().lock())
-            .map_err(MainError::from),
+            .map_err(|error| say(&error)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn Error, "it did not work");
-            ExitCode::FAILURE
-        }
+        Err(()) => ExitCode::FAILURE,
     }
+}
+
+/// Says what went wrong, and why.
+fn say(error: &dyn Error) {
+    let mut sentence = format!("messenger-server: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        sentence = format!("{sentence} ({cause})");
+        source = cause.source();
+    }
+    // Whoever was to read it may be gone.
+    let _ = writeln!(io::stderr(), "{sentence}");
 }
 
 fn start(settings: &Settings) -> Result<(), MainError> {
@@ -288,4 +307,19 @@ fn allow_connections(wanted: u64) -> Result<usize, MainError> {
         );
     }
     Ok(usize::try_from(connections).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_listen_is_told_what_to_do() {
+        let error = MainError::Listen {
+            address: "192.0.2.1:80".parse().unwrap(),
+            flag: "--listen",
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(error.to_string().contains("cap_net_bind_service"));
+    }
 }

@@ -1,6 +1,7 @@
 //! What the server counts, through the `metrics` facade; see the engine's.
 
 use metrics::{Counter, Gauge, counter, gauge};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the server counts.
 #[derive(Debug)]
@@ -14,7 +15,9 @@ pub(crate) struct Meters {
     pub(crate) max_connections: Counter,
     pub(crate) max_handshakes: Counter,
     pub(crate) handshake_timeout: Counter,
-    pub(crate) handshake_failed: Counter,
+    handshakes_failed: Counter,
+    /// As many.
+    failed: AtomicU64,
     pub(crate) auth_timeout: Counter,
     pub(crate) max_frame: Counter,
     pub(crate) write_timeout: Counter,
@@ -34,12 +37,19 @@ impl Meters {
             max_connections: limit("max_connections"),
             max_handshakes: limit("max_handshakes"),
             handshake_timeout: limit("handshake_timeout"),
-            handshake_failed: counter!("messenger_handshakes_failed_total"),
+            handshakes_failed: counter!("messenger_handshakes_failed_total"),
+            failed: AtomicU64::new(0),
             auth_timeout: limit("auth_timeout"),
             max_frame: limit("max_frame"),
             write_timeout: limit("write_timeout"),
             partial_frames_evicted: limit("max_partial_frames"),
         }
+    }
+
+    /// A handshake has failed; how many have.
+    pub(crate) fn handshake_failed(&self) -> u64 {
+        self.handshakes_failed.increment(1);
+        self.failed.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     #[expect(clippy::cast_precision_loss)] // a budget is far from 2^53

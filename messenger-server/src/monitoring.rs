@@ -1,32 +1,48 @@
 //! What an operator's tools ask: metrics, and whether the server is alive and ready.
 
+mod process;
+
+use crate::logs;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use messenger_core::Engine;
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, spawn_blocking, yield_now};
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How many questions are answered at once; others are turned away.
+/// How many connections there are at once; one more cuts the oldest, so that silent ones keep no question from its
+/// answer.
 const AT_ONCE: usize = 16;
+
+/// How long a question may take to come.
+const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a question and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the store may take to answer before the server counts as not ready.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the program was built from, if whoever built it has said so.
+const COMMIT: &str = match option_env!("BUILD_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
 
 /// How often the latencies that were recorded are put into their buckets.
 const GATHERED_EVERY: Duration = Duration::from_secs(1);
@@ -67,6 +83,9 @@ impl Monitoring {
             .and_then(PrometheusBuilder::install_recorder)
             .map_err(MonitoringError)?;
         describe();
+        process::describe();
+        logs::begin_to_count();
+        gauge!("messenger_build_info", "version" => VERSION, "commit" => COMMIT).set(1.0);
         Ok(Self { metrics })
     }
 
@@ -85,7 +104,7 @@ impl Monitoring {
             engine,
             stopping: CancellationToken::new(),
         });
-        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        let mut connections = VecDeque::new();
         let mut gather = interval(GATHERED_EVERY);
         let mut stopping = std::pin::pin!(stopping);
         loop {
@@ -106,14 +125,24 @@ impl Monitoring {
                 sleep(GATHERED_EVERY).await;
                 continue;
             };
-            if let Ok(permit) = Arc::clone(&at_once).try_acquire_owned() {
-                let asked = Arc::clone(&asked);
-                tokio::spawn(async move {
-                    let _ = timeout(PATIENCE, asked.answer(stream)).await;
-                    drop(permit);
-                });
-            }
+            make_room(&mut connections);
+            let asked = Arc::clone(&asked);
+            connections.push_back(tokio::spawn(async move {
+                let _ = timeout(PATIENCE, asked.answer(stream)).await;
+            }));
+            // Whoever has asked already is answered before others can cut it.
+            yield_now().await;
         }
+    }
+}
+
+/// Makes room for one more connection, the newest.
+fn make_room(connections: &mut VecDeque<JoinHandle<()>>) {
+    connections.retain(|connection| !connection.is_finished());
+    if connections.len() >= AT_ONCE
+        && let Some(oldest) = connections.pop_front()
+    {
+        oldest.abort();
     }
 }
 
@@ -129,7 +158,7 @@ impl Asked {
         let service = service_fn(async |request| Ok::<_, Infallible>(self.respond(&request).await));
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
+            .header_read_timeout(QUESTION_PATIENCE)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service)
             .await;
@@ -140,13 +169,18 @@ impl Asked {
 
     async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            refused.headers_mut().insert(ALLOW, allowed);
+            return refused;
         }
         match request.uri().path() {
             "/healthz" => text(StatusCode::OK, "alive\n"),
             "/readyz" => self.readiness().await,
             "/metrics" => {
                 self.engine.publish_metrics();
+                // Open files are counted one by one.
+                let _ = spawn_blocking(process::look).await;
                 text(StatusCode::OK, self.metrics.render())
             }
             _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz, /readyz\n"),
@@ -178,6 +212,10 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 
 /// What Prometheus shows beside the names.
 fn describe() {
+    describe_gauge!(
+        "messenger_build_info",
+        "1; its labels tell what was built, and from what"
+    );
     describe_gauge!("messenger_connections", "Connections that are served");
     describe_counter!(
         "messenger_connections_total",

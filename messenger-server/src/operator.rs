@@ -1,14 +1,20 @@
 //! The operator's commands, beside serving.
 
 mod export;
+mod password;
 
 use crate::settings::{Settings, SettingsError};
+use bytesize::ByteSize;
 use clap::Subcommand;
-use messenger_core::proto::{Password, UserId};
+use clap::builder::NonEmptyStringValueParser;
+use messenger_core::clock::Timestamp;
+use messenger_core::proto::UserId;
 use messenger_core::storage::{SessionKey, StorageError, UserData};
 use messenger_core::{BuildError, Engine, ResetPasswordError};
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Users are listed so many at a time.
 const PAGE: usize = 1000;
@@ -54,7 +60,8 @@ pub enum UserCommand {
         /// The user.
         login: String,
     },
-    /// Give a user another password, read from standard input, and end the user's sessions.
+    /// Give a user another password, asked for on a terminal or else read from standard input, and end the user's
+    /// sessions.
     ResetPassword {
         /// The user.
         login: String,
@@ -68,7 +75,7 @@ pub enum UserCommand {
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
 pub enum SessionCommand {
-    /// List a user's sessions, the most recently used first.
+    /// List a user's sessions, the most recently used first. Times are UTC.
     List {
         /// The user.
         login: String,
@@ -78,6 +85,7 @@ pub enum SessionCommand {
         /// The user.
         login: String,
         /// The session as `session list` shows it, or the beginning of that; or `all`.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         session: String,
     },
 }
@@ -104,19 +112,33 @@ pub enum CommandError {
     /// Nobody has this login.
     #[error("there is no user {0}")]
     NoSuchUser(String),
-    /// None, or several, of the user's sessions begin like this.
-    #[error("{found} sessions of {user} begin with {session}; see: session list {user}")]
+    /// None of the user's sessions begins like this.
+    #[error("no session of {user} begins with {session}; see: session list {user}")]
     NoSuchSession {
         /// The user.
         user: String,
         /// What was given.
         session: String,
-        /// How many there are.
-        found: usize,
+    },
+    /// Several of the user's sessions begin like this.
+    #[error(
+        "several sessions of {user} begin with {session}; which? {}",
+        join(found)
+    )]
+    SeveralSessions {
+        /// The user.
+        user: String,
+        /// What was given.
+        session: String,
+        /// Those that begin with it.
+        found: Vec<SessionKey>,
     },
     /// There was no password to read.
-    #[error("give the new password on standard input, as one line")]
+    #[error("give the new password on standard input, as one line, or run this on a terminal")]
     NoPassword,
+    /// The second was not the first.
+    #[error("these were two different passwords; nothing was changed")]
+    PasswordsDiffer,
     /// What was asked for could not be written.
     #[error("the answer could not be written")]
     Output(#[source] io::Error),
@@ -137,9 +159,23 @@ impl Command {
         match self {
             Self::Check => {
                 settings.check()?;
-                Ok(writeln!(out, "the settings and the store are sound")?)
+                let sentence = match settings.existing_store() {
+                    Err(error @ SettingsError::NoStore { .. }) => {
+                        format!("the settings are sound; {error}")
+                    }
+                    _ => "the settings and the store are sound".to_owned(),
+                };
+                Ok(writeln!(out, "{sentence}")?)
             }
-            Self::Backup { path } => Ok(settings.back_up(path)?),
+            Self::Backup { path } => {
+                settings.back_up(path)?;
+                let size = ByteSize(path.metadata()?.len());
+                Ok(writeln!(
+                    out,
+                    "copied the store to {}, {size}",
+                    path.display()
+                )?)
+            }
             Self::User(command) => on_engine(settings, async |engine| {
                 command.run(engine, &mut *out).await
             }),
@@ -185,7 +221,10 @@ impl UserCommand {
             }
             Self::ResetPassword { login, md5 } => {
                 let user = UserId::from(login.as_str());
-                if !engine.reset_password(&user, &read_password(*md5)?).await? {
+                // Before somebody types a password for nobody.
+                engine.user(&user).await?.ok_or_else(|| no_such(login))?;
+                let password = password::read(login, *md5)?;
+                if !engine.reset_password(&user, &password).await? {
                     return Err(no_such(login));
                 }
                 Ok(writeln!(out, "{login} has the new password")?)
@@ -203,9 +242,9 @@ impl SessionCommand {
         match self {
             Self::List { .. } => {
                 for (key, record) in sessions {
-                    let (used, given) = (record.used.as_secs(), record.delivered_up_to);
+                    let (used, delivered) = (for_people(record.used), record.delivered_up_to);
                     let ack = if record.ack { ", acknowledges" } else { "" };
-                    writeln!(out, "{key}  used {used}, was given {given}{ack}")?;
+                    writeln!(out, "{key}  used {used}, delivered up to {delivered}{ack}")?;
                 }
                 Ok(())
             }
@@ -269,28 +308,31 @@ fn chosen(keys: &[SessionKey], user: &str, session: &str) -> Result<Vec<SessionK
         .iter()
         .filter(|key| key.to_string().starts_with(session));
     let like: Vec<_> = like.copied().collect();
-    if like.len() == 1 {
-        return Ok(like);
+    match like.len() {
+        1 => Ok(like),
+        0 => Err(CommandError::NoSuchSession {
+            user: user.to_owned(),
+            session: session.to_owned(),
+        }),
+        _ => Err(CommandError::SeveralSessions {
+            user: user.to_owned(),
+            session: session.to_owned(),
+            found: like,
+        }),
     }
-    Err(CommandError::NoSuchSession {
-        user: user.to_owned(),
-        session: session.to_owned(),
-        found: like.len(),
-    })
 }
 
-fn read_password(md5: bool) -> Result<Password, CommandError> {
-    let mut line = String::new();
-    let read = io::stdin().lock().read_line(&mut line);
-    let typed = line.trim_end_matches(['\r', '\n']);
-    if read.is_err() || typed.is_empty() {
-        return Err(CommandError::NoPassword);
-    }
-    Ok(if md5 {
-        Password::md5_of(typed)
-    } else {
-        typed.into()
-    })
+fn join(keys: &[SessionKey]) -> String {
+    let keys: Vec<_> = keys.iter().map(SessionKey::to_string).collect();
+    keys.join(", ")
+}
+
+/// Such as `2026-01-31T12:00:00Z`.
+fn for_people(time: Timestamp) -> String {
+    let seconds = i64::try_from(time.as_secs()).ok();
+    let time = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let text = time.and_then(|time| time.format(&Rfc3339).ok());
+    text.unwrap_or_else(|| "at no time".to_owned())
 }
 
 fn no_such(login: &str) -> CommandError {

@@ -39,6 +39,9 @@ pub struct Server {
     cut_own: CancellationToken,
 }
 
+/// Whose handshake failed, and why.
+type Failed = (IpAddr, io::Error);
+
 /// How a server stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -158,6 +161,7 @@ impl Server {
         let peer = peer.map(tracing::field::display);
         // Whatever is logged meanwhile tells which connection it was.
         let span = error_span!("connection", id = %connection.id(), peer);
+        span.in_scope(|| tracing::debug!("a connection began"));
         let task = ConnectionTask::new(
             stream,
             connection,
@@ -282,9 +286,10 @@ impl Server {
     async fn over_tls(self, stream: TcpStream, peer: IpAddr, tls: Tls) {
         let opening = async |mut stream| {
             let client = self.client(&mut stream, peer).await?;
-            Ok((tls.accept(stream).await?, client))
+            let accepted = tls.accept(stream).await;
+            Ok((accepted.map_err(|error| (client, error))?, client))
         };
-        if let Some((stream, client)) = self.open(opening(stream)).await {
+        if let Some((stream, client)) = self.open(peer, opening(stream)).await {
             Box::pin(self.task_from(stream, client)).await;
         }
     }
@@ -294,21 +299,26 @@ impl Server {
             let client = self.client(&mut stream, peer).await?;
             Ok((stream, client))
         };
-        if let Some((stream, client)) = self.open(opening(stream)).await {
+        if let Some((stream, client)) = self.open(peer, opening(stream)).await {
             Box::pin(self.task_from(stream, client)).await;
         }
     }
 
     /// Where the client is: whatever a proxy says, and otherwise whoever is connected.
-    async fn client(&self, stream: &mut TcpStream, peer: IpAddr) -> io::Result<IpAddr> {
+    async fn client(&self, stream: &mut TcpStream, peer: IpAddr) -> Result<IpAddr, Failed> {
         if !self.is_proxy(peer) {
             return Ok(peer);
         }
-        Ok(proxy::read_header(stream).await?.unwrap_or(peer))
+        let client = proxy::read_header(stream).await;
+        Ok(client.map_err(|error| (peer, error))?.unwrap_or(peer))
     }
 
     /// What comes before the first frame, within bounds of number and time.
-    async fn open<T>(&self, opening: impl Future<Output = io::Result<T>>) -> Option<T> {
+    async fn open<T>(
+        &self,
+        peer: IpAddr,
+        opening: impl Future<Output = Result<T, Failed>>,
+    ) -> Option<T> {
         let Ok(_permit) = self.handshakes.try_acquire() else {
             self.meters.max_handshakes.increment(1);
             let limit = self.transport.handshakes;
@@ -324,13 +334,15 @@ impl Server {
         };
         match opened {
             Ok(Ok(opened)) => Some(opened),
-            Ok(Err(error)) => {
-                self.meters.handshake_failed.increment(1);
-                tracing::debug!(%error, "a handshake failed");
+            Ok(Err((peer, error))) => {
+                // Some of these lines are held back; the number tells how many.
+                let failed = self.meters.handshake_failed();
+                tracing::info!(%peer, failed, %error, "a handshake failed");
                 None
             }
             Err(_) => {
                 self.meters.handshake_timeout.increment(1);
+                tracing::debug!(%peer, "a handshake took too long");
                 None
             }
         }

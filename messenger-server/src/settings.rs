@@ -9,7 +9,7 @@ use messenger_core::policy::{InboxLimits, Policy, Rate, Rates};
 use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
 use numbers::{ConnectionSettings, DAY, LifetimeSettings, LimitSettings, RateSettings};
-use std::net::{AddrParseError, IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// A messenger server: JSON objects over TCP.
 ///
 /// Every flag can be given as an environment variable instead: MESSENGER_ and its name in capitals,
-/// such as MESSENGER_LISTEN.
+/// such as MESSENGER_LISTEN. Bytes may be given with a unit (16MiB, 16MB), long numbers as 60_000.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "messenger-server", version, max_term_width = 100)]
 pub struct Settings {
@@ -25,7 +25,9 @@ pub struct Settings {
     #[arg(
         long,
         env = "MESSENGER_LISTEN",
+        value_name = "ADDRESS:PORT",
         default_value = "127.0.0.1:7788",
+        value_parser = listen_address,
         global = true
     )]
     pub listen: SocketAddr,
@@ -35,6 +37,7 @@ pub struct Settings {
         long,
         env = "MESSENGER_TLS_LISTEN",
         value_name = "ADDRESS:PORT",
+        value_parser = listen_address,
         global = true
     )]
     pub tls_listen: Option<SocketAddr>,
@@ -141,8 +144,17 @@ pub struct Settings {
     pub welcome: String,
 
     /// Lift the rate limits, for load tests.
-    #[arg(long, env = "MESSENGER_NO_RATE_LIMITS", global = true)]
-    pub no_rate_limits: bool,
+    #[arg(
+        long,
+        env = "MESSENGER_NO_RATE_LIMITS",
+        value_name = "on|off",
+        default_value = "off",
+        default_missing_value = "on",
+        num_args = 0..=1,
+        require_equals = true,
+        global = true
+    )]
+    pub no_rate_limits: Switch,
 
     /// Whether loopback addresses are exempt from what one address may do in a time.
     #[arg(
@@ -180,8 +192,10 @@ const DEFAULT_STORE: &str = "memory:";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Switch {
     /// `on`
+    #[value(alias = "true")]
     On,
     /// `off`
+    #[value(alias = "false")]
     Off,
 }
 
@@ -232,9 +246,26 @@ pub enum SettingsError {
     /// What was asked for is of a store in a file, and this one is none.
     #[error("this needs a store in a file; say which: --store sqlite:PATH")]
     NoFile,
+    /// There is nothing at the store's path.
+    #[error(
+        "there is no store at {}; say where it is (--store sqlite:PATH), or start a server, which makes one",
+        path.display()
+    )]
+    NoStore {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// An address for TLS without a certificate, or the other way round.
     #[error("--tls-listen, --tls-cert and --tls-key belong together; give all three or none")]
     HalfTls,
+    /// It is no address to listen on.
+    #[error(
+        "give an address and a port, such as 127.0.0.1:7788, [::1]:7788, localhost:7788, or 0.0.0.0:7788 for all addresses"
+    )]
+    Address,
+    /// Whoever authenticates could send less than before.
+    #[error("--max-frame-before-auth must not be above --max-frame, which holds afterwards")]
+    FrameBeforeAuth,
     /// One frame would not fit into the budget of all.
     #[error(
         "--max-partial-frames must be at least --max-frame, or no large frame could be received"
@@ -276,14 +307,21 @@ impl FromStr for Store {
 }
 
 impl FromStr for MetricsListen {
-    type Err = AddrParseError;
+    type Err = SettingsError;
 
-    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
         match text {
             "off" => Ok(Self::Off),
-            address => address.parse().map(Self::At),
+            address => listen_address(address).map(Self::At),
         }
     }
+}
+
+/// An address and a port. A name stands for its first address, of version 4 if it has one.
+fn listen_address(text: &str) -> Result<SocketAddr, SettingsError> {
+    let addresses = text.to_socket_addrs().ok();
+    let addresses = addresses.map(|addresses| addresses.min_by_key(SocketAddr::is_ipv6));
+    addresses.flatten().ok_or(SettingsError::Address)
 }
 
 /// A network, or one address.
@@ -331,7 +369,7 @@ impl Settings {
         policy.limits.inbox = InboxLimits::new(limits.max_inbox_messages, limits.max_inbox_bytes);
         policy.passwords.at_once = size(limits.max_hashing);
         policy.passwords.waiting = size(limits.max_hashing_queue);
-        policy.rates = (!self.no_rate_limits).then(|| self.rates());
+        policy.rates = (self.no_rate_limits == Switch::Off).then(|| self.rates());
         policy
     }
 
@@ -407,20 +445,41 @@ impl Settings {
     }
 
     fn check_numbers(&self) -> Result<(), SettingsError> {
+        if self.connection.max_frame_before_auth > self.connection.max_frame {
+            return Err(SettingsError::FrameBeforeAuth);
+        }
         if self.connection.max_partial_frames < self.connection.max_frame {
             return Err(SettingsError::PartialFrameBudget);
         }
         Ok(())
     }
 
+    /// Where the store is, for whoever reads it.
+    ///
+    /// # Errors
+    /// The store is not a file, or there is none yet.
+    pub fn existing_store(&self) -> Result<&Path, SettingsError> {
+        match &self.store {
+            Store::Memory => Err(SettingsError::NoFile),
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) if path.try_exists().is_ok_and(|exists| !exists) => {
+                let path = path.clone();
+                Err(SettingsError::NoStore { path })
+            }
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => Ok(path),
+        }
+    }
+
     /// An engine for an operator's calls, on a store that a server may be using meanwhile.
     ///
     /// # Errors
-    /// The store is not a file, or cannot be opened.
+    /// The store is not a file, is not there, or cannot be opened.
     pub fn engine_beside(&self) -> Result<Builder, SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => {
+            Store::Sqlite(_) => {
+                let path = self.existing_store()?;
                 let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
                 let builder = Engine::builder().policy(self.policy());
                 let builder = builder.storage(std::sync::Arc::new(storage));
@@ -433,12 +492,12 @@ impl Settings {
     /// Copies the store to a new file, also while a server uses it.
     ///
     /// # Errors
-    /// The store is not a file, or cannot be read, or the copy cannot be written.
+    /// The store is not a file, is not there, or cannot be read; or the copy cannot be written.
     #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] // no store to copy
     pub fn back_up(&self, to: &Path) -> Result<(), SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => Ok(messenger_sqlite::back_up(path, to)?),
+            Store::Sqlite(_) => Ok(messenger_sqlite::back_up(self.existing_store()?, to)?),
             Store::Memory => Err(SettingsError::NoFile),
         }
     }

@@ -39,13 +39,15 @@ pub(super) async fn log_in(
 ) -> Result<AuthAccepted, Failure> {
     let shared = &*connection.shared;
     let sid = new_secret(shared)?;
+    let session = session_key(&sid);
     let who = Identified {
-        device: open(shared, &user, session_key(&sid), &identity, ack).await?,
+        device: open(shared, &user, session, &identity, ack).await?,
         nick: identity.nick.clone(),
         sid: sid.clone(),
         ack,
     };
     connection.set_login(Login::begin(shared, connection.id, who));
+    tracing::debug!(login = ?user.as_str(), %session, "logged in");
     Ok(AuthAccepted::new(sid, user, identity.nick))
 }
 
@@ -68,14 +70,23 @@ async fn verify(
     match verdict? {
         Verdict::Accepted(identity) => Ok(identity),
         Verdict::NoSuchLogin => {
+            log_failure(connection, &request.login, "no such login");
             let text = "No account has this login";
             Err(Failure::new(ErrorCode::NeedRegister, text))
         }
         Verdict::WrongPass => {
+            log_failure(connection, &request.login, "wrong password");
             let text = "The password is wrong";
             Err(Failure::new(ErrorCode::InvalidPass, text))
         }
     }
+}
+
+/// Tools that keep addresses out read this line (docs/fail2ban.conf). So the address stands before what the client has
+/// written, and that is quoted.
+fn log_failure(connection: &ConnectionState, login: &str, reason: &str) {
+    let address = connection.peer.map(tracing::field::display);
+    tracing::warn!(address, reason, ?login, "a log-in failed");
 }
 
 /// What a session is found by.

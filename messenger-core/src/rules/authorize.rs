@@ -61,6 +61,7 @@ async fn resume(
         .ok_or_else(need_auth)?;
     let profile = shared.storage.profile(cid).await?.ok_or_else(need_auth)?;
     let user = UserId::from(cid.as_str());
+    tracing::debug!(login = ?user.as_str(), session = %key, "a session is resumed");
     let who = Identified {
         device: Device::new(user, key, record.delivered_up_to, record.used),
         nick: profile.nick,

@@ -1,6 +1,7 @@
 //! Settings that are numbers: each a flag with its environment variable, unit, range and default.
 
 use crate::Transport;
+use bytesize::ByteSize;
 use messenger_core::DriverLimits;
 use messenger_core::Policy;
 use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Rates};
@@ -21,13 +22,38 @@ const BACKLOG_BY_DEFAULT: u32 = 4096;
 const KEEPALIVE: RangeInclusive<u64> = 1..=32_767;
 const DAYS: RangeInclusive<u64> = 1..=100 * 366;
 
+/// The unit of numbers that may be given in another: `16MiB`, `16MB`.
+const BYTES_UNIT: &str = "BYTES";
+
+/// Reads numbers within a range, also if they are written for people: `60_000`.
+fn number(
+    unit: &'static str,
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| {
+        let digits = text.replace('_', "");
+        let number = match unit {
+            BYTES_UNIT => digits.parse().ok().map(|ByteSize(bytes)| bytes),
+            _ => digits.parse().ok(),
+        };
+        let (least, most) = (range.start(), range.end());
+        let number = number.filter(|number| range.contains(number));
+        number.ok_or_else(|| match unit {
+            BYTES_UNIT => format!(
+                "give a number of bytes from {least} to {most}, such as 4096, 16MiB (1024*1024 each) or 16MB (1000*1000 each)"
+            ),
+            _ => format!("give a whole number from {least} to {most}"),
+        })
+    }
+}
+
 macro_rules! numbers {
     ($(#[doc = $about:literal])* $heading:literal $name:ident { $($(#[$doc:meta])* $field:ident = $env:literal $unit:literal $range:expr, $default:expr;)* }) => {
         $(#[doc = $about])*
         #[derive(Clone, Copy, Debug, clap::Args)]
         #[command(next_help_heading = $heading)]
         pub struct $name {
-            $($(#[$doc])* #[arg(long, env = $env, global = true, value_name = $unit, default_value_t = $default as u64, value_parser = clap::value_parser!(u64).range($range))] pub $field: u64,)*
+            $($(#[$doc])* #[arg(long, env = $env, global = true, value_name = $unit, default_value_t = $default as u64, value_parser = number($unit, $range))] pub $field: u64,)*
         }
     };
 }

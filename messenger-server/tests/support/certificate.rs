@@ -12,7 +12,9 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{
+    ClientConfig, DEFAULT_VERSIONS, RootCertStore, SupportedProtocolVersion,
+};
 
 /// Files of a certificate and its key.
 pub(crate) struct Files {
@@ -50,12 +52,20 @@ impl Files {
 
     /// A connector that trusts what is in the file now, and nothing else.
     pub(crate) fn connector(&self) -> TlsConnector {
+        self.connector_of(DEFAULT_VERSIONS)
+    }
+
+    /// The same, of these versions of TLS.
+    pub(crate) fn connector_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         let own = CertificateDer::from_pem_file(self.certificates()).unwrap();
         roots.add(own).unwrap();
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
