@@ -25,6 +25,8 @@ mod error;
 mod fault;
 mod file;
 mod inboxes;
+mod lock;
+mod place;
 mod readers;
 mod sql;
 mod store;
