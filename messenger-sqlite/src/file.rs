@@ -11,14 +11,16 @@ use std::time::Duration;
 const APPLICATION: i64 = 0x6d73_6772;
 
 /// What turns each format into the next; the first makes an empty file a store.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
+    "",
+    include_str!("deletion.sql"),
 ];
 
 /// How long a connection waits for a reader from outside, such as a backup.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Statements a connection keeps prepared.
 const STATEMENTS: usize = 64;
@@ -161,6 +163,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted is no longer in the file.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     // 64 MiB.
     connection.pragma_update(None, "cache_size", -65_536)
 }

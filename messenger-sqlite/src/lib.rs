@@ -30,6 +30,7 @@ mod place;
 mod readers;
 mod sql;
 mod store;
+mod wal;
 mod writer;
 
 pub use backup::back_up;

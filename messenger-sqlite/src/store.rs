@@ -71,7 +71,7 @@ impl SqliteStorage {
         let reading = (0..READERS).map(|_| file::open_for_reading(path));
         Ok(Self {
             readers: Readers::start(reading.collect::<Result<_, _>>()?)?,
-            writer: Writer::start(writing)?,
+            writer: Writer::start(path, writing)?,
             _lock: lock,
         })
     }
@@ -131,7 +131,10 @@ impl Storage for SqliteStorage {
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
         let user = user.clone();
-        self.write(move |writing| users::delete(writing, &user))
+        let sender = user.clone();
+        let find = move |connection: &_| mids::sent_by(connection, &sender);
+        let sent = self.readers.call(find).await?;
+        self.write(move |writing| users::delete(writing, &user, &sent))
             .await
     }
 
