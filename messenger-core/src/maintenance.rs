@@ -95,9 +95,7 @@ async fn look_beside(shared: Weak<Shared>) {
             return;
         };
         let online = shared.online.all();
-        if online.is_empty() {
-            continue;
-        }
+        // Asked also when nobody is there: a store then does what it has left for later.
         let looked = async {
             was_changed |= shared.storage.was_changed_beside().await?;
             if was_changed {

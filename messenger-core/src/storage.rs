@@ -201,8 +201,8 @@ pub trait Storage: Send + Sync + 'static {
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError>;
 
     /// True when another process has written to the store since this was last asked, as an operator's command
-    /// does beside a server: sessions may have ended there. The engine asks twice a second, and then looks
-    /// whether the sessions of its connections are still there.
+    /// does beside a server: sessions may have ended there. The engine asks twice a second, whether it has connections or
+    /// not, and then looks whether their sessions are still there.
     ///
     /// A store that no other process can write to, or whose [notifier](crate::notifier) tells of it, leaves
     /// this as it is.

@@ -1,6 +1,6 @@
 //! Copying a store that may be in use.
 
-use crate::{BackupError, file};
+use crate::{BackupError, file, place};
 use std::fs::File;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub fn back_up(store: &Path, to: &Path) -> Result<(), BackupError> {
             path: to.to_owned(),
         });
     }
-    let connection = file::open_for_copying(store)?;
+    let connection = file::open_for_copying(&place::resolve(store)?)?;
     file::make_private(to);
     let copied = connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]);
     copied.map_err(|source| BackupError::Copy {

@@ -1,6 +1,6 @@
 //! Whether a store is sound.
 
-use crate::{CheckError, OpenError, file};
+use crate::{CheckError, OpenError, file, place};
 use std::path::Path;
 
 /// Reads all of a store and says whether it is sound, also while a server uses it. It blocks for as
@@ -9,7 +9,7 @@ use std::path::Path;
 /// # Errors
 /// It is not; see [`CheckError`].
 pub fn check(store: &Path) -> Result<(), CheckError> {
-    let connection = file::open_for_copying(store)?;
+    let connection = file::open_for_copying(&place::resolve(store)?)?;
     let found = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
     let found: String = found.map_err(|source| OpenError::Sqlite {
         path: store.to_owned(),

@@ -22,6 +22,32 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// It has other names, hard links.
+    #[error("{} has other names (hard links), through which what SQLite keeps beside it is not found; remove those, or serve a copy", path.display())]
+    Linked {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// It is mounted alone, without the files beside it.
+    #[error("{} is mounted by itself, as a container's volume may be: the log that SQLite keeps beside it would stay behind, with messages in it; mount the folder that it is in", path.display())]
+    Mounted {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// There was a store, and it is gone.
+    #[error("nothing is in {}, but {} is left of a store; put that back, restore a backup, or remove {} to begin a new one", path.display(), trace.display(), trace.display())]
+    Gone {
+        /// Where the store was.
+        path: PathBuf,
+        /// What tells that there was one: its log, its lock file, or a symbolic link to it.
+        trace: PathBuf,
+    },
+    /// There is a file, and nothing in it.
+    #[error("{} is empty; put back what was to be in it, restore a backup, or remove it to begin a new store", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// It cannot be written.
     #[error("{} may only be read; check its owner and how its disk is mounted", path.display())]
     ReadOnly {

@@ -1,63 +1,50 @@
-//! The file: its lock, its format, its connections.
+//! The file: its format, its connections.
 
 use crate::OpenError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::path::Path;
 use std::time::Duration;
 
 /// Watermarks a SQLite file as a messenger store ("msgr").
 const APPLICATION: i64 = 0x6d73_6772;
 
 /// What turns each format into the next; the first makes an empty file a store.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
+    "",
+    include_str!("deletion.sql"),
 ];
 
 /// How long a connection waits for a reader from outside, such as a backup.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Statements a connection keeps prepared.
 const STATEMENTS: usize = 64;
 
-/// Held while the store is open, so that no second server opens it.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    _file: File,
-}
-
-/// Locks the store, through a file beside it.
-pub(crate) fn lock(path: &Path) -> Result<Lock, OpenError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
-    let failed = |source| OpenError::Lock {
-        path: path.to_owned(),
-        source,
-    };
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    let file = options.open(PathBuf::from(beside)).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            path: path.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// The connection that writes. Makes or upgrades the store.
-pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+/// The connection that writes. Makes the store, if that may be, or upgrades it.
+pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connection, OpenError> {
     make_private(path);
     let mut connection = open_writable(path, OpenFlags::SQLITE_OPEN_CREATE)?;
-    upgrade(&mut connection).map_err(|source| OpenError::Sqlite {
+    let failed = |source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
         source: source.into(),
-    })?;
+    };
+    if !may_begin && !has_tables(&connection).map_err(failed)? {
+        return Err(OpenError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    upgrade(&mut connection).map_err(failed)?;
     Ok(connection)
+}
+
+pub(crate) fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
+    let mut select = connection.prepare("SELECT 1 FROM sqlite_schema")?;
+    select.exists([])
 }
 
 /// Makes the file readable to its owner only, before anything is in it. (SQLite gives the files beside
@@ -94,13 +81,13 @@ fn open_writable(path: &Path, more: OpenFlags) -> Result<Connection, OpenError> 
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    check_format(&connection, path)?;
     // SQLite falls back to reading, and would say so only at the first write.
     if connection.is_readonly("main").map_err(failed)? {
         return Err(OpenError::ReadOnly {
             path: path.to_owned(),
         });
     }
+    check_format(&connection, path)?;
     prepare(&connection).map_err(failed)?;
     Ok(connection)
 }
@@ -176,6 +163,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted is no longer in the file.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     // 64 MiB.
     connection.pragma_update(None, "cache_size", -65_536)
 }

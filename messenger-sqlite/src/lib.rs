@@ -25,9 +25,12 @@ mod error;
 mod fault;
 mod file;
 mod inboxes;
+mod lock;
+mod place;
 mod readers;
 mod sql;
 mod store;
+mod wal;
 mod writer;
 
 pub use backup::back_up;

@@ -10,8 +10,10 @@ mod sessions;
 mod users;
 
 use crate::OpenError;
-use crate::file::{self, Lock};
+use crate::file;
 use crate::inboxes;
+use crate::lock::Lock;
+use crate::place;
 use crate::readers::Readers;
 use crate::sql::unsigned;
 use crate::writer::{Writer, Writing};
@@ -46,9 +48,11 @@ impl SqliteStorage {
     /// # Errors
     /// See [`OpenError`], whose sentences tell an operator what to do.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = path.as_ref();
-        let lock = file::lock(path)?;
-        Self::start(path, file::open_for_writing(path)?, Some(lock))
+        let path = &place::resolve(path.as_ref())?;
+        let mut lock = Lock::take(path)?;
+        let writing = file::open_for_writing(path, lock.may_begin())?;
+        lock.note();
+        Self::start(path, writing, Some(lock))
     }
 
     /// Opens a store that a server may be using meanwhile, for an operator's calls. There must be one.
@@ -59,7 +63,7 @@ impl SqliteStorage {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_beside(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = path.as_ref();
+        let path = &place::resolve(path.as_ref())?;
         Self::start(path, file::open_beside(path)?, None)
     }
 
@@ -67,7 +71,7 @@ impl SqliteStorage {
         let reading = (0..READERS).map(|_| file::open_for_reading(path));
         Ok(Self {
             readers: Readers::start(reading.collect::<Result<_, _>>()?)?,
-            writer: Writer::start(writing)?,
+            writer: Writer::start(path, writing)?,
             _lock: lock,
         })
     }
@@ -127,7 +131,10 @@ impl Storage for SqliteStorage {
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
         let user = user.clone();
-        self.write(move |writing| users::delete(writing, &user))
+        let sender = user.clone();
+        let find = move |connection: &_| mids::sent_by(connection, &sender);
+        let sent = self.readers.call(find).await?;
+        self.write(move |writing| users::delete(writing, &user, &sent))
             .await
     }
 

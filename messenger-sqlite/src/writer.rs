@@ -3,10 +3,12 @@
 use crate::error::CallError;
 use crate::fault::Fault;
 use crate::inboxes::Inboxes;
+use crate::wal::Wal;
 use messenger_core::storage::{BatchQueue, QueueLimits, StorageError};
 use rusqlite::{Connection, TransactionBehavior};
 use std::any::Any;
 use std::io;
+use std::path::Path;
 
 /// What a call works on: the transaction under way, and the inboxes as it has left them.
 pub(crate) struct Writing<'a> {
@@ -14,6 +16,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) inboxes: &'a mut Inboxes,
     /// Another process has written since somebody has last looked here.
     pub(crate) was_changed_beside: &'a mut bool,
+    pub(crate) wal: &'a mut Wal,
 }
 
 /// A call, whatever its result. May be done again, when what was done has been rolled back.
@@ -27,9 +30,10 @@ type Outcome = Box<dyn Any + Send>;
 pub(crate) struct Writer(BatchQueue<Job, Outcome, StorageError>);
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+    pub(crate) fn start(path: &Path, connection: Connection) -> io::Result<Self> {
         let mut file = File {
             connection,
+            wal: Wal::of(path),
             inboxes: Inboxes::default(),
             was_changed_beside: false,
             version: 0,
@@ -66,6 +70,7 @@ impl Writer {
 
 struct File {
     connection: Connection,
+    wal: Wal,
     inboxes: Inboxes,
     was_changed_beside: bool,
     /// SQLite's number of what other connections have committed.
@@ -77,11 +82,13 @@ impl File {
         &mut self,
         batch: &mut [Job],
     ) -> Result<Vec<Result<Outcome, StorageError>>, StorageError> {
-        self.try_commit(batch).map_err(|error| {
+        let outcomes = self.try_commit(batch).map_err(|error| {
             // They hold what was rolled back.
             self.inboxes.forget();
             StorageError::new(CallError::from(error))
-        })
+        })?;
+        self.wal.look(&self.connection);
+        Ok(outcomes)
     }
 
     fn try_commit(
@@ -96,11 +103,14 @@ impl File {
             self.inboxes.forget();
             self.was_changed_beside = true;
             self.version = version;
+            // It may have deleted somebody.
+            self.wal.empty_soon();
         }
         let mut writing = Writing {
             connection: &transaction,
             inboxes: &mut self.inboxes,
             was_changed_beside: &mut self.was_changed_beside,
+            wal: &mut self.wal,
         };
         let outcomes = batch.iter_mut().map(|job| job(&mut writing).map(Ok));
         let outcomes = outcomes.collect::<rusqlite::Result<_>>()?;

@@ -1,5 +1,6 @@
 //! Users as an operator sees them.
 
+use super::mids::{self, SentUnderMids};
 use super::{accounts, contacts, sessions};
 use crate::inboxes;
 use crate::sql::{exists, integer, unsigned};
@@ -8,8 +9,8 @@ use messenger_core::proto::{ByteString, UserId};
 use messenger_core::storage::{SessionKey, UserData};
 use rusqlite::{Connection, Row, params};
 
-/// What is kept of a user, by the table and the columns that name the user.
-const KEPT: [(&str, &str); 10] = [
+/// What is kept of a user, by the table and the columns that name the user. Each has an index; [`mids`] has what has none.
+const KEPT: [(&str, &str); 9] = [
     ("users", "login"),
     ("contacts", "owner"),
     ("contacts", "contact"),
@@ -19,7 +20,6 @@ const KEPT: [(&str, &str); 10] = [
     ("inboxes", "user"),
     ("messages", "recipient"),
     ("mids", "recipient"),
-    ("mids", "sender"),
 ];
 
 pub(super) fn list(
@@ -75,7 +75,11 @@ fn all<T>(
     rows.collect()
 }
 
-pub(super) fn delete(writing: &mut Writing<'_>, user: &UserId) -> rusqlite::Result<bool> {
+pub(super) fn delete(
+    writing: &mut Writing<'_>,
+    user: &UserId,
+    sent: &SentUnderMids,
+) -> rusqlite::Result<bool> {
     let connection = writing.connection;
     if !exists(connection, user)? {
         return Ok(false);
@@ -84,6 +88,8 @@ pub(super) fn delete(writing: &mut Writing<'_>, user: &UserId) -> rusqlite::Resu
         let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
         connection.execute(&delete, [user.as_str()])?;
     }
+    mids::forget_sender(connection, user, sent)?;
     writing.inboxes.forget_user(user);
+    writing.wal.empty_soon();
     Ok(true)
 }

@@ -1,0 +1,102 @@
+//! Where a store's file lies. SQLite keeps what was committed last in a log beside it, and our lock lies there too, both
+//! under the file's name. Through another name of the same file neither is found.
+
+use crate::OpenError;
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+
+/// Where Linux tells a process what is mounted, as far as it sees it.
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// The one name of a store's file, whether it is there already or not.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
+    let Ok(resolved) = path.canonicalize() else {
+        return not_there(path);
+    };
+    // What cannot be looked at cannot be opened either, which tells why.
+    if let Ok(file) = resolved.metadata() {
+        refuse_links(&resolved, &file)?;
+        refuse_mount(&resolved, &file)?;
+    }
+    Ok(resolved)
+}
+
+fn not_there(path: &Path) -> Result<PathBuf, OpenError> {
+    if let Ok(target) = path.read_link() {
+        return Err(OpenError::Gone {
+            path: target,
+            trace: path.to_owned(),
+        });
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    match (folder.canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => Ok(folder.join(name)),
+        // Opening it tells why.
+        _ => Ok(path.to_owned()),
+    }
+}
+
+#[cfg(unix)]
+fn refuse_links(path: &Path, file: &Metadata) -> Result<(), OpenError> {
+    if file.is_file() && std::os::unix::fs::MetadataExt::nlink(file) > 1 {
+        return Err(OpenError::Linked {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn refuse_links(_: &Path, _: &Metadata) -> Result<(), OpenError> {
+    Ok(())
+}
+
+fn refuse_mount(path: &Path, file: &Metadata) -> Result<(), OpenError> {
+    let is_mounted = match fs::read(MOUNTS) {
+        Ok(mounts) => is_mount_point(path, &mounts),
+        Err(_) => is_of_another_device(path, file),
+    };
+    if is_mounted {
+        return Err(OpenError::Mounted {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// A line for each mount; its fifth field is where, with blanks and backslashes as octal numbers.
+fn is_mount_point(path: &Path, mounts: &[u8]) -> bool {
+    let mut field = Vec::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => field.extend(format!("\\{byte:03o}").as_bytes()),
+            _ => field.push(*byte),
+        }
+    }
+    let mut lines = mounts.split(|byte| *byte == b'\n');
+    lines.any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(&field))
+}
+
+/// Where there is no list of mounts, this tells most of them. (With the list it would tell too many: in a container's
+/// own layers files and folders may seem to be of different devices.)
+#[cfg(unix)]
+fn is_of_another_device(path: &Path, file: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let folder = path.parent().and_then(|folder| folder.metadata().ok());
+    folder.is_some_and(|folder| folder.dev() != file.dev())
+}
+
+#[cfg(not(unix))]
+fn is_of_another_device(_: &Path, _: &Metadata) -> bool {
+    false
+}
+
+/// The name of a file beside the store's, such as its `-wal`.
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
