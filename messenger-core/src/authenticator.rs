@@ -76,8 +76,8 @@ pub trait Authenticator: Send + Sync + 'static {
     /// The question could not be answered.
     async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError>;
 
-    /// Creates an account. The fields are within their limits and not empty. Refuses unless
-    /// implemented.
+    /// Creates an account. The fields are within their limits and not empty, and login and nick in the forms
+    /// in which they are kept (RFC 8265, RFC 8266). Refuses unless implemented.
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -150,6 +150,9 @@ pub enum RegisterError {
     /// The nick is taken.
     #[error("the nick is taken")]
     NickTaken,
+    /// Another login looks like this one.
+    #[error("the login looks like another one")]
+    Lookalike,
     /// It will not be created; the sentence tells the client why.
     #[error("{0}")]
     Refused(Cow<'static, str>),
@@ -162,6 +165,7 @@ pub enum RegisterError {
 pub(crate) struct StoredAccounts {
     pub(crate) storage: Arc<TimedStorage>,
     pub(crate) passwords: Arc<Passwords>,
+    pub(crate) refuses_lookalikes: bool,
 }
 
 #[async_trait]
@@ -204,10 +208,16 @@ impl Authenticator for StoredAccounts {
             nick: register.nick.clone(),
             pass_hash: pass_hash.map_err(AuthenticatorError::from)?,
         };
-        match self.storage.create_account(account).await {
+        let created = if self.refuses_lookalikes {
+            self.storage.create_distinct_account(account).await
+        } else {
+            self.storage.create_account(account).await
+        };
+        match created {
             Ok(()) => Ok(()),
             Err(CreateAccountError::LoginTaken) => Err(RegisterError::LoginTaken),
             Err(CreateAccountError::NickTaken) => Err(RegisterError::NickTaken),
+            Err(CreateAccountError::Lookalike) => Err(RegisterError::Lookalike),
             Err(CreateAccountError::Storage(error)) => Err(unavailable(error).into()),
         }
     }

@@ -40,6 +40,7 @@ mod address;
 mod background;
 pub mod clock;
 pub mod entropy;
+pub mod lookalikes;
 mod sharded_counter;
 
 mod meters;

@@ -1,6 +1,7 @@
 //! The file: its lock, its format, its connections.
 
 use crate::OpenError;
+use crate::skeletons;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -11,10 +12,13 @@ use std::time::Duration;
 const APPLICATION: i64 = 0x6d73_6772;
 
 /// What turns each format into the next; the first makes an empty file a store.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
+    "",
+    "",
+    include_str!("skeletons.sql"),
 ];
 
 /// How long a connection waits for a reader from outside, such as a backup.
@@ -53,7 +57,8 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, OpenError> {
 pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     make_private(path);
     let mut connection = open_writable(path, OpenFlags::SQLITE_OPEN_CREATE)?;
-    upgrade(&mut connection).map_err(|source| OpenError::Sqlite {
+    let upgraded = upgrade(&mut connection).and_then(|()| skeletons::keep_up(&mut connection));
+    upgraded.map_err(|source| OpenError::Sqlite {
         path: path.to_owned(),
         source,
     })?;

@@ -26,6 +26,7 @@ mod fault;
 mod file;
 mod inboxes;
 mod readers;
+mod skeletons;
 mod sql;
 mod store;
 mod writer;
