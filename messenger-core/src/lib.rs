@@ -41,6 +41,7 @@ mod background;
 pub mod clock;
 pub mod entropy;
 pub mod lookalikes;
+mod names;
 mod sharded_counter;
 
 mod meters;

@@ -246,7 +246,7 @@ pub(crate) async fn registrations(attack: Attack) -> JoinSet<()> {
     attack.repeat(20, |attack, round| async move {
         let mut raw = Raw::new(attack.connect().await);
         assert_eq!(raw.frame().await["action"], "welcome");
-        let account = format!(r#"{{"login":"mass {round}","pass":"p","nick":"mass {round}"}}"#);
+        let account = format!(r#"{{"login":"mass-{round}","pass":"p","nick":"mass {round}"}}"#);
         raw.send(&format!(r#"{{"action":"register","data":{account}}}"#))
             .await;
         let status = raw.frame().await["data"]["status"].clone();
