@@ -63,8 +63,11 @@ pub(crate) fn nick(text: &str) -> Result<String, NameError> {
 }
 
 /// The form in which a login that is written like this would be kept. `None` when it is written so already, as
-/// every ASCII one is.
-pub(crate) fn other_spelling(login: &str) -> Option<String> {
+/// every ASCII one is, or with more bytes than `most` characters can have: what names a user may be as long as a frame.
+pub(crate) fn other_spelling(login: &str, most: usize) -> Option<String> {
+    if login.len() > most.saturating_mul(4) {
+        return None;
+    }
     match composed(login) {
         Cow::Owned(composed) if composed != login => Some(composed),
         _ => None,
@@ -150,7 +153,7 @@ mod tests {
         fn what_is_kept_is_kept_as_it_is(text in "\\PC{0,12}|[a-zé \u{a8}\u{2002}\u{3000}Ａｶ\u{301}]{0,12}") {
             if let Ok(login) = login(&text) {
                 prop_assert_eq!(super::login(&login), Ok(login.clone()));
-                prop_assert_eq!(other_spelling(&login), None);
+                prop_assert_eq!(other_spelling(&login, 64), None);
             }
             if let Ok(nick) = nick(&text) {
                 prop_assert_eq!(super::nick(&nick), Ok(nick));

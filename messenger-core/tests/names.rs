@@ -265,6 +265,28 @@ async fn every_action_finds_a_user_by_what_was_written() {
     assert!(matches!(resumed, Response::Ack(Ok(()))), "{resumed:?}");
 }
 
+/// Nor is a text as long as a frame looked at.
+#[tokio::test]
+async fn what_is_longer_than_any_login_is_looked_for_as_it_is() {
+    let engine = engine();
+    let (syllable, letters) = ("\u{ac01}", "\u{1100}\u{1161}\u{11a8}");
+    for count in [28, 29] {
+        let nick = format!("{count}");
+        let login = syllable.repeat(count);
+        register(&engine, &login, &nick).await.unwrap();
+    }
+    register(&engine, "ann", "Ann").await.unwrap();
+    let (ann, ..) = log_in(&engine, "ann").await.unwrap();
+    // 252 bytes, and 261: the limit is 64 characters, or 256 bytes.
+    for (count, expected) in [(28, 0), (29, 8)] {
+        let written = letters.repeat(count);
+        let asked = ann.call(UserInfo::new(written.as_str())).await;
+        assert_eq!(code(asked), expected);
+        let sent = ann.call(SendMessage::new(written.as_str(), "hello")).await;
+        assert_eq!(code(sent), expected);
+    }
+}
+
 /// Ids that an embedder gives are as they are, and found as they are, whatever else there is.
 #[tokio::test]
 async fn an_embedders_ids_are_its_own() {

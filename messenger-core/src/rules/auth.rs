@@ -57,7 +57,7 @@ async fn verify(
     let shared = &*connection.shared;
     let limiters = shared.limiters.as_ref();
     // However it is written, it is one login.
-    let kept = names::other_spelling(&request.login);
+    let kept = names::other_spelling(&request.login, shared.policy.limits.name);
     let login = kept.as_deref().unwrap_or(&request.login);
     let attempt = limiters.map(|limiters| limiters.attempt(login, connection.peer));
     let attempt = attempt.transpose()?;

@@ -7,7 +7,8 @@ use messenger_proto::{Failure, UserId};
 /// The user who has the login as it is written, or else whoever may have it as new ones are kept. Without a question
 /// to anybody when that is the same.
 pub(super) async fn meant(shared: &Shared, written: UserId) -> Result<UserId, Failure> {
-    let Some(kept) = names::other_spelling(written.as_str()) else {
+    let most = shared.policy.limits.name;
+    let Some(kept) = names::other_spelling(written.as_str(), most) else {
         return Ok(written);
     };
     let is_known = shared.storage.profile(&written).await?.is_some()

@@ -85,7 +85,8 @@ async fn find_recipient(
     if external_user::resolve(shared, &new.message.to).await? {
         return Ok(Some(new));
     }
-    let Some(kept) = names::other_spelling(new.message.to.as_str()) else {
+    let most = shared.policy.limits.name;
+    let Some(kept) = names::other_spelling(new.message.to.as_str(), most) else {
         return Ok(None);
     };
     let mut message = (*new.message).clone();
