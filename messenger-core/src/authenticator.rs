@@ -64,7 +64,8 @@ use std::sync::Arc;
 /// ```
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Who has this login; `None` when nobody has.
+    /// Who has this login; `None` when nobody has. It comes as a client has written it, and when nobody has that and it is
+    /// not in the form in which new logins are kept, once more in that form.
     ///
     /// # Errors
     /// The question could not be answered.
