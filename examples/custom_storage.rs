@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::Engine;
+use messenger_core::lookalikes::skeleton;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, BatchQueue, CreateAccountError,
@@ -84,6 +85,21 @@ impl Tables {
         )
     }
 
+    fn create_account(&mut self, account: Account) -> Result<(), CreateAccountError> {
+        if self.profiles.contains_key(&account.login) {
+            return Err(CreateAccountError::LoginTaken);
+        }
+        let mut accounts = self.accounts.values();
+        if accounts.any(|other| other.nick == account.nick) {
+            return Err(CreateAccountError::NickTaken);
+        }
+        let profile = Profile::new(account.nick.clone());
+        self.profiles
+            .insert(account.login.clone(), (profile, Keys::default()));
+        self.accounts.insert(account.login.clone(), account);
+        Ok(())
+    }
+
     fn end_sessions(&mut self, over: impl Fn(&UserId, &SessionKey, &SessionRecord) -> bool) {
         self.sessions
             .retain(|(user, key, record)| !over(user, key, record));
@@ -140,23 +156,18 @@ impl Tables {
 #[async_trait]
 impl Accounts for TableStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        self.tables().create_account(account)
+    }
+
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
         let mut tables = self.tables();
-        if tables.profiles.contains_key(&account.login) {
-            return Err(CreateAccountError::LoginTaken);
+        let mut others = tables.profiles.keys().map(UserId::as_str);
+        let login = account.login.as_str();
+        // One that keeps the skeletons need not compute all of them.
+        if others.any(|other| other != login && skeleton(other) == skeleton(login)) {
+            return Err(CreateAccountError::Lookalike);
         }
-        if tables
-            .accounts
-            .values()
-            .any(|other| other.nick == account.nick)
-        {
-            return Err(CreateAccountError::NickTaken);
-        }
-        let profile = Profile::new(account.nick.clone());
-        tables
-            .profiles
-            .insert(account.login.clone(), (profile, Keys::default()));
-        tables.accounts.insert(account.login.clone(), account);
-        Ok(())
+        tables.create_account(account)
     }
 
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {

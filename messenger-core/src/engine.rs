@@ -141,6 +141,7 @@ impl Builder {
             None if storage.has_accounts() => Arc::new(StoredAccounts {
                 storage: Arc::clone(&storage),
                 passwords: Arc::clone(&passwords),
+                refuses_lookalikes: self.policy.refuse_lookalikes,
             }),
             None => return Err(BuildError::NoAccounts),
         };

@@ -40,6 +40,8 @@ mod address;
 mod background;
 pub mod clock;
 pub mod entropy;
+pub mod lookalikes;
+mod names;
 mod sharded_counter;
 
 mod meters;

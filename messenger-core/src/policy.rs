@@ -16,6 +16,9 @@ pub struct Policy {
     /// A successful `register` authenticates as well and an `auth` reply follows it, which an older
     /// generation of clients waits for. Off.
     pub auth_on_register: bool,
+    /// A new login must not look like another user's, as with Cyrillic letters for Latin ones. It is the built-in
+    /// [`Authenticator`](crate::authenticator::Authenticator) that sees to it. Off.
+    pub refuse_lookalikes: bool,
     /// Where a phone number without a country code is from. Russia.
     pub region: Region,
     /// How long a session lives after its last use. 30 days.
@@ -149,6 +152,7 @@ impl Default for Policy {
             welcome: "Welcome".to_owned(),
             echo: true,
             auth_on_register: false,
+            refuse_lookalikes: false,
             region: Region::default(),
             session_lifetime: 30 * DAY,
             message_lifetime: 30 * DAY,

@@ -12,6 +12,7 @@ mod external_user;
 mod failures;
 mod import;
 mod logout;
+mod meant;
 mod message;
 mod register;
 mod rule;

@@ -225,6 +225,14 @@ pub trait Accounts: Send + Sync {
     /// The login or the nick is taken. Of two racing calls for one of them exactly one succeeds.
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError>;
 
+    /// Creates an account as [`create_account`](Self::create_account) does, unless some user's login looks like
+    /// this one: has the same [`skeleton`](crate::lookalikes::skeleton).
+    ///
+    /// # Errors
+    /// There is such a user, or as for `create_account`. Of racing calls for logins that look the same exactly
+    /// one succeeds.
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError>;
+
     /// The account with this login.
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError>;
 
@@ -311,6 +319,9 @@ pub enum CreateAccountError {
     /// An account has this nick.
     #[error("the nick is taken")]
     NickTaken,
+    /// A user's login looks like this one.
+    #[error("the login looks like another one")]
+    Lookalike,
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -126,6 +126,7 @@ fn not_kept() -> StorageError {
 
 timed! {
     create_account(account: Account) -> Result<(), CreateAccountError>, of accounts;
+    create_distinct_account(account: Account) -> Result<(), CreateAccountError>, of accounts;
     account(login: &str) -> Result<Option<Account>, StorageError>, of accounts;
     set_password(login: &UserId, pass_hash: String) -> Result<bool, StorageError>, of accounts;
     upsert_external_user(user: &UserId, nick: &str) -> Result<(), StorageError>;

@@ -124,6 +124,17 @@ pub struct Settings {
     )]
     pub auth_on_register: Switch,
 
+    /// Whether to refuse a new login that looks like another user's, as with Cyrillic letters for Latin
+    /// ones.
+    #[arg(
+        long,
+        env = "MESSENGER_REFUSE_LOOKALIKES",
+        value_name = "on|off",
+        default_value = "off",
+        global = true
+    )]
+    pub refuse_lookalikes: Switch,
+
     /// Whether to write `{` and `}` inside strings as \u007b and \u007d, for deployed clients that
     /// count braces.
     #[arg(
@@ -351,6 +362,7 @@ impl Settings {
         policy.welcome = self.welcome.clone();
         policy.echo = self.echo == Switch::On;
         policy.auth_on_register = self.auth_on_register == Switch::On;
+        policy.refuse_lookalikes = self.refuse_lookalikes == Switch::On;
         policy.region = self.default_region;
         policy.session_lifetime = days(self.lifetimes.session_days);
         policy.message_lifetime = days(self.lifetimes.message_days);

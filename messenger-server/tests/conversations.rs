@@ -185,6 +185,7 @@ conversations![
     import_region,
     inbox_limits,
     logout,
+    lookalikes,
     message,
     mid,
     profile,

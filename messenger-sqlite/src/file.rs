@@ -1,6 +1,7 @@
 //! The file: its format, its connections.
 
 use crate::OpenError;
+use crate::skeletons;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::OpenOptions;
@@ -11,12 +12,13 @@ use std::time::Duration;
 const APPLICATION: i64 = 0x6d73_6772;
 
 /// What turns each format into the next; the first makes an empty file a store.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
     "",
     include_str!("deletion.sql"),
+    include_str!("skeletons.sql"),
 ];
 
 /// How long a connection waits for a reader from outside, such as a backup.
@@ -39,6 +41,7 @@ pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connectio
         });
     }
     upgrade(&mut connection).map_err(failed)?;
+    skeletons::keep_up(&mut connection).map_err(failed)?;
     Ok(connection)
 }
 

@@ -28,6 +28,7 @@ mod inboxes;
 mod lock;
 mod place;
 mod readers;
+mod skeletons;
 mod sql;
 mod store;
 mod wal;

@@ -94,6 +94,13 @@ impl Accounts for SqliteStorage {
         self.writer.call(0, create).await
     }
 
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        let create = move |writing: &mut Writing<'_>| {
+            accounts::create_distinct(writing.connection, &account)
+        };
+        self.writer.call(0, create).await
+    }
+
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
         let login = login.to_owned();
         let read = move |connection: &_| accounts::account(connection, &login);

@@ -1,9 +1,11 @@
 //! `auth`: a login and a password for a new session.
 
 use super::failures::no_such_user;
+use super::meant::meant;
 use super::{check, external_user};
 use crate::authenticator::{Identity, Verdict};
 use crate::connection_state::{ConnectionState, Identified, Login};
+use crate::names;
 use crate::notifier::Notice;
 use crate::shared::Shared;
 use crate::storage::{NewSession, OpenSessionError, OpenedSession, SessionKey};
@@ -25,8 +27,7 @@ pub(super) async fn auth(
     check::not_empty("pass", request.pass.as_str())?;
     check::at_most_chars("login", &request.login, limits.name)?;
     check::at_most_bytes("pass", request.pass.as_str(), limits.pass)?;
-    let user = UserId::from(&*request.login);
-    let identity = verify(connection, &user, &request).await?;
+    let (user, identity) = verify(connection, &request).await?;
     log_in(connection, user, identity, request.ack).await
 }
 
@@ -53,22 +54,25 @@ pub(super) async fn log_in(
 
 async fn verify(
     connection: &ConnectionState,
-    user: &UserId,
     request: &Auth,
-) -> Result<Identity, Failure> {
+) -> Result<(UserId, Identity), Failure> {
     let shared = &*connection.shared;
     let limiters = shared.limiters.as_ref();
-    let attempt = limiters.map(|limiters| limiters.attempt(&request.login, connection.peer));
+    // However it is written, it is one login.
+    let kept = names::other_spelling(&request.login, shared.policy.limits.name);
+    let login = kept.as_deref().unwrap_or(&request.login);
+    let attempt = limiters.map(|limiters| limiters.attempt(login, connection.peer));
     let attempt = attempt.transpose()?;
-    let verdict = shared.authenticator.verify(user, &request.pass).await;
-    let has_failed = matches!(verdict, Ok(Verdict::NoSuchLogin | Verdict::WrongPass));
+    let asked = ask(shared, request).await;
+    let has_failed = matches!(asked, Ok((_, Verdict::NoSuchLogin | Verdict::WrongPass)));
     if let Some(attempt) = attempt
         && !has_failed
     {
         attempt.has_not_failed();
     }
-    match verdict? {
-        Verdict::Accepted(identity) => Ok(identity),
+    let (user, verdict) = asked?;
+    match verdict {
+        Verdict::Accepted(identity) => Ok((user, identity)),
         Verdict::NoSuchLogin => {
             log_failure(connection, &request.login, "no such login");
             let text = "No account has this login";
@@ -80,6 +84,13 @@ async fn verify(
             Err(Failure::new(ErrorCode::InvalidPass, text))
         }
     }
+}
+
+/// Whom the login means, and whether the password is theirs.
+async fn ask(shared: &Shared, request: &Auth) -> Result<(UserId, Verdict), Failure> {
+    let user = meant(shared, UserId::from(&*request.login)).await?;
+    let verdict = shared.authenticator.verify(&user, &request.pass).await?;
+    Ok((user, verdict))
 }
 
 /// Tools that keep addresses out read this line (docs/fail2ban.conf). So the address stands before what the client has

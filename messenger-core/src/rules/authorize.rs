@@ -2,6 +2,7 @@
 
 use super::auth::session_key;
 use super::failures::need_auth;
+use super::meant::meant;
 use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::shared::Shared;
 use crate::storage::{SessionKey, SessionRecord};
@@ -53,6 +54,7 @@ async fn resume(
     if cid.is_empty() || sid.is_empty() {
         return Err(need_auth());
     }
+    let cid = &meant(shared, cid.clone()).await?;
     // The session begins behind what it was itself given, perhaps a moment ago on another connection.
     shared.flush_watermarks().await?;
     let key = session_key(sid);

@@ -79,6 +79,10 @@ impl From<RegisterError> for Failure {
         match error {
             RegisterError::LoginTaken => Self::new(ErrorCode::AlreadyExists, "The login is taken"),
             RegisterError::NickTaken => Self::new(ErrorCode::AlreadyExists, "The nick is taken"),
+            RegisterError::Lookalike => {
+                let text = "The login looks like one that is taken";
+                Self::new(ErrorCode::AlreadyExists, text)
+            }
             RegisterError::Refused(text) => Self::new(ErrorCode::InvalidData, text),
             RegisterError::Failed(error) => error.into(),
         }

@@ -10,12 +10,14 @@ use super::{
     ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
 };
 use crate::address::AddressRule;
+use crate::lookalikes::skeleton;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use dashmap::{DashMap, Entry};
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use mids::Mids;
 use parking_lot::Mutex;
+use std::collections::hash_map::Entry as HashEntry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use user::User;
 // Locks are taken in the order of the fields, and of users never two at once.
 #[derive(Default)]
 pub struct MemoryStorage {
-    nicks: Mutex<HashSet<ByteString>>,
+    names: Mutex<Names>,
     mids: Mids,
     users: DashMap<UserId, Arc<Mutex<User>>>,
     addresses: Mutex<Addresses>,
@@ -37,6 +39,14 @@ impl fmt::Debug for MemoryStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStorage").finish_non_exhaustive()
     }
+}
+
+/// What new accounts must not have.
+#[derive(Default)]
+struct Names {
+    nicks: HashSet<ByteString>,
+    /// How many users' logins look like this.
+    skeletons: HashMap<String, usize>,
 }
 
 /// Who has set which address.
@@ -60,6 +70,24 @@ impl MemoryStorage {
 
     fn card(&self, user: &UserId) -> Option<Card> {
         self.with_user(user, |found| found.card(user))
+    }
+
+    fn create(&self, account: Account, is_distinct: bool) -> Result<(), CreateAccountError> {
+        let skeleton = skeleton(account.login.as_str());
+        let mut names = self.names.lock();
+        let Entry::Vacant(place) = self.users.entry(account.login) else {
+            return Err(CreateAccountError::LoginTaken);
+        };
+        if is_distinct && names.skeletons.contains_key(&skeleton) {
+            return Err(CreateAccountError::Lookalike);
+        }
+        if !names.nicks.insert(account.nick.clone()) {
+            return Err(CreateAccountError::NickTaken);
+        }
+        names.add_login(skeleton);
+        let user = User::new(account.nick, Some(account.pass_hash));
+        place.insert(Arc::new(Mutex::new(user)));
+        Ok(())
     }
 
     /// Appends the message, unless its sender has sent it before.
@@ -88,16 +116,11 @@ const FLUSH_THRESHOLD_BYTES: usize = 256 * 1024;
 #[async_trait]
 impl Accounts for MemoryStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
-        let mut nicks = self.nicks.lock();
-        let Entry::Vacant(place) = self.users.entry(account.login) else {
-            return Err(CreateAccountError::LoginTaken);
-        };
-        if !nicks.insert(account.nick.clone()) {
-            return Err(CreateAccountError::NickTaken);
-        }
-        let user = User::new(account.nick, Some(account.pass_hash));
-        place.insert(Arc::new(Mutex::new(user)));
-        Ok(())
+        self.create(account, false)
+    }
+
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        self.create(account, true)
     }
 
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
@@ -159,7 +182,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn delete_user(&self, id: &UserId) -> Result<bool, StorageError> {
-        let mut nicks = self.nicks.lock();
+        let mut names = self.names.lock();
         let Entry::Occupied(place) = self.users.entry(id.clone()) else {
             return Ok(false);
         };
@@ -167,8 +190,9 @@ impl Storage for MemoryStorage {
         self.mids.drop_user(id);
         let mut user = user.lock();
         if user.pass_hash.is_some() {
-            nicks.remove(&user.profile.nick);
+            names.nicks.remove(&user.profile.nick);
         }
+        names.remove_login(id);
         let mut addresses = self.addresses.lock();
         move_address(&mut addresses.emails, id, user.email_key.take(), None);
         move_address(&mut addresses.phones, id, user.phone_key.take(), None);
@@ -182,10 +206,11 @@ impl Storage for MemoryStorage {
 
     async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
         // Whoever is deleted comes back only when everybody has forgotten them.
-        let _nicks = self.nicks.lock();
+        let mut names = self.names.lock();
         match self.users.entry(user.clone()) {
             Entry::Occupied(known) => known.get().lock().profile.nick = nick.into(),
             Entry::Vacant(place) => {
+                names.add_login(skeleton(user.as_str()));
                 let new = User::new(nick.into(), None);
                 place.insert(Arc::new(Mutex::new(new)));
             }
@@ -351,6 +376,22 @@ impl Storage for MemoryStorage {
             user.lock().purge_expired(&expiry);
         }
         Ok(false)
+    }
+}
+
+impl Names {
+    fn add_login(&mut self, skeleton: String) {
+        *self.skeletons.entry(skeleton).or_default() += 1;
+    }
+
+    fn remove_login(&mut self, login: &UserId) {
+        let skeleton = skeleton(login.as_str());
+        if let HashEntry::Occupied(mut count) = self.skeletons.entry(skeleton) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
 

@@ -113,6 +113,13 @@ impl Accounts for FaultyStorage {
         self.inner_accounts()?.create_account(account).await
     }
 
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        self.check()?;
+        self.inner_accounts()?
+            .create_distinct_account(account)
+            .await
+    }
+
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
         self.check()?;
         self.inner_accounts()?.account(login).await

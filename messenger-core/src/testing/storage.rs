@@ -37,6 +37,8 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
             accounts::login_and_nick_are_each_taken_once,
             accounts::of_racing_registrations_one_succeeds,
             accounts::an_adopted_user_has_none,
+            accounts::may_have_to_look_different,
+            accounts::of_racing_lookalikes_one_succeeds,
             accounts::may_be_given_another_password,
             accounts::are_deleted_with_their_users,
         ];

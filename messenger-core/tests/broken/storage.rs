@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::clock::Timestamp;
+use messenger_core::lookalikes::skeleton;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
@@ -65,6 +66,9 @@ faults![
     SetPasswordAlwaysSaysTrue,
     LoginsAreCompared,
     RacingRegistrationsSucceed,
+    LookalikesPass,
+    RacingLookalikesPass,
+    LookalikesOfAdoptedUsersPass,
     ProfileChangesForgetAField,
     ProfileChangesClearWhatIsAbsent,
     ContactsAreSorted,
@@ -244,6 +248,36 @@ impl Accounts for Broken {
             };
         }
         self.inner.create_account(account).await
+    }
+
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        match self.fault {
+            Fault::LookalikesPass => self.inner.create_account(account).await,
+            Fault::RacingLookalikesPass => {
+                let wanted = skeleton(account.login.as_str());
+                let users = self.inner.users(None, usize::MAX).await?;
+                yield_now().await;
+                if users.iter().any(|user| skeleton(user.as_str()) == wanted) {
+                    return Err(CreateAccountError::Lookalike);
+                }
+                self.inner.create_account(account).await
+            }
+            Fault::LookalikesOfAdoptedUsersPass => {
+                let created = self.inner.create_distinct_account(account.clone()).await;
+                let Err(CreateAccountError::Lookalike) = created else {
+                    return created;
+                };
+                let wanted = skeleton(account.login.as_str());
+                for user in self.inner.users(None, usize::MAX).await? {
+                    let has_account = self.inner.account(user.as_str()).await?.is_some();
+                    if has_account && skeleton(user.as_str()) == wanted {
+                        return Err(CreateAccountError::Lookalike);
+                    }
+                }
+                self.inner.create_account(account).await
+            }
+            _ => self.inner.create_distinct_account(account).await,
+        }
     }
 
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {

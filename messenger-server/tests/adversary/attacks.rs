@@ -27,7 +27,7 @@ impl Attack {
     async fn log_in(&self, number: usize) -> Raw {
         let mut raw = Raw::new(self.connect().await);
         assert_eq!(raw.frame().await["action"], "welcome");
-        raw.log_in(&format!("{} {number}", self.name)).await;
+        raw.log_in(&format!("{}-{number}", self.name)).await;
         raw
     }
 
@@ -100,7 +100,7 @@ pub(crate) async fn never_reading(attack: Attack) -> JoinSet<()> {
     for number in 0..50 {
         let mut raw = attack.log_in(number).await;
         tasks.spawn(async move {
-            let own = format!("never_reading {number}");
+            let own = format!("never_reading-{number}");
             let body = "x".repeat(60_000);
             let message =
                 format!(r#"{{"action":"message","data":{{"uid":"{own}","body":"{body}"}}}}"#);
@@ -232,7 +232,7 @@ pub(crate) async fn wrong_passwords(attack: Attack) -> JoinSet<()> {
     attack.repeat(20, |attack, round| async move {
         let mut raw = Raw::new(attack.connect().await);
         assert_eq!(raw.frame().await["action"], "welcome");
-        let login = ["nobody", "wrong_passwords 0"][round % 2];
+        let login = ["nobody", "wrong_passwords-0"][round % 2];
         raw.send(&format!(
             r#"{{"action":"auth","data":{{"login":"{login}","pass":"wrong"}}}}"#
         ))
@@ -246,7 +246,7 @@ pub(crate) async fn registrations(attack: Attack) -> JoinSet<()> {
     attack.repeat(20, |attack, round| async move {
         let mut raw = Raw::new(attack.connect().await);
         assert_eq!(raw.frame().await["action"], "welcome");
-        let account = format!(r#"{{"login":"mass {round}","pass":"p","nick":"mass {round}"}}"#);
+        let account = format!(r#"{{"login":"mass-{round}","pass":"p","nick":"mass {round}"}}"#);
         raw.send(&format!(r#"{{"action":"register","data":{account}}}"#))
             .await;
         let status = raw.frame().await["data"]["status"].clone();
