@@ -42,7 +42,6 @@ pub(super) async fn log_in(
     let who = Identified {
         device: open(shared, &user, session_key(&sid), &identity, ack).await?,
         nick: identity.nick.clone(),
-        sid: sid.clone(),
         ack,
     };
     connection.set_login(Login::begin(shared, connection.id, who));

@@ -4,7 +4,7 @@ use super::{auth, check, external_user};
 use crate::authenticator::Identity;
 use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::watermarks::Device;
-use messenger_proto::{Failure, SessionId, UserId};
+use messenger_proto::{Failure, UserId};
 
 /// Through which session [`Engine::connect_as`](crate::Engine::connect_as) connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,6 @@ async fn visit(
     let who = Identified {
         device: Device::ephemeral(user, start, shared.now()),
         nick: identity.nick,
-        sid: SessionId::default(),
         ack: false,
     };
     connection.set_login(Login::begin(shared, connection.id, who));
