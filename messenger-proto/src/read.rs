@@ -220,7 +220,14 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, M
 
 /// A list of at most `MOST` texts.
 #[derive(Debug, Default)]
-pub(crate) struct Texts<'a, const MOST: usize>(pub(crate) Vec<Str<'a>>);
+pub(crate) struct Texts<'a, const MOST: usize>(Vec<Str<'a>>);
+
+impl<const MOST: usize> Texts<'_, MOST> {
+    /// True when this text is among them.
+    pub(crate) fn has(&self, wanted: &str) -> bool {
+        self.0.iter().any(|text| text.0.as_deref() == Some(wanted))
+    }
+}
 
 impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for Texts<'a, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -44,10 +44,10 @@ fn request() -> impl Strategy<Value = Request> {
         (text(), text(), text())
             .prop_map(|(login, pass, nick)| Register::new(login, pass, nick).into())
             .boxed(),
-        (text(), text(), any::<bool>())
-            .prop_map(|(login, pass, ack)| {
+        (text(), text(), any::<bool>(), any::<bool>())
+            .prop_map(|(login, pass, ack, ephemeral)| {
                 let mut auth = Auth::new(login, pass);
-                auth.ack = ack;
+                (auth.ack, auth.ephemeral) = (ack, ephemeral);
                 auth.into()
             })
             .boxed(),

@@ -1,7 +1,7 @@
 //! `auth`: a login and a password for a new session.
 
 use super::failures::no_such_user;
-use super::{check, external_user};
+use super::{check, connect_as, external_user};
 use crate::authenticator::{Identity, Verdict};
 use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::notifier::Notice;
@@ -27,6 +27,11 @@ pub(super) async fn auth(
     check::at_most_bytes("pass", request.pass.as_str(), limits.pass)?;
     let user = UserId::from(&*request.login);
     let identity = verify(connection, &user, &request).await?;
+    if request.ephemeral {
+        let nick = identity.nick.clone();
+        connect_as::visit(connection, user.clone(), identity, None).await?;
+        return Ok(AuthAccepted::new(SessionId::default(), user, nick));
+    }
     log_in(connection, user, identity, request.ack).await
 }
 

@@ -10,7 +10,8 @@ use messenger_proto::{Failure, UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionKind {
-    /// One that ends with its connection and is kept nowhere: for a web handler.
+    /// One that ends with its connection and is kept nowhere: for a web handler. A client asks for one
+    /// by the feature `ephemeral` in `auth`, without a place.
     ///
     /// - It counts among no limit of sessions and ends none; how many there are at once is the
     ///   embedder's to bound. It has no `sid`, so nobody can come back to it.
@@ -51,7 +52,8 @@ pub(crate) async fn connect_as(
     }
 }
 
-async fn visit(
+/// Authenticates it as this user, through a session that is kept nowhere.
+pub(super) async fn visit(
     connection: &ConnectionState,
     user: UserId,
     identity: Identity,
