@@ -5,7 +5,7 @@ mod window;
 use crate::connection::Connection;
 use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
 use crate::reply::Started;
-use messenger_proto::{BadRequest, Event, Failure, Inbound, Outbound, Response};
+use messenger_proto::{BadRequest, ErrorCode, Event, Failure, Inbound, Outbound, Response};
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -120,8 +120,8 @@ impl From<Delivery> for Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Ended {
-    /// It was told to [finish](Driver::finish), or the client's session was ended, and everything is answered. The
-    /// connection is to be closed once its frames are sent.
+    /// It was told to [finish](Driver::finish), or the client's session was ended, or the client may do no more here,
+    /// and everything is answered. The connection is to be closed once its frames are sent.
     #[error("everything is answered")]
     Finished,
     /// The client was too slow for the copies of its user's own messages, which are kept nowhere. The
@@ -233,7 +233,8 @@ impl Driver {
         }
     }
 
-    /// True when no more requests are taken: it was told to finish, or the client's session was ended.
+    /// True when no more requests are taken: it was told to finish, the client's session was ended, or the client
+    /// wanted to register though it is authenticated.
     pub fn is_finishing(&self) -> bool {
         self.is_finishing
     }
@@ -294,6 +295,9 @@ impl Driver {
         match self.window.poll(&self.connection, cx) {
             Poll::Ready(reply) => {
                 self.note_authentication(&reply.response);
+                if is_farewell(&reply.response) {
+                    self.finish();
+                }
                 self.next = reply.follow;
                 Poll::Ready(Outbound::Response(reply.response))
             }
@@ -352,4 +356,11 @@ impl Driver {
     pub fn release_buffers(&mut self) {
         self.window.release_buffers();
     }
+}
+
+/// True for a reply behind which the connection is closed. A client that registers on an authenticated connection
+/// wants to be somebody else, and registers again on a fresh one.
+fn is_farewell(response: &Response) -> bool {
+    let already = ErrorCode::AlreadyRegistered;
+    matches!(response, Response::Register(Err(failure)) if failure.code == already)
 }

@@ -84,7 +84,7 @@ pub struct Limits {
     pub phone: usize,
     /// The longest `user_status`, in characters. 1,024.
     pub user_status: usize,
-    /// The largest picture, in bytes of base64 text. 64 KiB.
+    /// The largest picture, in bytes of base64 text. 512 KiB.
     pub picture: usize,
     /// The longest message body, in bytes. 64 KiB.
     pub body: usize,
@@ -186,7 +186,7 @@ impl Default for Limits {
             email: 254,
             phone: 32,
             user_status: 1024,
-            picture: 64 * 1024,
+            picture: 512 * 1024,
             body: 64 * 1024,
             mime: 255,
             mid: 64,

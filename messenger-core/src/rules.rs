@@ -73,8 +73,8 @@ pub(crate) fn carry_out(connection: &Arc<ConnectionState>, inbound: Inbound) -> 
     }
 }
 
-/// Starts a `message` that is the connection's own as it stands; anything else is given back, and so is a
-/// message behind one whose recipient is still looked up.
+/// Starts a `message` of a client that is authenticated; anything else is given back, and so is a message
+/// behind one whose recipient is still looked up.
 #[inline]
 #[expect(clippy::result_large_err)] // the request is handed back, not reported
 pub(crate) fn try_start(
@@ -88,8 +88,7 @@ pub(crate) fn try_start(
         return Err(inbound);
     };
     let credentials = inbound.credentials;
-    let own = connection.authenticated();
-    let Some(own) = own.filter(|own| authorize::is_own(&own.login, &credentials)) else {
+    let Some(own) = connection.authenticated() else {
         return Err(Inbound::new(request).credentials(credentials));
     };
     let login = MappedMutexGuard::map(own, |own| &mut own.login);

@@ -44,10 +44,10 @@ fn request() -> impl Strategy<Value = Request> {
         (text(), text(), text())
             .prop_map(|(login, pass, nick)| Register::new(login, pass, nick).into())
             .boxed(),
-        (text(), text(), any::<bool>())
-            .prop_map(|(login, pass, ack)| {
+        (text(), text(), any::<bool>(), any::<bool>())
+            .prop_map(|(login, pass, ack, ephemeral)| {
                 let mut auth = Auth::new(login, pass);
-                auth.ack = ack;
+                (auth.ack, auth.ephemeral) = (ack, ephemeral);
                 auth.into()
             })
             .boxed(),
@@ -210,7 +210,7 @@ proptest! {
     fn any_requests_survive_any_chunks(
         requests in vec(inbound(), 0..6),
         sizes in vec(1..60_usize, 1..9),
-        gaps in vec("[ \t\r\n]{0,3}", 6),
+        gaps in vec("[ \t\r\n\0\u{feff}]{0,3}", 6),
     ) {
         let mut bytes = BytesMut::new();
         for (request, gap) in requests.iter().zip(&gaps) {
@@ -245,7 +245,7 @@ proptest! {
             prop_oneof![
                 20 => "\"(uid|body|mid|cid|sid)\":\"[a-zé]{0,9}\"",
                 4 => Just(r#""attach":{"mime":"a","data":"b"}"#.to_owned()),
-                1 => "\"(attach|x)\":\"\"",
+                1 => "\"(attach|x)\":(\"\"|\\[\\]|1)",
                 1 => "\"body\":[{},:\\x01\"\\\\n0]{0,3}",
             ],
             0..4,
@@ -304,6 +304,7 @@ proptest! {
                 vec(any::<u8>(), 0..50),
                 "[{}\\[\\]\",:a-z0-9 \\\\]{0,50}".prop_map(String::into_bytes),
                 Just(br#"{"action":"auth","data":{"login":"#.to_vec()),
+                Just("\u{feff}".into()),
             ],
             0..20,
         ),

@@ -181,6 +181,7 @@ conversations![
     contacts,
     devices,
     echo_off,
+    ephemeral,
     import,
     import_region,
     inbox_limits,

@@ -8,7 +8,7 @@ use crate::rates::Budget;
 use crate::shared::Shared;
 use crate::watermarks::{Device, Watermarks};
 use bytestring::ByteString;
-use messenger_proto::{SessionId, UserId};
+use messenger_proto::UserId;
 use std::sync::Arc;
 
 /// Whose a connection is, and through which of the user's sessions.
@@ -17,7 +17,6 @@ pub(crate) struct Login {
     /// Tells the logins of a connection apart.
     pub(crate) number: u64,
     pub(crate) nick: ByteString,
-    pub(crate) sid: SessionId,
     /// Its client says itself what it has processed.
     pub(crate) ack: bool,
     pub(crate) device: Arc<Device>,
@@ -37,8 +36,6 @@ pub(crate) struct Login {
 pub(crate) struct Identified {
     pub(crate) device: Device,
     pub(crate) nick: ByteString,
-    /// Empty when nobody can come back to it.
-    pub(crate) sid: SessionId,
     /// Its client says itself what it has processed.
     pub(crate) ack: bool,
 }
@@ -58,7 +55,6 @@ impl Login {
         Arc::new(Self {
             number,
             nick: who.nick,
-            sid: who.sid,
             ack: who.ack,
             start: device.delivered_up_to(),
             device,

@@ -2,7 +2,7 @@
 
 use super::failures::no_such_user;
 use super::meant::meant;
-use super::{check, external_user};
+use super::{check, connect_as, external_user};
 use crate::authenticator::{Identity, Verdict};
 use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::names;
@@ -28,6 +28,11 @@ pub(super) async fn auth(
     check::at_most_chars("login", &request.login, limits.name)?;
     check::at_most_bytes("pass", request.pass.as_str(), limits.pass)?;
     let (user, identity) = verify(connection, &request).await?;
+    if request.ephemeral {
+        let nick = identity.nick.clone();
+        connect_as::visit(connection, user.clone(), identity, None).await?;
+        return Ok(AuthAccepted::new(SessionId::default(), user, nick));
+    }
     log_in(connection, user, identity, request.ack).await
 }
 
@@ -44,7 +49,6 @@ pub(super) async fn log_in(
     let who = Identified {
         device: open(shared, &user, session, &identity, ack).await?,
         nick: identity.nick.clone(),
-        sid: sid.clone(),
         ack,
     };
     connection.set_login(Login::begin(shared, connection.id, who));

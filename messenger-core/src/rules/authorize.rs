@@ -7,41 +7,18 @@ use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::shared::Shared;
 use crate::storage::{SessionKey, SessionRecord};
 use crate::watermarks::Device;
-use messenger_proto::{Credentials, Failure, SessionId, UserId};
+use messenger_proto::{Credentials, Failure, UserId};
 use std::sync::Arc;
-use subtle::ConstantTimeEq;
 
+/// On an authenticated connection `cid` and `sid` are not looked at: clients send stale ones, or something else.
 pub(super) async fn authorize(
     connection: &ConnectionState,
     credentials: &Credentials,
 ) -> Result<Arc<Login>, Failure> {
     match connection.login() {
-        Some(login) => {
-            confirm(&connection.shared, &login, credentials).await?;
-            Ok(login)
-        }
+        Some(login) => Ok(login),
         None => resume(connection, credentials).await,
     }
-}
-
-/// On an authenticated connection `cid` and `sid` may be absent; if present they must be the user's.
-async fn confirm(shared: &Shared, login: &Login, credentials: &Credentials) -> Result<(), Failure> {
-    if is_own(login, credentials) {
-        return Ok(());
-    }
-    let Credentials { cid, sid, .. } = credentials;
-    if !cid.is_empty() && cid != login.user() {
-        return Err(need_auth());
-    }
-    match live_session(shared, login.user(), &session_key(sid)).await? {
-        Some(_) => Ok(()),
-        None => Err(need_auth()),
-    }
-}
-
-/// True when `cid` and `sid`, as far as they are there, are the connection's own.
-pub(super) fn is_own(login: &Login, Credentials { cid, sid, .. }: &Credentials) -> bool {
-    (cid.is_empty() || cid == login.user()) && (sid.is_empty() || is_same(sid, &login.sid))
 }
 
 /// Goes on with a session on a fresh connection. It costs no password hash.
@@ -67,7 +44,6 @@ async fn resume(
     let who = Identified {
         device: Device::new(user, key, record.delivered_up_to, record.used),
         nick: profile.nick,
-        sid: SessionId::from(sid.as_str()),
         ack: record.ack,
     };
     let login = Login::begin(shared, connection.id, who);
@@ -83,10 +59,4 @@ async fn live_session(
     let record = shared.storage.session(user, key).await?;
     let expired_before = shared.now().before(shared.policy.session_lifetime);
     Ok(record.filter(|record| record.used >= expired_before))
-}
-
-/// Compares secrets in a time that does not tell how much of them is equal.
-fn is_same(one: &SessionId, other: &SessionId) -> bool {
-    let (one, other) = (one.as_str().as_bytes(), other.as_str().as_bytes());
-    one.ct_eq(other).into()
 }

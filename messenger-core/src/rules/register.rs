@@ -25,16 +25,16 @@ pub(super) async fn register(connection: &Arc<ConnectionState>, request: Registe
 async fn create(connection: &ConnectionState, request: &Register) -> Result<(), Failure> {
     let shared = &connection.shared;
     let limits = &shared.policy.limits;
+    if connection.login().is_some() {
+        let text = "This connection is authenticated already";
+        return Err(Failure::new(ErrorCode::AlreadyRegistered, text));
+    }
     check::not_empty("login", &request.login)?;
     check::not_empty("pass", request.pass.as_str())?;
     check::not_empty("nick", &request.nick)?;
     let login = check::login(&request.login, limits.name)?;
     check::at_most_bytes("pass", request.pass.as_str(), limits.pass)?;
     let nick = check::nick(&request.nick, limits.name)?;
-    if connection.login().is_some() {
-        let text = "This connection is authenticated already";
-        return Err(Failure::new(ErrorCode::AlreadyRegistered, text));
-    }
     if let Some(limiters) = &shared.limiters {
         limiters.registration(connection.peer)?;
     }
