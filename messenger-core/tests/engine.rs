@@ -9,8 +9,8 @@
 
 use bytes::BytesMut;
 use messenger_core::proto::{
-    Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, Failure, Import, ImportEntry,
-    Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
+    Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, ErrorCode, Failure, Import,
+    ImportEntry, Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
 };
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::{FaultyStorage, ManualClock};
@@ -115,6 +115,39 @@ fn take_all(session: &Connection) -> Vec<String> {
         bodies.push(delivery.event.message.body.as_str().to_owned());
     }
     bodies
+}
+
+#[tokio::test]
+async fn a_store_in_memory_keeps_no_more_than_it_may() {
+    const KIB: u64 = 1024;
+    let storage = Arc::new(MemoryStorage::with_limit(100 * KIB));
+    let engine = Engine::builder().policy(policy()).storage(storage);
+    let engine = engine.build().unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    let (mut bob, _) = join(&engine, "bob").await;
+    register(&engine, "eve").await;
+    let send = async |to: &str| {
+        let body = "x".repeat(9 * KIB as usize);
+        ann.call(SendMessage::new(to, body)).await
+    };
+    for to in ["bob", "eve"] {
+        for _ in 0..5 {
+            send(to).await.unwrap();
+        }
+    }
+    let refused = send("bob").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unavailable);
+    // What was delivered, or whose recipient is gone, gives way.
+    bob.next_event().await.unwrap();
+    bob.next_event().await.unwrap();
+    engine.run_maintenance().await.unwrap();
+    send("eve").await.unwrap();
+    assert_eq!(send("eve").await.unwrap_err().code, ErrorCode::Unavailable);
+    engine.delete_user(&"eve".into()).await.unwrap();
+    for _ in 0..6 {
+        send("bob").await.unwrap();
+    }
+    send("bob").await.unwrap_err();
 }
 
 #[tokio::test]

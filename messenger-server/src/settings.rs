@@ -6,12 +6,14 @@ use crate::{Tls, TlsError, Transport};
 use clap::Parser;
 use ipnet::IpNet;
 use messenger_core::policy::{InboxLimits, Policy, Rate, Rates};
+use messenger_core::storage::MemoryStorage;
 use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
 use numbers::{ConnectionSettings, DAY, LifetimeSettings, LimitSettings, RateSettings};
 use std::net::{AddrParseError, IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A messenger server: JSON objects over TCP.
@@ -346,6 +348,10 @@ impl Settings {
             count(given.max_message_burst),
             Duration::from_secs(given.max_message_burst) / count(given.max_message_rate),
         );
+        rates.message_bytes = Rate::new(
+            count(given.max_byte_burst),
+            Duration::from_secs(given.max_byte_burst) / count(given.max_byte_rate),
+        );
         rates.import = rate(given.max_import_day, DAY);
         rates.exempt_loopback = self.exempt_loopback == Switch::On;
         rates
@@ -423,7 +429,7 @@ impl Settings {
             Store::Sqlite(path) => {
                 let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
                 let builder = Engine::builder().policy(self.policy());
-                let builder = builder.storage(std::sync::Arc::new(storage));
+                let builder = builder.storage(Arc::new(storage));
                 Ok(builder.manual_maintenance())
             }
             Store::Memory => Err(SettingsError::NoFile),
@@ -451,12 +457,15 @@ impl Settings {
         self.check_numbers()?;
         let builder = Engine::builder().policy(self.policy());
         let builder = match &self.store {
-            // The builder's own.
-            Store::Memory => builder,
+            Store::Memory => {
+                let storage = MemoryStorage::with_limit(self.limits.max_memory);
+                builder.storage(Arc::new(storage))
+            }
             #[cfg(feature = "sqlite")]
             Store::Sqlite(path) => {
                 let storage = messenger_sqlite::SqliteStorage::open(path)?;
-                builder.storage(std::sync::Arc::new(storage))
+                storage.keep_free(self.limits.min_free_disk);
+                builder.storage(Arc::new(storage))
             }
         };
         Ok(match self.notifier {

@@ -1,5 +1,6 @@
 //! The thread that writes: what has queued is committed as one transaction.
 
+use crate::disk::Disk;
 use crate::error::CallError;
 use crate::fault::Fault;
 use crate::inboxes::Inboxes;
@@ -12,6 +13,7 @@ use std::io;
 pub(crate) struct Writing<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) inboxes: &'a mut Inboxes,
+    pub(crate) disk: &'a mut Disk,
     /// Another process has written since somebody has last looked here.
     pub(crate) was_changed_beside: &'a mut bool,
 }
@@ -27,10 +29,11 @@ type Outcome = Box<dyn Any + Send>;
 pub(crate) struct Writer(BatchQueue<Job, Outcome, StorageError>);
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+    pub(crate) fn start(connection: Connection, disk: Disk) -> io::Result<Self> {
         let mut file = File {
             connection,
             inboxes: Inboxes::default(),
+            disk,
             was_changed_beside: false,
             version: 0,
         };
@@ -67,6 +70,7 @@ impl Writer {
 struct File {
     connection: Connection,
     inboxes: Inboxes,
+    disk: Disk,
     was_changed_beside: bool,
     /// SQLite's number of what other connections have committed.
     version: i64,
@@ -100,6 +104,7 @@ impl File {
         let mut writing = Writing {
             connection: &transaction,
             inboxes: &mut self.inboxes,
+            disk: &mut self.disk,
             was_changed_beside: &mut self.was_changed_beside,
         };
         let outcomes = batch.iter_mut().map(|job| job(&mut writing).map(Ok));
