@@ -118,36 +118,39 @@ fn take_all(session: &Connection) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_store_in_memory_keeps_no_more_than_it_may() {
-    const KIB: u64 = 1024;
-    let storage = Arc::new(MemoryStorage::with_limit(100 * KIB));
+async fn a_store_in_memory_keeps_no_more_than_it_may_and_leaves_room_for_others() {
+    const KIB: usize = 1024;
+    let storage = Arc::new(MemoryStorage::with_limit(100 * KIB as u64));
     let engine = Engine::builder().policy(policy()).storage(storage);
     let engine = engine.build().unwrap();
     let (ann, _) = join(&engine, "ann").await;
     let (mut bob, _) = join(&engine, "bob").await;
     register(&engine, "eve").await;
-    let send = async |to: &str| {
-        let body = "x".repeat(9 * KIB as usize);
-        ann.call(SendMessage::new(to, body)).await
-    };
-    for to in ["bob", "eve"] {
-        for _ in 0..5 {
-            send(to).await.unwrap();
+    // Each counts as 10 KiB. How many were taken before one was refused.
+    let fill = async |to: &str| {
+        for count in 0.. {
+            let message = SendMessage::new(to, "x".repeat(9 * KIB));
+            if let Err(refused) = ann.call(message).await {
+                assert_eq!(refused.code, ErrorCode::Unavailable);
+                return count;
+            }
         }
-    }
-    let refused = send("bob").await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::Unavailable);
+        unreachable!()
+    };
+    assert_eq!(fill("bob").await, 5, "half of all");
+    assert_eq!(fill("bob").await, 0);
+    assert_eq!(
+        fill("eve").await,
+        3,
+        "half of the rest, and what it fits into"
+    );
     // What was delivered, or whose recipient is gone, gives way.
-    bob.next_event().await.unwrap();
-    bob.next_event().await.unwrap();
-    engine.run_maintenance().await.unwrap();
-    send("eve").await.unwrap();
-    assert_eq!(send("eve").await.unwrap_err().code, ErrorCode::Unavailable);
-    engine.delete_user(&"eve".into()).await.unwrap();
-    for _ in 0..6 {
-        send("bob").await.unwrap();
+    for _ in 0..5 {
+        bob.next_event().await.unwrap();
     }
-    send("bob").await.unwrap_err();
+    engine.run_maintenance().await.unwrap();
+    engine.delete_user(&"eve".into()).await.unwrap();
+    assert_eq!(fill("bob").await, 4, "one is still under way");
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod budget;
 mod connection;
 #[cfg(feature = "binary")]
 pub mod logs;
@@ -38,7 +39,6 @@ mod meters;
 mod monitoring;
 #[cfg(feature = "binary")]
 pub mod operator;
-mod partial_frames;
 mod proxy;
 mod server;
 #[cfg(feature = "binary")]

@@ -242,6 +242,14 @@ pub enum SettingsError {
         "--max-partial-frames must be at least --max-frame, or no large frame could be received"
     )]
     PartialFrameBudget,
+    /// One list would not fit into what may wait to be written.
+    #[error(
+        "--max-outgoing-total must be at least {list} bytes, or no long list of users could be sent"
+    )]
+    OutgoingBudget {
+        /// The most bytes of a list.
+        list: usize,
+    },
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -365,6 +373,7 @@ impl Settings {
         transport.driver.frame_before_auth = size(connection.max_frame_before_auth);
         transport.driver.unsent = size(connection.max_outgoing);
         transport.partial_frames = size(connection.max_partial_frames);
+        transport.outgoing = size(connection.max_outgoing_total);
         transport.connections = size(connection.max_connections);
         transport.handshake_time = Duration::from_secs(connection.handshake_timeout);
         transport.handshakes = size(connection.max_handshakes);
@@ -415,6 +424,10 @@ impl Settings {
     fn check_numbers(&self) -> Result<(), SettingsError> {
         if self.connection.max_partial_frames < self.connection.max_frame {
             return Err(SettingsError::PartialFrameBudget);
+        }
+        let list = self.policy().limits.list_bytes;
+        if size(self.connection.max_outgoing_total) < list {
+            return Err(SettingsError::OutgoingBudget { list });
         }
         Ok(())
     }

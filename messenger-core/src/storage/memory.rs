@@ -45,9 +45,11 @@ impl Default for MemoryStorage {
     }
 }
 
-/// The store holds as many messages as it may.
+/// The inbox holds as much as is left for all others.
 #[derive(Debug, thiserror::Error)]
-#[error("the messages in memory are at their limit of {limit} bytes")]
+#[error(
+    "an inbox holds as many bytes as others have left of the {limit} there are for messages in memory"
+)]
 struct Full {
     limit: u64,
 }
@@ -75,7 +77,8 @@ impl MemoryStorage {
     }
 
     /// An empty store that keeps at most so many bytes of messages, of all users together, each with a kibibyte
-    /// beside its text; over it messages are refused.
+    /// beside its text. An inbox holds no more than is left for all others, over which messages to it are refused: so
+    /// a few that are filled on purpose, and not read, leave room for everybody else.
     pub fn with_limit(bytes: u64) -> Self {
         Self {
             nicks: Mutex::default(),
@@ -129,9 +132,9 @@ impl MemoryStorage {
 
     fn append_to(&self, new: &NewMessage) -> Result<u64, AppendError> {
         self.with_inbox(&new.message.to, |user| {
-            let more = inbox::held_by(&new.message);
+            let with_it = user.inbox.held() + inbox::held_by(&new.message);
             // Those that are appended at the same moment may each pass it by one message.
-            if self.held.load(Ordering::Relaxed).saturating_add(more) > self.limit {
+            if with_it > self.limit.saturating_sub(self.held.load(Ordering::Relaxed)) {
                 return Err(StorageError::new(Full { limit: self.limit }).into());
             }
             user.inbox.append(new.message.to_kept(), new.limits)
