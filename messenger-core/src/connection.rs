@@ -8,7 +8,7 @@ use crate::reply::{Reply, Running, Started};
 use crate::rules::{self, SessionKind};
 use crate::shared::Shared;
 use messenger_proto::{
-    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, UserId, Welcome,
+    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, Request, UserId, Welcome,
 };
 use std::fmt;
 use std::future::poll_fn;
@@ -159,6 +159,15 @@ impl Connection {
     #[expect(clippy::result_large_err)] // the request is handed back, not reported
     pub fn try_start(&self, inbound: Inbound) -> Result<Started, Inbound> {
         rules::try_start(&self.state, inbound)
+    }
+
+    /// See [`Driver::list_bytes`](crate::Driver::list_bytes).
+    pub(crate) fn list_bytes(&self, inbound: &Inbound) -> Option<usize> {
+        let is_list = matches!(
+            inbound.request,
+            Request::ContactList(_) | Request::Import(_)
+        );
+        is_list.then_some(self.state.shared.policy.limits.list_bytes)
     }
 
     /// The answer to a frame that was no request.

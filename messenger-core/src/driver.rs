@@ -188,6 +188,13 @@ impl Driver {
         }
     }
 
+    /// How many bytes the answer to a request may have at the most, if that is many: a list of users with their
+    /// pictures. A transport that has a bound for all its connections makes room for them before it hands the
+    /// request over.
+    pub fn list_bytes(&self, request: &Inbound) -> Option<usize> {
+        self.connection.list_bytes(request)
+    }
+
     /// Takes a request whose frame had `length` bytes, or a frame that ought to have been one. It is begun
     /// when [replies](Self::poll_reply) are asked for next. To be called only while a request is
     /// [wanted](Self::wants_request).

@@ -47,6 +47,9 @@ pub struct Rates {
     pub registrations: Rate,
     /// Messages of one session. 100 a second, 5,000 at once.
     pub messages: Rate,
+    /// Bytes of one session's messages, of their text and attachments. 1 MiB a second, 64 MiB at once;
+    /// a single message may have more, and takes all there is.
+    pub message_bytes: Rate,
     /// Address-book entries that one user imports. 20,000 a day.
     pub import: Rate,
     /// The limits of an address do not apply to loopback addresses. On.
@@ -172,6 +175,7 @@ impl Default for Rates {
             failed_auth_address: rate(20, 60),
             registrations: rate(30, 60 * 60),
             messages: rate(5000, 50),
+            message_bytes: rate(64 * 1024 * 1024, 64),
             import: rate(20_000, 24 * 60 * 60),
             exempt_loopback: true,
         }

@@ -55,11 +55,7 @@ impl Limiters {
                 "Too many registrations from your address, try later",
                 rates.registrations,
             ),
-            messages: SessionLimiter::new(
-                "messages",
-                "Too many messages, try later",
-                rates.messages,
-            ),
+            messages: SessionLimiter::new(rates.messages, rates.message_bytes),
             import: limiter(
                 "import",
                 "Too many entries imported, try later",
@@ -101,9 +97,15 @@ impl Limiters {
         self.messages.budget(session, now)
     }
 
+    /// Counts a message with so many bytes of text and attachment.
     #[inline]
-    pub(crate) fn message(&self, budget: &Budget, now: Timestamp) -> Result<(), TooMany> {
-        self.messages.take(budget, now)
+    pub(crate) fn message(
+        &self,
+        budget: &Budget,
+        bytes: usize,
+        now: Timestamp,
+    ) -> Result<(), TooMany> {
+        self.messages.take(budget, bytes, now)
     }
 
     pub(crate) fn import(&self, user: &UserId, entries: usize) -> Result<(), TooMany> {

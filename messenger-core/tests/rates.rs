@@ -9,8 +9,8 @@
 
 use messenger_core::policy::Rates;
 use messenger_core::proto::{
-    Auth, Credentials, ErrorCode, Failure, Import, ImportEntry, Inbound, Register, SendMessage,
-    SessionId,
+    Attachment, Auth, Credentials, ErrorCode, Failure, Import, ImportEntry, Inbound, Register,
+    SendMessage, SessionId,
 };
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::{FaultyStorage, ManualClock};
@@ -251,6 +251,34 @@ async fn messages_of_one_session_are_limited() {
         send(&first, "bob").await.unwrap();
     }
     assert_eq!(code(send(&first, "bob").await), ErrorCode::TooManyRequests);
+}
+
+#[tokio::test]
+async fn bytes_of_one_session_are_limited() {
+    const MIB: usize = 1024 * 1024;
+    let world = World::new(Some(Rates::default()));
+    let (session, sid) = world.join("ann").await;
+    let (other, _) = world.join("bob").await;
+    // Each of 16 MiB with its MIME type, as large as a frame may be.
+    let large = async |session: &Connection| {
+        let data = "A".repeat(16 * MIB - 1);
+        let message = SendMessage::new("bob", "").attach(Attachment::new("x", data));
+        session.call(message).await
+    };
+    for _ in 0..4 {
+        large(&session).await.unwrap();
+    }
+    let refused = large(&session).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::TooManyRequests);
+    assert!(refused.text.contains("bytes"), "the reason is told");
+    large(&other).await.unwrap();
+    // The session's, whatever the connection.
+    let again = world.engine.connect();
+    let resumed = resume_and_send(&again, "ann", &sid, "bob").await;
+    assert_eq!(code(resumed), ErrorCode::TooManyRequests);
+    world.clock.advance(16 * SECOND);
+    large(&again).await.unwrap();
+    assert_eq!(code(large(&session).await), ErrorCode::TooManyRequests);
 }
 
 #[tokio::test]

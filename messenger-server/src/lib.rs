@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod budget;
 mod connection;
 #[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
@@ -41,7 +42,6 @@ mod monitoring;
 #[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
 pub mod operator;
-mod partial_frames;
 mod proxy;
 mod server;
 #[cfg(feature = "binary")]

@@ -1,10 +1,10 @@
 //! The listener: it takes connections, and stops in good order.
 
+use crate::budget::Budget;
 use crate::connection::ConnectionTask;
-use crate::meters::Meters;
-use crate::partial_frames::PartialFrameBudget;
+use crate::meters::{self, Meters};
 use crate::{Tls, Transport, proxy};
-use messenger_core::{Connection, Engine};
+use messenger_core::{Connection, DriverLimits, Engine};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -31,7 +31,8 @@ pub struct Server {
     meters: Arc<Meters>,
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
-    partial_frames: Arc<PartialFrameBudget>,
+    partial_frames: Arc<Budget>,
+    outgoing: Arc<Budget>,
     stop: CancellationToken,
     /// The connections that the embedder has accepted itself.
     own: TaskTracker,
@@ -54,17 +55,27 @@ impl Server {
     /// A server of this engine.
     pub fn new(engine: Engine, transport: Transport) -> Self {
         let meters = Arc::new(Meters::new());
+        let DriverLimits {
+            frame,
+            frame_before_auth,
+            ..
+        } = transport.driver;
+        let longest_frame = frame.max(frame_before_auth);
+        let longest_list = engine.policy().limits.list_bytes;
         Self {
             engine,
             connections: Arc::new(Semaphore::new(transport.connections)),
             handshakes: Arc::new(Semaphore::new(transport.handshakes)),
-            partial_frames: Arc::new(PartialFrameBudget::new(
+            partial_frames: Arc::new(Budget::new(
                 transport.partial_frames,
-                transport
-                    .driver
-                    .frame
-                    .max(transport.driver.frame_before_auth),
-                Arc::clone(&meters),
+                // One byte more tells that a frame is too long.
+                longest_frame.saturating_add(1),
+                meters::partial_frames(),
+            )),
+            outgoing: Arc::new(Budget::new(
+                transport.outgoing,
+                longest_list,
+                meters::outgoing(),
             )),
             transport: Arc::new(transport),
             meters,
@@ -168,6 +179,7 @@ impl Server {
             Arc::clone(&self.transport),
             Arc::clone(&self.meters),
             self.partial_frames.share(),
+            self.outgoing.share(),
             self.stop.child_token(),
         );
         task.instrument(span)

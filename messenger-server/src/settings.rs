@@ -6,12 +6,14 @@ use crate::{Tls, TlsError, Transport};
 use clap::Parser;
 use ipnet::IpNet;
 use messenger_core::policy::{InboxLimits, Policy, Rate, Rates};
+use messenger_core::storage::MemoryStorage;
 use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
 use numbers::{ConnectionSettings, DAY, LifetimeSettings, LimitSettings, RateSettings};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A messenger server: JSON objects over TCP.
@@ -282,6 +284,14 @@ pub enum SettingsError {
         "--max-partial-frames must be at least --max-frame, or no large frame could be received"
     )]
     PartialFrameBudget,
+    /// One list would not fit into what may wait to be written.
+    #[error(
+        "--max-outgoing-total must be at least {list} bytes, or no long list of users could be sent"
+    )]
+    OutgoingBudget {
+        /// The most bytes of a list.
+        list: usize,
+    },
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -396,6 +406,10 @@ impl Settings {
             count(given.max_message_burst),
             Duration::from_secs(given.max_message_burst) / count(given.max_message_rate),
         );
+        rates.message_bytes = Rate::new(
+            count(given.max_byte_burst),
+            Duration::from_secs(given.max_byte_burst) / count(given.max_byte_rate),
+        );
         rates.import = rate(given.max_import_day, DAY);
         rates.exempt_loopback = self.exempt_loopback == Switch::On;
         rates
@@ -409,6 +423,7 @@ impl Settings {
         transport.driver.frame_before_auth = size(connection.max_frame_before_auth);
         transport.driver.unsent = size(connection.max_outgoing);
         transport.partial_frames = size(connection.max_partial_frames);
+        transport.outgoing = size(connection.max_outgoing_total);
         transport.connections = size(connection.max_connections);
         transport.handshake_time = Duration::from_secs(connection.handshake_timeout);
         transport.handshakes = size(connection.max_handshakes);
@@ -463,6 +478,10 @@ impl Settings {
         if self.connection.max_partial_frames < self.connection.max_frame {
             return Err(SettingsError::PartialFrameBudget);
         }
+        let list = self.policy().limits.list_bytes;
+        if size(self.connection.max_outgoing_total) < list {
+            return Err(SettingsError::OutgoingBudget { list });
+        }
         Ok(())
     }
 
@@ -494,7 +513,7 @@ impl Settings {
                 let path = self.existing_store()?;
                 let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
                 let builder = Engine::builder().policy(self.policy());
-                let builder = builder.storage(std::sync::Arc::new(storage));
+                let builder = builder.storage(Arc::new(storage));
                 Ok(builder.manual_maintenance())
             }
             Store::Memory => Err(SettingsError::NoFile),
@@ -522,12 +541,15 @@ impl Settings {
         self.check_numbers()?;
         let builder = Engine::builder().policy(self.policy());
         let builder = match &self.store {
-            // The builder's own.
-            Store::Memory => builder,
+            Store::Memory => {
+                let storage = MemoryStorage::with_limit(self.limits.max_memory);
+                builder.storage(Arc::new(storage))
+            }
             #[cfg(feature = "sqlite")]
             Store::Sqlite(path) => {
                 let storage = messenger_sqlite::SqliteStorage::open(path)?;
-                builder.storage(std::sync::Arc::new(storage))
+                storage.keep_free(self.limits.min_free_disk);
+                builder.storage(Arc::new(storage))
             }
         };
         Ok(match self.notifier {

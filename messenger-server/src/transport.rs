@@ -14,6 +14,10 @@ pub struct Transport {
     /// The most bytes that all connections together hold of frames that have not come whole; over it
     /// those that stand still are disconnected. 256 MiB.
     pub partial_frames: usize,
+    /// The most bytes that wait to be written to all connections together; over it those that take least are
+    /// disconnected, and whoever asks for a list of users waits. Room for one list
+    /// ([`list_bytes`](messenger_core::policy::Limits::list_bytes)) at the least. 256 MiB.
+    pub outgoing: usize,
     /// The most connections. Each is an open file; leave some of those that the system allows for the
     /// store and for monitoring. 60,000.
     pub connections: usize,
@@ -41,6 +45,7 @@ impl Default for Transport {
         Self {
             driver: DriverLimits::default(),
             partial_frames: 256 * 1024 * 1024,
+            outgoing: 256 * 1024 * 1024,
             connections: 60_000,
             time_to_auth: Duration::from_secs(5 * 60),
             handshake_time: Duration::from_secs(10),

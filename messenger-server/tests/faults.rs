@@ -23,6 +23,8 @@ use tokio::time::timeout;
 fn with_mounts(script: &str, folder: &Path, store: &Path) -> Command {
     let mut command = Command::new("unshare");
     command
+        // Small disks, which are to be filled.
+        .env("MESSENGER_MIN_FREE_DISK", "0")
         .args(["--map-root-user", "--mount", "sh", "-ec", script])
         .arg(folder)
         .arg(env!("CARGO_BIN_EXE_messenger-server"))

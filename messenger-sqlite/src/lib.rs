@@ -21,6 +21,7 @@
 
 mod backup;
 mod check;
+mod disk;
 mod error;
 mod fault;
 mod file;

@@ -10,6 +10,7 @@ mod sessions;
 mod users;
 
 use crate::OpenError;
+use crate::disk::{Disk, Floor};
 use crate::file;
 use crate::inboxes;
 use crate::lock::Lock;
@@ -39,6 +40,7 @@ pub struct SqliteStorage {
     // Dropped in this order: the writer closes the file when nobody reads it any more.
     readers: Readers,
     writer: Writer,
+    floor: Floor,
     _lock: Option<Lock>,
 }
 
@@ -68,12 +70,22 @@ impl SqliteStorage {
     }
 
     fn start(path: &Path, writing: Connection, lock: Option<Lock>) -> Result<Self, OpenError> {
+        let floor = Floor::default();
+        let disk = Disk::of(path, floor.clone());
         let reading = (0..READERS).map(|_| file::open_for_reading(path));
         Ok(Self {
             readers: Readers::start(reading.collect::<Result<_, _>>()?)?,
-            writer: Writer::start(path, writing)?,
+            writer: Writer::start(path, writing, disk)?,
+            floor,
             _lock: lock,
         })
+    }
+
+    /// Refuses messages while less than so many bytes of the file's disk are free, so that what else is written
+    /// finds room: sessions, places in inboxes, profiles. 0, unless it is told, fills the disk. It is looked at once
+    /// a second at the most, and once in 16 MiB of messages. (Systems other than Unix do not tell.)
+    pub fn keep_free(&self, bytes: u64) {
+        self.floor.set(bytes);
     }
 
     /// Writes something small that cannot be refused.

@@ -1,5 +1,6 @@
 //! The thread that writes: what has queued is committed as one transaction.
 
+use crate::disk::Disk;
 use crate::error::CallError;
 use crate::fault::Fault;
 use crate::inboxes::Inboxes;
@@ -14,6 +15,7 @@ use std::path::Path;
 pub(crate) struct Writing<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) inboxes: &'a mut Inboxes,
+    pub(crate) disk: &'a mut Disk,
     /// Another process has written since somebody has last looked here.
     pub(crate) was_changed_beside: &'a mut bool,
     pub(crate) wal: &'a mut Wal,
@@ -30,11 +32,12 @@ type Outcome = Box<dyn Any + Send>;
 pub(crate) struct Writer(BatchQueue<Job, Outcome, StorageError>);
 
 impl Writer {
-    pub(crate) fn start(path: &Path, connection: Connection) -> io::Result<Self> {
+    pub(crate) fn start(path: &Path, connection: Connection, disk: Disk) -> io::Result<Self> {
         let mut file = File {
             connection,
             wal: Wal::of(path),
             inboxes: Inboxes::default(),
+            disk,
             was_changed_beside: false,
             version: 0,
         };
@@ -72,6 +75,7 @@ struct File {
     connection: Connection,
     wal: Wal,
     inboxes: Inboxes,
+    disk: Disk,
     was_changed_beside: bool,
     /// SQLite's number of what other connections have committed.
     version: i64,
@@ -109,6 +113,7 @@ impl File {
         let mut writing = Writing {
             connection: &transaction,
             inboxes: &mut self.inboxes,
+            disk: &mut self.disk,
             was_changed_beside: &mut self.was_changed_beside,
             wal: &mut self.wal,
         };

@@ -10,7 +10,9 @@
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Message, UserId};
-use messenger_core::storage::{Expiry, NewMessage, NewSession, SessionKey, Storage, Watermark};
+use messenger_core::storage::{
+    AppendError, Expiry, NewMessage, NewSession, SessionKey, Storage, Watermark,
+};
 use messenger_core::testing;
 use messenger_sqlite::{OpenError, SqliteStorage};
 use std::error::Error;
@@ -199,6 +201,36 @@ async fn what_an_operator_writes_beside_a_server_is_noticed() {
     assert_eq!(server.newest(&ann).await.unwrap(), 1, "she begins anew");
     drop(beside);
     messenger_sqlite::check(&path).unwrap();
+}
+
+#[tokio::test]
+async fn messages_leave_as_much_of_the_disk_free_as_they_must() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStorage::open(folder.path().join("messenger.db")).unwrap();
+    let ann = UserId::from("ann");
+    let append = async || {
+        let message = Message::new("", "", ann.clone(), 0);
+        let new = NewMessage {
+            message: message.into(),
+            mid: None,
+            mid_forgotten_before: Timestamp::default(),
+            now: Timestamp::default(),
+            limits: InboxLimits::default(),
+        };
+        store.append(new).await
+    };
+    store.keep_free(u64::MAX);
+    store.upsert_external_user(&ann, "Ann").await.unwrap();
+    let refused = append().await.unwrap_err();
+    let AppendError::Storage(error) = refused else {
+        panic!("{refused}");
+    };
+    let advice = error.source().unwrap().to_string();
+    assert!(advice.contains("make room"), "{advice}");
+    assert_eq!(store.newest(&ann).await.unwrap(), 0);
+    // More than that is free wherever this is tested.
+    store.keep_free(1);
+    append().await.unwrap();
 }
 
 #[test]

@@ -42,6 +42,11 @@ impl Quota {
         is_enough
     }
 
+    /// The most that can be taken at once.
+    pub(super) fn burst(self) -> u64 {
+        self.refilled_in / self.period
+    }
+
     /// As if one had not been taken.
     pub(super) fn give_back(self, whole_at: &mut u64) {
         *whole_at = whole_at.saturating_sub(self.period);

@@ -114,7 +114,9 @@ fn prepare(
     login.touch(now);
     check_limits(connection, &request)?;
     if let Some(limiters) = &shared.limiters {
-        limiters.message(&login.budget, now)?;
+        let attach = &request.attach;
+        let bytes = request.body.as_str().len() + attach.mime.len() + attach.data.as_str().len();
+        limiters.message(&login.budget, bytes, now)?;
     }
     Ok(NewMessage {
         message: SharedMessage::from(

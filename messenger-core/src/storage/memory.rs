@@ -14,6 +14,7 @@ use crate::lookalikes::skeleton;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use dashmap::{DashMap, Entry};
+use inbox::Inbox;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use mids::Mids;
 use parking_lot::Mutex;
@@ -21,18 +22,38 @@ use std::collections::hash_map::Entry as HashEntry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use user::User;
 
 /// Everything in memory; gone with the process.
 ///
-/// It remembers the last 100,000 `mid`s of a user, however young the others are.
+/// It remembers the last 100,000 `mid`s of a user, however young the others are. What all inboxes hold together is
+/// [bounded](Self::with_limit).
 // Locks are taken in the order of the fields, and of users never two at once.
-#[derive(Default)]
 pub struct MemoryStorage {
     names: Mutex<Names>,
     mids: Mids,
     users: DashMap<UserId, Arc<Mutex<User>>>,
     addresses: Mutex<Addresses>,
+    /// The most bytes of messages.
+    limit: u64,
+    /// What all inboxes hold.
+    held: AtomicU64,
+}
+
+impl Default for MemoryStorage {
+    fn default() -> Self {
+        Self::with_limit(Self::DEFAULT_LIMIT)
+    }
+}
+
+/// The inbox holds as much as is left for all others.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "an inbox holds as many bytes as others have left of the {limit} there are for messages in memory"
+)]
+struct Full {
+    limit: u64,
 }
 
 impl fmt::Debug for MemoryStorage {
@@ -57,15 +78,50 @@ struct Addresses {
 }
 
 impl MemoryStorage {
+    /// How many bytes of messages a store keeps unless it is told otherwise: 1 GiB.
+    pub const DEFAULT_LIMIT: u64 = 1024 * 1024 * 1024;
+
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that keeps at most so many bytes of messages, of all users together, each with a kibibyte
+    /// beside its text. An inbox holds no more than is left for all others, over which messages to it are refused: so
+    /// a few that are filled on purpose, and not read, leave room for everybody else.
+    pub fn with_limit(bytes: u64) -> Self {
+        Self {
+            names: Mutex::default(),
+            mids: Mids::default(),
+            users: DashMap::new(),
+            addresses: Mutex::default(),
+            limit: bytes,
+            held: AtomicU64::new(0),
+        }
     }
 
     fn with_user<T>(&self, user: &UserId, act: impl FnOnce(&mut User) -> T) -> Option<T> {
         let user = self.users.get(user)?;
         let mut user = user.lock();
         Some(act(&mut user))
+    }
+
+    /// As [`with_user`](Self::with_user), for what changes how much the inbox holds.
+    fn with_inbox<T>(&self, user: &UserId, act: impl FnOnce(&mut User) -> T) -> Option<T> {
+        self.with_user(user, |user| self.count(user, act))
+    }
+
+    fn count<T>(&self, user: &mut User, act: impl FnOnce(&mut User) -> T) -> T {
+        let before = user.inbox.held();
+        let done = act(user);
+        let after = user.inbox.held();
+        // What is taken off was added before, so the sum is right whoever comes first.
+        match after.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => _ = self.held.fetch_add(more, Ordering::Relaxed),
+            None => _ = self.held.fetch_sub(before - after, Ordering::Relaxed),
+        }
+        done
     }
 
     fn card(&self, user: &UserId) -> Option<Card> {
@@ -103,7 +159,12 @@ impl MemoryStorage {
     }
 
     fn append_to(&self, new: &NewMessage) -> Result<u64, AppendError> {
-        self.with_user(&new.message.to, |user| {
+        self.with_inbox(&new.message.to, |user| {
+            let with_it = user.inbox.held() + inbox::held_by(&new.message);
+            // Those that are appended at the same moment may each pass it by one message.
+            if with_it > self.limit.saturating_sub(self.held.load(Ordering::Relaxed)) {
+                return Err(StorageError::new(Full { limit: self.limit }).into());
+            }
             user.inbox.append(new.message.to_kept(), new.limits)
         })
         .ok_or(AppendError::NoSuchUser)?
@@ -189,6 +250,7 @@ impl Storage for MemoryStorage {
         let user = place.remove();
         self.mids.drop_user(id);
         let mut user = user.lock();
+        self.count(&mut user, |user| user.inbox = Inbox::default());
         if user.pass_hash.is_some() {
             names.nicks.remove(&user.profile.nick);
         }
@@ -341,7 +403,7 @@ impl Storage for MemoryStorage {
 
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         for mark in watermarks {
-            self.with_user(&mark.user, |user| user.advance(&mark));
+            self.with_inbox(&mark.user, |user| user.advance(&mark));
         }
         Ok(())
     }
@@ -373,7 +435,7 @@ impl Storage for MemoryStorage {
         self.mids.forget(expiry.mids_before);
         let users: Vec<_> = self.users.iter().map(|user| Arc::clone(&user)).collect();
         for user in users {
-            user.lock().purge_expired(&expiry);
+            self.count(&mut user.lock(), |user| user.purge_expired(&expiry));
         }
         Ok(false)
     }

@@ -5,11 +5,15 @@ use bytesize::ByteSize;
 use messenger_core::DriverLimits;
 use messenger_core::Policy;
 use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Rates};
+use messenger_core::storage::MemoryStorage;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What numbers are sensible, by their unit.
 const BYTES: RangeInclusive<u64> = 1..=1 << 40;
+const FREE: RangeInclusive<u64> = 0..=1 << 50;
+/// Room for the log of what is written, and for an operator to do something about it.
+const FREE_BY_DEFAULT: u64 = 256 * 1024 * 1024;
 const FRAME: RangeInclusive<u64> = 256..=1 << 30;
 const COUNT: RangeInclusive<u64> = 1..=1_000_000_000;
 const RATE: RangeInclusive<u64> = 1..=1_000_000_000;
@@ -79,6 +83,8 @@ numbers! {
         max_handshakes = "MESSENGER_MAX_HANDSHAKES" "COUNT" COUNT, Transport::default().handshakes;
         /// Unsent bytes from which on a client's requests are not read.
         max_outgoing = "MESSENGER_MAX_OUTGOING" "BYTES" BYTES, DriverLimits::default().unsent;
+        /// The most bytes that wait to be written to all connections together: those that take least give way.
+        max_outgoing_total = "MESSENGER_MAX_OUTGOING_TOTAL" "BYTES" BYTES, Transport::default().outgoing;
         /// A client that takes nothing for so long, though something waits for it, is disconnected.
         write_timeout = "MESSENGER_WRITE_TIMEOUT" "SECONDS" SECONDS, Transport::default().write_stall.as_secs();
         /// TCP keepalive.
@@ -119,6 +125,11 @@ numbers! {
         max_inbox_messages = "MESSENGER_MAX_INBOX_MESSAGES" "COUNT" COUNT, InboxLimits::default().messages;
         /// The most bytes of bodies and attachments an inbox holds.
         max_inbox_bytes = "MESSENGER_MAX_INBOX_BYTES" "BYTES" BYTES, InboxLimits::default().bytes;
+        /// The most bytes of messages that a store in memory (--store memory:) keeps, of all users together; over
+        /// it messages are refused (22).
+        max_memory = "MESSENGER_MAX_MEMORY" "BYTES" BYTES, MemoryStorage::DEFAULT_LIMIT;
+        /// The free bytes of its disk below which a store in a file refuses messages (22); 0 to fill it.
+        min_free_disk = "MESSENGER_MIN_FREE_DISK" "BYTES" FREE, FREE_BY_DEFAULT;
         /// Passwords that are hashed at once.
         max_hashing = "MESSENGER_MAX_HASHING" "COUNT" COUNT, PasswordPolicy::default().at_once;
         /// Passwords that may wait for that; over it clients are told to try later.
@@ -139,6 +150,10 @@ numbers! {
         max_message_rate = "MESSENGER_MAX_MESSAGE_RATE" "COUNT" RATE, MESSAGES_A_SECOND;
         /// Messages of one session at once.
         max_message_burst = "MESSENGER_MAX_MESSAGE_BURST" "COUNT" RATE, Rates::default().messages.burst;
+        /// Bytes of one session's messages, a second.
+        max_byte_rate = "MESSENGER_MAX_BYTE_RATE" "BYTES" RATE, BYTES_A_SECOND;
+        /// Bytes of one session's messages at once; a single message may have more, and takes all.
+        max_byte_burst = "MESSENGER_MAX_BYTE_BURST" "BYTES" RATE, Rates::default().message_bytes.burst;
         /// Address-book entries that one user imports, a day.
         max_import_day = "MESSENGER_MAX_IMPORT_DAY" "COUNT" RATE, Rates::default().import.burst;
     }
@@ -146,6 +161,9 @@ numbers! {
 
 /// See [`Rates::messages`].
 const MESSAGES_A_SECOND: u64 = 100;
+
+/// See [`Rates::message_bytes`].
+const BYTES_A_SECOND: u64 = 1024 * 1024;
 
 numbers! {
     /// Lifetimes.
