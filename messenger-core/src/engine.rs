@@ -14,13 +14,14 @@ use crate::policy::Policy;
 use crate::rates::Limiters;
 use crate::shared::Shared;
 use crate::storage::{MemoryStorage, Storage, StorageError};
-use crate::timed_storage::TimedStorage;
+use crate::timed_storage::{Patience, TimedStorage};
 use crate::watermarks::Watermarks;
 use messenger_proto::Welcome;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 /// A messenger. Cheap to clone; many may live in a process.
@@ -115,7 +116,8 @@ impl Builder {
         self
     }
 
-    /// Leaves it to the caller to call [`Engine::run_maintenance`] now and then; nothing is spawned.
+    /// Leaves it to the caller to call [`Engine::run_maintenance`] now and then; nothing is spawned. Without a runtime
+    /// there are no timers either: a call of the store may take as long as it takes.
     pub fn manual_maintenance(mut self) -> Self {
         self.has_maintenance = false;
         self
@@ -130,7 +132,13 @@ impl Builder {
         let mut id = [0; 8];
         self.entropy.fill(&mut id)?;
         let watermarks = Watermarks::new(self.storage.flush_threshold_bytes());
-        let storage = Arc::new(TimedStorage::new(self.storage, Arc::clone(&self.clock)));
+        let runtime = self.has_maintenance.then(Handle::try_current).transpose()?;
+        let patience = runtime.clone().map(|runtime| Patience {
+            most: self.policy.storage_timeout,
+            runtime,
+        });
+        let clock = Arc::clone(&self.clock);
+        let storage = Arc::new(TimedStorage::new(self.storage, clock, patience));
         let rates = self.policy.rates.as_ref();
         let limiters = rates.map(|rates| Limiters::new(rates, &self.clock));
         let passwords = Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?;
@@ -164,8 +172,8 @@ impl Builder {
             connections: AtomicU64::new(0),
             logins: AtomicU64::new(0),
         });
-        if self.has_maintenance {
-            maintenance::spawn(&shared, &tokio::runtime::Handle::try_current()?);
+        if let Some(runtime) = runtime {
+            maintenance::spawn(&shared, &runtime);
         }
         Ok(Engine { shared })
     }
@@ -223,11 +231,11 @@ impl Engine {
         if let Some(limiters) = &self.shared.limiters {
             limiters.forget_idle(self.shared.now());
         }
-        let blind = self
+        let all = self
             .shared
             .online
-            .resync_all(&self.shared.watermarks, self.shared.now());
-        self.shared.look_for(&blind).await
+            .part(&self.shared.watermarks, self.shared.now(), 0, 1);
+        self.shared.look_for(&all).await
     }
 
     /// Tells the recorder of metrics what was counted in the last second. To be called before metrics are

@@ -1,9 +1,8 @@
 //! What is done in the background.
 
-use crate::notifier::Notice;
 use crate::online::Entry;
 use crate::shared::Shared;
-use crate::storage::{Expiry, StorageError};
+use crate::storage::{Expiry, LOOKED_AT_ONCE, StorageError};
 use crate::watermarks::Watermarks;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -33,7 +32,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, runtime: &Handle) {
         Arc::clone(&shared.watermarks),
     ));
     runtime.spawn(resync(Arc::downgrade(shared)));
-    runtime.spawn(rekey(Arc::clone(shared)));
+    runtime.spawn(rekey(Arc::downgrade(shared)));
     runtime.spawn(look_beside(Arc::downgrade(shared)));
     runtime.spawn(purge(Arc::downgrade(shared)));
 }
@@ -48,7 +47,7 @@ async fn store_watermarks(shared: Weak<Shared>, watermarks: Arc<Watermarks>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        if let Err(error) = shared.flush_moved_watermarks().await {
+        if let Err(error) = shared.watermarks.flush_moved(&shared.storage).await {
             log_failure(&error);
             drop(shared);
             sleep(AFTER_FAILURE).await;
@@ -56,10 +55,15 @@ async fn store_watermarks(shared: Weak<Shared>, watermarks: Arc<Watermarks>) {
     }
 }
 
-/// Before anybody looks for users, if it can be: those who do wait for it.
-async fn rekey(shared: Arc<Shared>) {
-    if let Err(error) = shared.address_rule().await {
-        log_failure(&error);
+/// Before anybody looks for users, if it can be: those who do wait for it, but for no longer than for any call.
+async fn rekey(shared: Weak<Shared>) {
+    while let Some(shared) = shared.upgrade() {
+        match shared.rekey().await {
+            Ok(()) => return,
+            Err(error) => log_failure(&error),
+        }
+        drop(shared);
+        sleep(AFTER_FAILURE).await;
     }
 }
 
@@ -72,13 +76,13 @@ async fn resync(shared: Weak<Shared>) {
             return;
         };
         shared.publish_metrics();
-        let blind = shared.online.resync_part(
+        let part = shared.online.part(
             &shared.watermarks,
             shared.now(),
             second % RESYNC_EVERY,
             RESYNC_EVERY,
         );
-        if let Err(error) = shared.look_for(&blind).await {
+        if let Err(error) = shared.look_for(&part).await {
             log_failure(&error);
         }
     }
@@ -148,15 +152,17 @@ fn log_failure(error: &StorageError) {
 }
 
 impl Shared {
-    /// Looks whether the sessions of these connections are still there, and ends the connections of those
-    /// that are not.
+    /// Looks whether the sessions of these connections are still there and have something to be given, and tells
+    /// those that have ended, or have.
     pub(crate) async fn look_for(&self, connections: &[Arc<Entry>]) -> Result<(), StorageError> {
-        for Entry {
-            device, mailbox, ..
-        } in connections.iter().map(|entry| &**entry)
-        {
-            if !device.is_there(&self.storage).await? {
-                mailbox.deliver(Notice::SessionEnded(device.key));
+        for connection in connections {
+            connection.set_must_look(true);
+        }
+        for batch in connections.chunks(LOOKED_AT_ONCE) {
+            let looks = batch.iter().map(|connection| connection.device.look());
+            let seen = self.storage.look(looks.collect()).await?;
+            for (connection, seen) in batch.iter().zip(seen) {
+                connection.tell(seen);
             }
         }
         Ok(())

@@ -138,6 +138,22 @@ pub trait Storage: Send + Sync + 'static {
         key: &SessionKey,
     ) -> Result<Option<SessionRecord>, StorageError>;
 
+    /// The user's session with this key and the user's nick, for a client that comes back to it; `None` when there
+    /// is no such session. What [`session`](Self::session) says of expired ones is true here, too.
+    ///
+    /// A store that is asked across a network does it in one call.
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        let Some(record) = self.session(user, key).await? else {
+            return Ok(None);
+        };
+        let profile = self.profile(user).await?;
+        Ok(profile.map(|profile| ResumedSession::new(record, profile.nick)))
+    }
+
     /// Ends a session; one that is not there is no error.
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
 
@@ -199,6 +215,47 @@ pub trait Storage: Send + Sync + 'static {
 
     /// The place of the newest message the inbox ever had; 0 when it never had one.
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError>;
+
+    /// Tells of many sessions at once which are still there, and what is newest in their users' inboxes: one answer
+    /// for each, in their order.
+    ///
+    /// The engine asks this way about all sessions that have a connection, once a minute and whenever it may have
+    /// missed something, some [thousand](LOOKED_AT_ONCE) at a time. A store that is asked across a network does it
+    /// in one call.
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        let mut seen = Vec::with_capacity(looks.len());
+        for Look { user, session } in &looks {
+            let is_there = match session {
+                Some(key) => self.session(user, key).await?.is_some(),
+                None => self.profile(user).await?.is_some(),
+            };
+            seen.push(match is_there {
+                true => Seen::There {
+                    newest: self.newest(user).await?,
+                },
+                false => Seen::Ended,
+            });
+        }
+        Ok(seen)
+    }
+
+    /// What the [`inbox`](Self::inbox) holds for a session that has a connection; `None` when the session has ended.
+    ///
+    /// A store that is asked across a network does it in one call.
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        match self.look(vec![look.clone()]).await?.first() {
+            Some(Seen::There { newest }) if *newest > after => {
+                self.inbox(&look.user, after, page).await.map(Some)
+            }
+            Some(Seen::There { .. }) => Ok(Some(Vec::new())),
+            Some(Seen::Ended) | None => Ok(None),
+        }
+    }
 
     /// True when another process has written to the store since this was last asked, as an operator's command
     /// does beside a server: sessions may have ended there. The engine asks twice a second, and then looks
@@ -458,6 +515,59 @@ pub struct SessionRecord {
     pub ack: bool,
     /// When it was last used.
     pub used: Timestamp,
+}
+
+/// A session that a client comes back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResumedSession {
+    /// What is kept of the session.
+    pub record: SessionRecord,
+    /// Its user's nick.
+    pub nick: ByteString,
+}
+
+impl ResumedSession {
+    /// This session, of a user of this nick.
+    pub fn new(record: SessionRecord, nick: impl Into<ByteString>) -> Self {
+        Self {
+            record,
+            nick: nick.into(),
+        }
+    }
+}
+
+/// The most sessions that the engine [looks](Storage::look) for in one call.
+pub const LOOKED_AT_ONCE: usize = 1000;
+
+/// Which session is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Look {
+    /// Whose.
+    pub user: UserId,
+    /// Which. `None` for one that the store was not told of: it is there as long as its user is.
+    pub session: Option<SessionKey>,
+}
+
+impl Look {
+    /// For this session of this user.
+    pub fn new(user: UserId, session: Option<SessionKey>) -> Self {
+        Self { user, session }
+    }
+}
+
+/// What a [look](Storage::look) has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Seen {
+    /// The session has ended.
+    Ended,
+    /// It is there.
+    There {
+        /// The place of the newest message that its user's inbox ever had.
+        newest: u64,
+    },
 }
 
 /// A session's new place in the inbox and its last use.

@@ -4,7 +4,7 @@ use crate::error::CallError;
 use crate::fault::Fault;
 use crate::inboxes::Inboxes;
 use messenger_core::storage::{BatchQueue, QueueLimits, StorageError};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::any::Any;
 use std::io;
 
@@ -77,10 +77,16 @@ impl File {
         &mut self,
         batch: &mut [Job],
     ) -> Result<Vec<Result<Outcome, StorageError>>, StorageError> {
-        self.try_commit(batch).map_err(|error| {
+        self.try_commit(batch).or_else(|error| {
             // They hold what was rolled back.
             self.inboxes.forget();
-            StorageError::new(CallError::from(error))
+            let is_busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+            let error = StorageError::new(CallError::from(error));
+            if is_busy {
+                // Alone, each would wait as long again.
+                return Ok(batch.iter().map(|_| Err(error.clone())).collect());
+            }
+            Err(error)
         })
     }
 

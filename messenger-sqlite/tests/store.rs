@@ -7,14 +7,21 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
+use futures_util::future::join_all;
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
-use messenger_core::proto::{Message, UserId};
-use messenger_core::storage::{Expiry, NewMessage, NewSession, SessionKey, Storage, Watermark};
-use messenger_core::testing;
+use messenger_core::proto::{Auth, Message, Register, SendMessage, UserId, UserInfo};
+use messenger_core::storage::{
+    Expiry, NewMessage, NewSession, PageLimits, SessionKey, Storage, Watermark,
+};
+use messenger_core::{Engine, Policy, testing};
 use messenger_sqlite::{OpenError, SqliteStorage};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long anything may take: the machine may be busy.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passes_the_suite() {
@@ -214,4 +221,60 @@ fn a_damaged_store_is_told() {
     bytes[middle..].fill(0x5a);
     std::fs::write(&path, bytes).unwrap();
     messenger_sqlite::check(&path).unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_another_program_keeps_the_file_locked_everybody_is_told_to_try_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let storage = Arc::new(SqliteStorage::open(&path).unwrap());
+    let mut policy = Policy::default();
+    policy.passwords.memory_kib = 8;
+    policy.passwords.passes = 1;
+    policy.passwords.waiting = 100;
+    let engine = Engine::builder().policy(policy).storage(storage.clone());
+    let engine = engine.build().unwrap();
+    let joining = (0..30).map(async |number| {
+        let (connection, login) = (engine.connect(), format!("user {number}"));
+        let account = Register::new(login.as_str(), "secret", login.as_str());
+        connection.call(account).await.unwrap();
+        connection.call(Auth::new(login, "secret")).await.unwrap();
+        connection
+    });
+    let joined = join_all(joining).await;
+
+    let other = rusqlite::Connection::open(&path).unwrap();
+    let locking = async {
+        // The engine may be writing.
+        while other.execute_batch("BEGIN IMMEDIATE").is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, locking).await.unwrap();
+    // One after the other they would wait for minutes.
+    let refused = joined.iter().flat_map(|connection| {
+        (0..5).map(move |number| async move {
+            let message = SendMessage::new("user 0", format!("locked {number}"));
+            connection.call(message).await.unwrap_err()
+        })
+    });
+    let refused = timeout(DEADLINE, join_all(refused)).await.unwrap();
+    assert!(refused.iter().all(|failure| failure.code.number() == 22));
+    joined[1].call(UserInfo::new("user 1")).await.unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
+
+    joined[1]
+        .call(SendMessage::new("user 0", "unlocked"))
+        .await
+        .unwrap();
+    let all = PageLimits::new(usize::MAX, usize::MAX);
+    let kept = storage.inbox(&"user 0".into(), 0, all).await.unwrap();
+    let bodies: Vec<_> = kept.iter().map(|(_, message)| &message.body).collect();
+    let are_known = refused
+        .iter()
+        .all(|failure| !failure.text.contains("not known"));
+    assert!(
+        !are_known || bodies.len() == 1,
+        "was told that nothing was done: {bodies:?}"
+    );
 }

@@ -103,7 +103,7 @@ async fn open(
 ) -> Result<Device, Failure> {
     // What other sessions were given and when they were used decides where this one begins and
     // which one ends.
-    shared.flush_watermarks().await?;
+    shared.watermarks.flush_user(&shared.storage, user).await?;
     let now = shared.now();
     let new = NewSession {
         user: user.clone(),

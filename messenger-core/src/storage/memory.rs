@@ -6,8 +6,8 @@ mod user;
 
 use super::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
+    ProfileChange, Seen, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
 };
 use crate::address::AddressRule;
 use async_trait::async_trait;
@@ -342,6 +342,13 @@ impl Storage for MemoryStorage {
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
         let newest = self.with_user(user, |user| user.inbox.newest());
         Ok(newest.unwrap_or_default())
+    }
+
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        let see =
+            |Look { user, session }: &Look| self.with_user(user, |user| user.see(session.as_ref()));
+        let seen = looks.iter().map(|look| see(look).unwrap_or(Seen::Ended));
+        Ok(seen.collect())
     }
 
     async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {

@@ -3,11 +3,13 @@
 use crate::address::AddressRule;
 use crate::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
+    ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord, Storage, StorageError,
+    UserData, Watermark,
 };
 use async_trait::async_trait;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
@@ -23,6 +25,8 @@ pub struct FaultyStorage {
 struct State {
     fails: AtomicBool,
     loses_answers: AtomicBool,
+    hangs: AtomicBool,
+    calls: AtomicUsize,
     holds_appends: AtomicBool,
     appends: AtomicUsize,
     held: AtomicUsize,
@@ -35,6 +39,8 @@ impl FaultyStorage {
         let state = State {
             fails: AtomicBool::new(false),
             loses_answers: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
             holds_appends: AtomicBool::new(false),
             appends: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
@@ -64,6 +70,16 @@ impl FaultyStorage {
     /// Makes every append be done from now on and fail all the same, as if its answer was lost; or none.
     pub fn set_losing_answers(&self, loses: bool) {
         self.state.loses_answers.store(loses, Ordering::SeqCst);
+    }
+
+    /// Makes every call from now on one that never returns, or none.
+    pub fn set_hanging(&self, hangs: bool) {
+        self.state.hangs.store(hangs, Ordering::SeqCst);
+    }
+
+    /// How many calls were made so far, but for appends that were done at once.
+    pub fn calls(&self) -> usize {
+        self.state.calls.load(Ordering::SeqCst)
     }
 
     /// Makes appends wait from now on until they are [released](Self::release).
@@ -98,7 +114,16 @@ impl FaultyStorage {
         appended
     }
 
-    fn check(&self) -> Result<(), StorageError> {
+    /// Every call comes by here.
+    async fn check(&self) -> Result<(), StorageError> {
+        self.state.calls.fetch_add(1, Ordering::SeqCst);
+        if self.state.hangs.load(Ordering::SeqCst) {
+            pending::<()>().await;
+        }
+        self.fail()
+    }
+
+    fn fail(&self) -> Result<(), StorageError> {
         if self.state.fails.load(Ordering::SeqCst) {
             return Err(StorageError::new("told to fail"));
         }
@@ -109,17 +134,17 @@ impl FaultyStorage {
 #[async_trait]
 impl Accounts for FaultyStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
-        self.check()?;
+        self.check().await?;
         self.inner_accounts()?.create_account(account).await
     }
 
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner_accounts()?.account(login).await
     }
 
     async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner_accounts()?.set_password(login, pass_hash).await
     }
 }
@@ -135,27 +160,27 @@ impl Storage for FaultyStorage {
         after: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<UserId>, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.users(after, limit).await
     }
 
     async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.user_data(user).await
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.delete_user(user).await
     }
 
     async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.upsert_external_user(user, nick).await
     }
 
     async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.profile(user).await
     }
 
@@ -164,12 +189,12 @@ impl Storage for FaultyStorage {
         user: &UserId,
         change: ProfileChange,
     ) -> Result<(), StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.change_profile(user, change).await
     }
 
     async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.contacts(owner).await
     }
 
@@ -179,12 +204,12 @@ impl Storage for FaultyStorage {
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
-        self.check()?;
+        self.check().await?;
         self.inner.add_contact(owner, uid, limit).await
     }
 
     async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.remove_contact(owner, uid).await
     }
 
@@ -194,17 +219,17 @@ impl Storage for FaultyStorage {
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.find_users(owner, entries, limits).await
     }
 
     async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.rekey(rule).await
     }
 
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
-        self.check()?;
+        self.check().await?;
         self.inner.open_session(session).await
     }
 
@@ -213,17 +238,26 @@ impl Storage for FaultyStorage {
         user: &UserId,
         key: &SessionKey,
     ) -> Result<Option<SessionRecord>, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.session(user, key).await
     }
 
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        self.check().await?;
+        self.inner.resume(user, key).await
+    }
+
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.end_session(user, key).await
     }
 
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.advance(watermarks).await
     }
 
@@ -234,15 +268,20 @@ impl Storage for FaultyStorage {
             let released = self.state.released.acquire().await;
             released.map_err(StorageError::new)?.forget();
         }
-        self.check()?;
+        self.check().await?;
         self.answer(self.inner.append(message).await)
     }
 
     fn append_now(&self, message: &NewMessage) -> Option<Result<Appended, AppendError>> {
-        if self.state.holds_appends.load(Ordering::SeqCst) {
+        let State {
+            holds_appends,
+            hangs,
+            ..
+        } = &*self.state;
+        if holds_appends.load(Ordering::SeqCst) || hangs.load(Ordering::SeqCst) {
             return None;
         }
-        let appended = match self.check() {
+        let appended = match self.fail() {
             Ok(()) => self.answer(self.inner.append_now(message)?),
             Err(error) => Err(error.into()),
         };
@@ -256,22 +295,37 @@ impl Storage for FaultyStorage {
         after: u64,
         page: PageLimits,
     ) -> Result<Vec<(u64, Message)>, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.inbox(user, after, page).await
     }
 
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        self.check().await?;
+        self.inner.inbox_for(look, after, page).await
+    }
+
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        self.check().await?;
+        self.inner.look(looks).await
+    }
+
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.newest(user).await
     }
 
     async fn was_changed_beside(&self) -> Result<bool, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.was_changed_beside().await
     }
 
     async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {
-        self.check()?;
+        self.check().await?;
         self.inner.purge_expired(expiry).await
     }
 }

@@ -6,9 +6,9 @@ use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, MemoryStorage, NewMessage, NewSession, OpenSessionError, OpenedSession,
-    PageLimits, ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
-    Watermark,
+    FindLimits, Look, Lookup, MemoryStorage, NewMessage, NewSession, OpenSessionError,
+    OpenedSession, PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord,
+    Storage, StorageError, UserData, Watermark,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -62,6 +62,13 @@ faults![
     SessionsBeginAtTheBeginning,
     OverTheLimitTheNewestSessionEnds,
     ExpiredSessionsCount,
+    LooksFindEndedSessions,
+    LooksLeaveOutWhatHasEnded,
+    LooksAreAnsweredInAnotherOrder,
+    LooksTellOnlyWhatIsKept,
+    ResumedSessionsHaveNoNick,
+    ResumedSessionsAreAnyUsers,
+    EndedSessionsAreGivenTheirInbox,
     SetPasswordAlwaysSaysTrue,
     LoginsAreCompared,
     RacingRegistrationsSucceed,
@@ -451,6 +458,24 @@ impl Storage for Broken {
         Ok(Some(record))
     }
 
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        let user = match self.fault {
+            Fault::ResumedSessionsAreAnyUsers => &"ann".into(),
+            _ => user,
+        };
+        let mut resumed = self.inner.resume(user, key).await?;
+        if let Some(resumed) = &mut resumed
+            && self.is(Fault::ResumedSessionsHaveNoNick)
+        {
+            resumed.nick = "".into();
+        }
+        Ok(resumed)
+    }
+
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
         let data = self.inner.user_data(user).await?;
         for (other, _) in data.map(|data| data.sessions).unwrap_or_default() {
@@ -596,6 +621,43 @@ impl Storage for Broken {
             _ => {}
         }
         Ok(found)
+    }
+
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        if self.is(Fault::EndedSessionsAreGivenTheirInbox) {
+            let inbox = self.inner.inbox(&look.user, after, page).await?;
+            return Ok(Some(inbox));
+        }
+        self.inner.inbox_for(look, after, page).await
+    }
+
+    async fn look(&self, mut looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        if self.is(Fault::LooksFindEndedSessions) {
+            for look in &mut looks {
+                look.session = None;
+            }
+        }
+        let mut seen = self.inner.look(looks.clone()).await?;
+        match self.fault {
+            Fault::LooksLeaveOutWhatHasEnded => seen.retain(|seen| *seen != Seen::Ended),
+            Fault::LooksAreAnsweredInAnotherOrder => seen.reverse(),
+            Fault::LooksTellOnlyWhatIsKept => {
+                for (look, seen) in looks.iter().zip(&mut seen) {
+                    if let Seen::There { newest } = seen {
+                        let all = PageLimits::new(usize::MAX, usize::MAX);
+                        let kept = self.inner.inbox(&look.user, 0, all).await?;
+                        *newest = kept.last().map_or(0, |(seq, _)| *seq);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(seen)
     }
 
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
