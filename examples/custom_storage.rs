@@ -8,13 +8,14 @@ use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, BatchQueue, CreateAccountError,
     Expiry, FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession,
-    PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage, StorageError,
-    UserData, Watermark,
+    PURGE_EVERY, PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage,
+    StorageError, UserData, Watermark,
 };
 use messenger_core::testing;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[derive(Default)]
 struct Tables {
@@ -462,7 +463,7 @@ impl Storage for TableStorage {
             .map_or(0, |inbox| inbox.newest))
     }
 
-    async fn purge_expired(&self, old: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, old: Expiry) -> Result<Duration, StorageError> {
         let mut tables = self.tables();
         tables.end_sessions(|_, _, record| record.used < old.sessions_before);
         tables.mids.retain(|_, first| first.now >= old.mids_before);
@@ -473,7 +474,7 @@ impl Storage for TableStorage {
         for user in tables.inboxes.keys().cloned().collect::<Vec<_>>() {
             tables.prune(&user);
         }
-        Ok(false)
+        Ok(PURGE_EVERY)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::connection::Connection;
 use crate::entropy::{Entropy, NoEntropy, OsEntropy};
 use crate::maintenance;
 use crate::meters::Meters;
-use crate::notifier::{LocalNotifier, Notifier};
+use crate::notifier::{LocalNotifier, Notifier, NotifierError};
 use crate::passwords::{PasswordCostError, Passwords};
 use crate::policy::Policy;
 use crate::rates::Limiters;
@@ -39,6 +39,16 @@ impl fmt::Debug for Engine {
             .field("policy", &self.shared.policy)
             .finish_non_exhaustive()
     }
+}
+
+/// Which parts of an engine work.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// Without it every request fails.
+    pub storage: Result<(), StorageError>,
+    /// Without it messages come late.
+    pub notifier: Result<(), NotifierError>,
 }
 
 /// Why an engine could not be built.
@@ -227,7 +237,7 @@ impl Engine {
     pub async fn run_maintenance(&self) -> Result<(), StorageError> {
         self.shared.publish_metrics();
         self.shared.flush_watermarks().await?;
-        while self.shared.purge_expired().await? {}
+        while self.shared.purge_expired().await?.is_zero() {}
         if let Some(limiters) = &self.shared.limiters {
             limiters.forget_idle(self.shared.now());
         }
@@ -244,15 +254,15 @@ impl Engine {
         self.shared.publish_metrics();
     }
 
-    /// Asks the store something, to see that it answers.
-    ///
-    /// # Errors
-    /// It does not.
+    /// Which parts of it work.
     ///
     /// # Cancel safety
     /// Nothing is changed.
-    pub async fn check(&self) -> Result<(), StorageError> {
-        self.shared.storage.newest(&"".into()).await.map(drop)
+    pub async fn health(&self) -> Health {
+        Health {
+            storage: self.shared.storage.check().await,
+            notifier: self.shared.notifier.check(),
+        }
     }
 
     /// Stores what the engine remembers of sessions' places. Call it before the process ends; a

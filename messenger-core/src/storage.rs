@@ -1,4 +1,24 @@
 //! What the engine keeps, as a trait.
+//!
+//! # How to write a store
+//!
+//! - Implement [`Storage`]; a method with a body may be left out. If accounts are to be kept here, implement
+//!   [`Accounts`] and return it from [`accounts`](Storage::accounts). `examples/custom_storage.rs` is a whole one.
+//! - Put calls that wait for a disk into a [`BatchQueue`], which keeps what [`append`](Storage::append) promises about
+//!   the order.
+//! - Say so when it [is unknown](StorageError::unknown) whether a call was done. The engine gives up a call that takes
+//!   longer than [`Policy::storage_timeout`](crate::Policy::storage_timeout), and takes it for unknown: better fail
+//!   before that, and let nobody wait behind a call that hangs.
+//! - Run [`testing::storage::suite`](crate::testing::storage) on it, which needs the feature `testing`.
+//!
+//! A store across a network, which several servers share, also
+//!
+//! - does in one call what is several of others by default: [`resume`](Storage::resume),
+//!   [`inbox_for`](Storage::inbox_for) and [`look`](Storage::look),
+//! - says that watermarks may be gathered for longer: [`flush_delay`](Storage::flush_delay),
+//! - counts the limits that hold for all servers: [`budgets`](Storage::budgets),
+//! - lets one server at a time drop what is out of date: [`purge_expired`](Storage::purge_expired),
+//! - tells in [`check`](Storage::check) what else must be right, as the clocks of server and database.
 
 mod batch_queue;
 mod memory;
@@ -8,7 +28,7 @@ pub use memory::MemoryStorage;
 
 use crate::address::AddressRule;
 use crate::clock::Timestamp;
-use crate::policy::InboxLimits;
+use crate::policy::{InboxLimits, Rate};
 use async_trait::async_trait;
 use bytestring::ByteString;
 use messenger_proto::{Card, Contact, Message, MessageId, Profile, SharedMessage, UserId};
@@ -53,6 +73,12 @@ pub trait Storage: Send + Sync + 'static {
     /// The accounts, if they are kept here. `None` unless implemented: then the engine needs an
     /// [`Authenticator`](crate::authenticator::Authenticator) of the embedder's.
     fn accounts(&self) -> Option<&dyn Accounts> {
+        None
+    }
+
+    /// The limits that hold for all servers together, if they are counted here. `None` unless implemented: then
+    /// each server counts for itself, which is right for a store that only one has open.
+    fn budgets(&self) -> Option<&dyn Budgets> {
         None
     }
 
@@ -171,6 +197,14 @@ pub trait Storage: Send + Sync + 'static {
         4 * 1024 * 1024
     }
 
+    /// How long watermarks are gathered before [`advance`](Self::advance) is called, if that is not urgent. What
+    /// was delivered meanwhile is delivered again after a crash, unless it was acknowledged. 20 ms.
+    ///
+    /// A store that is asked across a network may say 200 ms.
+    fn flush_delay(&self) -> Duration {
+        Duration::from_millis(20)
+    }
+
     /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, and the
     /// numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
     ///
@@ -267,9 +301,21 @@ pub trait Storage: Send + Sync + 'static {
         Ok(false)
     }
 
-    /// Drops what is out of date, a small step at a time. True when there may be more to do.
-    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError>;
+    /// Drops what is out of date, a small step at a time, and says after what time there may be something to drop
+    /// again: [none](Duration::ZERO) when there may be more now, and usually [a minute](PURGE_EVERY), which is how
+    /// often the engine asks at the most.
+    ///
+    /// A store that many servers share need not have all of them do it: to most it says a longer time.
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError>;
+
+    /// Whether the store works; the engine is [asked](crate::Engine::health) by whoever looks after it.
+    async fn check(&self) -> Result<(), StorageError> {
+        self.newest(&"".into()).await.map(drop)
+    }
 }
+
+/// How often the engine drops what is out of date.
+pub const PURGE_EVERY: Duration = Duration::from_secs(60);
 
 /// Where the built-in [`Authenticator`](crate::authenticator::Authenticator) keeps accounts: a part of a
 /// [`Storage`], as atomic and durable as the rest. Whoever has an account is a user, and
@@ -287,6 +333,43 @@ pub trait Accounts: Send + Sync {
 
     /// Gives the account with this login another password. False when there is none.
     async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
+}
+
+/// What may be done in a time, counted for all servers on one store: a part of a [`Storage`].
+///
+/// A budget belongs to a limit and a key. It holds [`Rate::burst`] at the most, and one more in each
+/// [`Rate::refilled_in`] divided by that. All there is to keep of it is the moment at which it is whole again (the
+/// generic cell rate algorithm): whatever is taken moves that on by such a time each, from now if it is past, and no
+/// further than `refilled_in` from now. A budget that is whole need not be kept, and none need outlive a crash.
+#[async_trait]
+pub trait Budgets: Send + Sync {
+    /// Takes so many, or none. False when the budget holds fewer.
+    async fn take(
+        &self,
+        limit: SharedLimit,
+        key: &str,
+        count: u32,
+        rate: Rate,
+        now: Timestamp,
+    ) -> Result<bool, StorageError>;
+
+    /// As if one had not been taken.
+    async fn give_back(
+        &self,
+        limit: SharedLimit,
+        key: &str,
+        rate: Rate,
+    ) -> Result<(), StorageError>;
+}
+
+/// Which limits hold for all servers together. Those of an address and of messages hold for each server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum SharedLimit {
+    /// Failed attempts to authenticate, by login.
+    FailedAuthLogin,
+    /// Entries imported, by user.
+    Import,
 }
 
 /// The store failed. Nothing was done, unless that [is unknown](Self::is_unknown).

@@ -3,13 +3,14 @@
 //! A timer is set only for a call that was not answered at once.
 
 use crate::address::AddressRule;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::meters;
+use crate::policy::Rate;
 use crate::sharded_counter::ShardedCounter;
 use crate::storage::{
     Account, AddContactError, AppendError, Appended, CreateAccountError, Expiry, FindLimits, Look,
     Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits, ProfileChange,
-    ResumedSession, Seen, SessionKey, Storage, StorageError, UserData, Watermark,
+    ResumedSession, Seen, SessionKey, SharedLimit, Storage, StorageError, UserData, Watermark,
 };
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use metrics::Histogram;
@@ -75,7 +76,7 @@ impl Time {
 /// What it means that a call was given up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// It changes nothing.
+    /// Nothing was done then that a client has asked for.
     Read,
     /// It may have been done, or may still be.
     Write,
@@ -137,6 +138,16 @@ impl TimedStorage {
 
     pub(crate) fn has_accounts(&self) -> bool {
         self.storage.accounts().is_some()
+    }
+
+    /// True when limits that hold for all servers are counted in the store.
+    pub(crate) fn has_budgets(&self) -> bool {
+        self.storage.budgets().is_some()
+    }
+
+    /// See [`Storage::flush_delay`].
+    pub(crate) fn flush_delay(&self) -> Duration {
+        self.storage.flush_delay()
     }
 
     /// Tells the recorder of metrics what was counted since the last time.
@@ -204,15 +215,17 @@ async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
-/// Nobody asks: an engine whose storage keeps no accounts has another authenticator.
+/// Nobody asks for a part that the storage does not have.
 fn not_kept() -> StorageError {
-    StorageError::new("no accounts are kept here")
+    StorageError::new("the storage does not have this part")
 }
 
 timed! {
     Write create_account(account: Account) -> Result<(), CreateAccountError>, of accounts;
     Read account(login: &str) -> Result<Option<Account>, StorageError>, of accounts;
     Write set_password(login: &UserId, pass_hash: String) -> Result<bool, StorageError>, of accounts;
+    Read take(limit: SharedLimit, key: &str, count: u32, rate: Rate, now: Timestamp) -> Result<bool, StorageError>, of budgets;
+    Read give_back(limit: SharedLimit, key: &str, rate: Rate) -> Result<(), StorageError>, of budgets;
     Write upsert_external_user(user: &UserId, nick: &str) -> Result<(), StorageError>;
     Read users(after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, StorageError>;
     Read user_data(user: &UserId) -> Result<Option<UserData>, StorageError>;
@@ -234,5 +247,6 @@ timed! {
     Read look(looks: Vec<Look>) -> Result<Vec<Seen>, StorageError>;
     Read newest(user: &UserId) -> Result<u64, StorageError>;
     Read was_changed_beside() -> Result<bool, StorageError>;
-    Write purge_expired(expiry: Expiry) -> Result<bool, StorageError>;
+    Write purge_expired(expiry: Expiry) -> Result<Duration, StorageError>;
+    Read check() -> Result<(), StorageError>;
 }

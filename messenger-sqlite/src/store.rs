@@ -20,12 +20,13 @@ use messenger_core::AddressRule;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord, Storage, StorageError,
-    UserData, Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PURGE_EVERY,
+    PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord, Storage,
+    StorageError, UserData, Watermark,
 };
 use rusqlite::Connection;
 use std::path::Path;
+use std::time::Duration;
 
 /// How many threads read.
 const READERS: usize = 2;
@@ -316,15 +317,15 @@ impl Storage for SqliteStorage {
             .await
     }
 
-    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         let find = move |connection: &_| purge::find(connection, &expiry);
         let found = self.readers.call(find).await?;
         if found.is_empty() {
-            return Ok(false);
+            return Ok(PURGE_EVERY);
         }
         self.write(move |writing| purge::drop(writing, &found, &expiry))
             .await?;
-        Ok(true)
+        Ok(Duration::ZERO)
     }
 }
 

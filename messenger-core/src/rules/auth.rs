@@ -55,15 +55,17 @@ async fn verify(
     request: &Auth,
 ) -> Result<Identity, Failure> {
     let shared = &*connection.shared;
-    let limiters = shared.limiters.as_ref();
-    let attempt = limiters.map(|limiters| limiters.attempt(&request.login, connection.peer));
-    let attempt = attempt.transpose()?;
+    let (storage, peer) = (&shared.storage, connection.peer);
+    let attempt = match &shared.limiters {
+        Some(limiters) => Some(limiters.attempt(storage, &request.login, peer).await?),
+        None => None,
+    };
     let verdict = shared.authenticator.verify(user, &request.pass).await;
     let has_failed = matches!(verdict, Ok(Verdict::NoSuchLogin | Verdict::WrongPass));
     if let Some(attempt) = attempt
         && !has_failed
     {
-        attempt.has_not_failed();
+        attempt.has_not_failed().await;
     }
     match verdict? {
         Verdict::Accepted(identity) => Ok(identity),

@@ -6,8 +6,9 @@ mod user;
 
 use super::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, Seen, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PURGE_EVERY,
+    PageLimits, ProfileChange, Seen, SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Watermark,
 };
 use crate::address::AddressRule;
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use user::User;
 
 /// Everything in memory; gone with the process.
@@ -351,13 +353,13 @@ impl Storage for MemoryStorage {
         Ok(seen.collect())
     }
 
-    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         self.mids.forget(expiry.mids_before);
         let users: Vec<_> = self.users.iter().map(|user| Arc::clone(&user)).collect();
         for user in users {
             user.lock().purge_expired(&expiry);
         }
-        Ok(false)
+        Ok(PURGE_EVERY)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every [`Storage`] must do.
 
 mod accounts;
+mod budgets;
 mod contacts;
 mod durability;
 mod inbox;
@@ -39,6 +40,15 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
             accounts::an_adopted_user_has_none,
             accounts::may_be_given_another_password,
             accounts::are_deleted_with_their_users,
+        ];
+    }
+    if make().await.budgets().is_some() {
+        run![
+            budgets::hold_so_much_in_a_time,
+            budgets::belong_to_a_limit_and_a_key,
+            budgets::are_given_back,
+            budgets::refill_from_where_the_clock_was_set_back,
+            budgets::of_those_who_race_give_no_more_than_they_hold,
         ];
     }
     run![

@@ -3,15 +3,18 @@
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::clock::Timestamp;
+use messenger_core::policy::Rate;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
-    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
+    Account, Accounts, AddContactError, AppendError, Appended, Budgets, CreateAccountError, Expiry,
     FindLimits, Look, Lookup, MemoryStorage, NewMessage, NewSession, OpenSessionError,
-    OpenedSession, PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord,
-    Storage, StorageError, UserData, Watermark,
+    OpenedSession, PURGE_EVERY, PageLimits, ProfileChange, ResumedSession, Seen, SessionKey,
+    SessionRecord, SharedLimit, Storage, StorageError, UserData, Watermark,
 };
+use messenger_core::testing::FaultyStorage;
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::task::yield_now;
 
 macro_rules! faults {
@@ -69,6 +72,14 @@ faults![
     ResumedSessionsHaveNoNick,
     ResumedSessionsAreAnyUsers,
     EndedSessionsAreGivenTheirInbox,
+    BudgetsAreEverybodys,
+    BudgetsOfAllLimitsAreOne,
+    BudgetsGrowWithTime,
+    BudgetsAreTakenFromInPart,
+    BudgetsAreNotGivenBack,
+    BudgetsAreGivenMoreThanTheyHold,
+    BudgetsWaitForTheClock,
+    BudgetsAreReadBeforeTheyAreWritten,
     SetPasswordAlwaysSaysTrue,
     LoginsAreCompared,
     RacingRegistrationsSucceed,
@@ -87,6 +98,8 @@ faults![
 
 pub(crate) struct Broken {
     inner: MemoryStorage,
+    /// For the budgets.
+    far: FaultyStorage,
     fault: Fault,
     state: Mutex<State>,
     lock: tokio::sync::Mutex<()>,
@@ -101,12 +114,17 @@ struct State {
     hidden: HashSet<u64>,
     contacts: HashMap<UserId, Vec<Contact>>,
     deleted: HashSet<UserId>,
+    first_taken: Option<Timestamp>,
+    /// How many take from a budget right now.
+    taking: u32,
+    given_back: HashSet<String>,
 }
 
 impl Broken {
     pub(crate) fn new(fault: Fault) -> Self {
         Self {
             inner: MemoryStorage::new(),
+            far: FaultyStorage::new(Arc::new(MemoryStorage::new())).far_away(),
             fault,
             state: Mutex::default(),
             lock: tokio::sync::Mutex::new(()),
@@ -268,7 +286,81 @@ impl Accounts for Broken {
 }
 
 #[async_trait]
+impl Budgets for Broken {
+    async fn take(
+        &self,
+        mut limit: SharedLimit,
+        mut key: &str,
+        count: u32,
+        rate: Rate,
+        mut now: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let budgets = self.far.budgets().unwrap();
+        match self.fault {
+            Fault::BudgetsAreEverybodys => key = "",
+            Fault::BudgetsOfAllLimitsAreOne => limit = SharedLimit::Import,
+            Fault::BudgetsGrowWithTime => {
+                let mut state = self.state.lock().unwrap();
+                let first = *state.first_taken.get_or_insert(now);
+                let minutes = now.since(first).as_secs() / 60;
+                if minutes > 2 {
+                    return Ok(u64::from(count) <= minutes);
+                }
+            }
+            Fault::BudgetsAreTakenFromInPart if count > rate.burst => {
+                budgets.take(limit, key, 1, rate, now).await?;
+                return Ok(false);
+            }
+            Fault::BudgetsAreGivenMoreThanTheyHold => {
+                if self.state.lock().unwrap().given_back.remove(key) {
+                    return Ok(true);
+                }
+            }
+            Fault::BudgetsWaitForTheClock => {
+                let mut state = self.state.lock().unwrap();
+                let first = state.first_taken.get_or_insert(now);
+                now = now.max(*first);
+                *first = now;
+            }
+            Fault::BudgetsAreReadBeforeTheyAreWritten => {
+                self.state.lock().unwrap().taking += 1;
+                yield_now().await;
+                let mut state = self.state.lock().unwrap();
+                let is_race = state.taking > 1;
+                state.taking -= 1;
+                if is_race {
+                    return Ok(true);
+                }
+            }
+            _ => {}
+        }
+        budgets.take(limit, key, count, rate, now).await
+    }
+
+    async fn give_back(
+        &self,
+        limit: SharedLimit,
+        key: &str,
+        rate: Rate,
+    ) -> Result<(), StorageError> {
+        match self.fault {
+            Fault::BudgetsAreNotGivenBack => return Ok(()),
+            Fault::BudgetsAreGivenMoreThanTheyHold => {
+                self.state.lock().unwrap().given_back.insert(key.to_owned());
+            }
+            _ => {}
+        }
+        let budgets = self.far.budgets().unwrap();
+        budgets.give_back(limit, key, rate).await
+    }
+}
+
+#[async_trait]
 impl Storage for Broken {
+    fn budgets(&self) -> Option<&dyn Budgets> {
+        Some(self)
+    }
+
     fn accounts(&self) -> Option<&dyn Accounts> {
         Some(self)
     }
@@ -669,11 +761,11 @@ impl Storage for Broken {
         self.inner.newest(user).await
     }
 
-    async fn purge_expired(&self, mut old: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, mut old: Expiry) -> Result<Duration, StorageError> {
         match self.fault {
-            Fault::SweepsDropNothing => return Ok(false),
+            Fault::SweepsDropNothing => return Ok(PURGE_EVERY),
             Fault::SweepsDropWhatIsYoung => {
-                old.messages_before = old.messages_before.after(std::time::Duration::from_secs(5));
+                old.messages_before = old.messages_before.after(Duration::from_secs(5));
             }
             _ => {}
         }
