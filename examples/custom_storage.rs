@@ -197,16 +197,14 @@ impl Storage for TableStorage {
         };
         let myids = tables.myids.iter().filter(|((owner, _), _)| owner == user);
         let sessions = tables.sessions.iter().filter(|(owner, ..)| owner == user);
-        Ok(Some(UserData {
-            has_account: tables.accounts.contains_key(user),
-            profile: profile.clone(),
-            contacts,
-            remembered: myids
-                .map(|((_, known), myid)| (known.clone(), myid.as_str().into()))
-                .collect(),
-            sessions: sessions.map(|(_, key, record)| (*key, *record)).collect(),
-            newest: tables.inboxes.get(user).map_or(0, |inbox| inbox.newest),
-        }))
+        let remembered = myids.map(|((_, known), myid)| (known.clone(), myid.as_str().into()));
+        let data = UserData::new(profile.clone())
+            .has_account(tables.accounts.contains_key(user))
+            .contacts(contacts)
+            .remembered(remembered.collect())
+            .sessions(sessions.map(|(_, key, record)| (*key, *record)).collect())
+            .newest(tables.inboxes.get(user).map_or(0, |inbox| inbox.newest));
+        Ok(Some(data))
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
@@ -375,16 +373,9 @@ impl Storage for TableStorage {
             .entry(new.user.clone())
             .or_default()
             .delivered_up_to;
-        let record = SessionRecord {
-            delivered_up_to,
-            ack: new.ack,
-            used: new.now,
-        };
+        let record = SessionRecord::new(delivered_up_to, new.ack, new.now);
         tables.sessions.push((new.user, new.key, record));
-        Ok(OpenedSession {
-            delivered_up_to,
-            ended,
-        })
+        Ok(OpenedSession::new(delivered_up_to, ended))
     }
 
     async fn session(

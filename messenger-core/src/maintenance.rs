@@ -136,21 +136,21 @@ async fn resync_after_gaps(shared: Weak<Shared>, mut known: u64) {
         if gaps == std::mem::replace(&mut known, gaps) {
             continue;
         }
-        let (online, part) = (strong.online.all(), strong.id % 1000);
+        let (online, [share, ..]) = (strong.online.all(), strong.id.to_le_bytes());
         drop(strong);
         for connection in &online {
             connection.set_must_look(true);
         }
-        resync_slowly(&shared, &online, part as u32).await;
+        resync_slowly(&shared, &online, share).await;
     }
 }
 
-/// Looks for all these connections, in small parts. Servers of different thousandths do not begin at once.
-async fn resync_slowly(shared: &Weak<Shared>, connections: &[Arc<Entry>], thousandth: u32) {
+/// Looks for all these connections, in small parts. Servers of different shares do not begin at once.
+async fn resync_slowly(shared: &Weak<Shared>, connections: &[Arc<Entry>], share: u8) {
     let batches = connections.chunks(LOOKED_AT_ONCE);
     let count = u32::try_from(batches.len()).unwrap_or(u32::MAX).max(1);
     let pause = (SPREAD / count).min(PAUSE);
-    sleep(pause * thousandth / 1000).await;
+    sleep(pause * u32::from(share) / 256).await;
     for batch in batches {
         let Some(shared) = shared.upgrade() else {
             return;

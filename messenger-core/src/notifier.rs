@@ -132,11 +132,19 @@ pub enum Notice {
 
 /// Which connection, of all the nodes that share a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct ConnectionId {
     /// A random number that an engine draws when it starts.
     pub engine: u64,
     /// Counts the connections of one engine.
     pub number: u64,
+}
+
+impl ConnectionId {
+    /// This connection of this engine.
+    pub const fn new(engine: u64, number: u64) -> Self {
+        Self { engine, number }
+    }
 }
 
 impl fmt::Display for ConnectionId {

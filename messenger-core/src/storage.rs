@@ -21,6 +21,7 @@
 //! - tells in [`check`](Storage::check) what else must be right, as the clocks of server and database.
 
 mod batch_queue;
+mod constructors;
 mod memory;
 
 pub use batch_queue::{BatchQueue, Batches, QueueLimits};
@@ -406,6 +407,7 @@ impl StorageError {
 
 /// An account.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Account {
     /// The login, which is the user's id.
     pub login: UserId,
@@ -426,6 +428,7 @@ impl fmt::Debug for Account {
 
 /// All that is kept of a user, but the messages; what the user has sent, and its `mid`s, lie with those it was sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UserData {
     /// The account is kept here; otherwise by an embedder's authenticator.
     pub has_account: bool,
@@ -458,6 +461,7 @@ pub enum CreateAccountError {
 
 /// New values of profile fields; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProfileChange {
     /// The line about the user's state of mind.
     pub user_status: Option<ByteString>,
@@ -471,6 +475,7 @@ pub struct ProfileChange {
 
 /// An email address or a phone number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Address {
     /// As the user wrote it; empty when there is none.
     pub text: ByteString,
@@ -498,6 +503,7 @@ pub enum AddContactError {
 
 /// A person to find.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lookup {
     /// The owner's own id for the person.
     pub myid: ByteString,
@@ -553,6 +559,7 @@ impl fmt::Debug for SessionKey {
 
 /// A session to begin.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewSession {
     /// Whose.
     pub user: UserId,
@@ -570,6 +577,7 @@ pub struct NewSession {
 
 /// A session that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenedSession {
     /// Its place in the inbox: the next message it is to be given is the one behind.
     pub delivered_up_to: u64,
@@ -591,6 +599,7 @@ pub enum OpenSessionError {
 
 /// What is kept of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionRecord {
     /// Its place in the inbox.
     pub delivered_up_to: u64,
@@ -655,6 +664,7 @@ pub enum Seen {
 
 /// A session's new place in the inbox and its last use.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Watermark {
     /// Whose session.
     pub user: UserId,
@@ -668,6 +678,7 @@ pub struct Watermark {
 
 /// A message to append.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewMessage {
     /// The message, with its recipient in `to`.
     pub message: SharedMessage,
@@ -749,6 +760,7 @@ impl PageLimits {
 
 /// What [`Storage::purge_expired`] may drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Expiry {
     /// Sessions last used before this moment.
     pub sessions_before: Timestamp,
@@ -756,15 +768,4 @@ pub struct Expiry {
     pub messages_before: Timestamp,
     /// `mid`s first used before this moment.
     pub mids_before: Timestamp,
-}
-
-impl Expiry {
-    /// What is older than its lifetime now.
-    pub fn at(now: Timestamp, sessions: Duration, messages: Duration, mids: Duration) -> Self {
-        Self {
-            sessions_before: now.before(sessions),
-            messages_before: now.before(messages),
-            mids_before: now.before(mids),
-        }
-    }
 }

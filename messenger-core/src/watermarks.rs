@@ -161,7 +161,8 @@ pub(crate) fn ephemeral_key(user: &UserId) -> SessionKey {
 fn part_of(user: &UserId) -> usize {
     let mut hasher = DefaultHasher::new();
     user.hash(&mut hasher);
-    hasher.finish() as usize % PARTS
+    let [byte, ..] = hasher.finish().to_le_bytes();
+    usize::from(byte) % PARTS
 }
 
 impl Watermarks {

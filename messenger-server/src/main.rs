@@ -137,7 +137,7 @@ async fn serve(settings: &Settings, transport: Transport) -> Result<(), MainErro
                 log_address(&listener, "listening for TLS");
                 server.serve_tls(listener, tls, told.once.cancelled()).await
             }
-            None => Drained { cut: 0 },
+            None => Drained::default(),
         }
     };
     let over_tcp = server.serve(tcp, told.once.cancelled());

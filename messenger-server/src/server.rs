@@ -40,7 +40,8 @@ pub struct Server {
 }
 
 /// How a server stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Drained {
     /// Connections that had not finished when their time was up.
     pub cut: usize,

@@ -9,7 +9,6 @@
 
 use futures_util::future::join_all;
 use messenger_core::clock::Timestamp;
-use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Auth, Message, Register, SendMessage, UserId, UserInfo};
 use messenger_core::storage::{
     Expiry, NewMessage, NewSession, PageLimits, SessionKey, Storage, Watermark,
@@ -122,14 +121,7 @@ async fn the_file_does_not_grow_under_steady_traffic() {
             .upsert_external_user(&user(number), "nick")
             .await
             .unwrap();
-        let session = NewSession {
-            user: user(number),
-            key: SessionKey([0; 32]),
-            ack: false,
-            now: at(0),
-            expired_before: at(0),
-            limit: 8,
-        };
+        let session = NewSession::new(user(number), SessionKey([0; 32]), at(0));
         storage.open_session(session).await.unwrap();
     }
     // The log beside the file is emptied into it at 4 MiB, whenever that is.
@@ -140,22 +132,17 @@ async fn the_file_does_not_grow_under_steady_traffic() {
         let appends = (0..MESSAGES_A_DAY).map(|number| {
             let message =
                 Message::new("", "", user(number % USERS), now.as_secs()).body("x".repeat(2000));
-            storage.append(NewMessage {
-                message: message.into(),
-                mid: Some(format!("{today} {number}").into()),
-                mid_forgotten_before: now.before(7 * day),
-                now,
-                limits: InboxLimits::default(),
-            })
+            let new = NewMessage::new(message, now)
+                .mid(format!("{today} {number}"))
+                .mid_forgotten_before(now.before(7 * day));
+            storage.append(new)
         });
         for appended in join_all(appends).await {
             appended.unwrap();
         }
-        let watermarks = (0..USERS).map(|number| Watermark {
-            user: user(number),
-            session: SessionKey([0; 32]),
-            delivered_up_to: (today + 1) * MESSAGES_A_DAY / USERS,
-            used: now,
+        let watermarks = (0..USERS).map(|number| {
+            let delivered_up_to = (today + 1) * MESSAGES_A_DAY / USERS;
+            Watermark::new(user(number), SessionKey([0; 32]), delivered_up_to, now)
         });
         storage.advance(watermarks.collect()).await.unwrap();
         let old = Expiry::at(now, 30 * day, 30 * day, 7 * day);
@@ -181,13 +168,7 @@ async fn what_an_operator_writes_beside_a_server_is_noticed() {
     let ann = UserId::from("ann");
     let append = async || {
         let message = Message::new("", "", ann.clone(), 0);
-        let new = NewMessage {
-            message: message.into(),
-            mid: None,
-            mid_forgotten_before: Timestamp::default(),
-            now: Timestamp::default(),
-            limits: InboxLimits::default(),
-        };
+        let new = NewMessage::new(message, Timestamp::default());
         server.append(new).await
     };
     server.upsert_external_user(&ann, "Ann").await.unwrap();

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use messenger_core::clock::Timestamp;
-use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Auth, Import, ImportEntry, Message, Register, SetUserInfo};
 use messenger_core::storage::{Appended, NewMessage, Storage};
 use messenger_core::{Connection, Engine, Policy};
@@ -85,13 +84,8 @@ async fn mids_of_a_store_of_version_2_are_kept_with_their_messages() {
     let store = SqliteStorage::open(&path).unwrap();
     let send = async |to: &str, mid: &str| {
         let message = Message::new("", "ann", to, 0).body("1");
-        let new = NewMessage {
-            message: message.into(),
-            mid: Some(mid.into()),
-            mid_forgotten_before: Timestamp::default(),
-            now: Timestamp::from_micros(8_000_000),
-            limits: InboxLimits::default(),
-        };
+        let now = Timestamp::from_micros(8_000_000);
+        let new = NewMessage::new(message, now).mid(mid);
         store.append(new).await.unwrap()
     };
     let first = Appended::Duplicate {

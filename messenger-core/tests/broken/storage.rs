@@ -174,10 +174,7 @@ impl Broken {
             Fault::MidsDoNotCompareAttachments => {
                 let mut message = (*new.message).clone();
                 message.attach = Default::default();
-                let without = NewMessage {
-                    message: message.into(),
-                    ..new.clone()
-                };
+                let without = NewMessage::new(message, new.now);
                 let key = format!("{from}\n{to}\n{mid}");
                 let digest = without.digest();
                 let first = self.state.lock().unwrap().mids.get(&key).cloned();
@@ -311,10 +308,10 @@ impl Budgets for Broken {
                 budgets.take(limit, key, 1, rate, now).await?;
                 return Ok(false);
             }
-            Fault::BudgetsAreGivenMoreThanTheyHold => {
-                if self.state.lock().unwrap().given_back.remove(key) {
-                    return Ok(true);
-                }
+            Fault::BudgetsAreGivenMoreThanTheyHold
+                if self.state.lock().unwrap().given_back.remove(key) =>
+            {
+                return Ok(true);
             }
             Fault::BudgetsWaitForTheClock => {
                 let mut state = self.state.lock().unwrap();
@@ -381,7 +378,7 @@ impl Storage for Broken {
     async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
         let data = self.inner.user_data(user).await?;
         let contacts = self.contacts(user).await?;
-        Ok(data.map(|data| UserData { contacts, ..data }))
+        Ok(data.map(|data| data.contacts(contacts)))
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
@@ -471,15 +468,8 @@ impl Storage for Broken {
         }
         // By the email, and then by the phone.
         let entries = entries.into_iter().flat_map(|entry| {
-            let by_email = Lookup {
-                phones: Vec::new(),
-                ..entry.clone()
-            };
-            let by_phone = Lookup {
-                emails: Vec::new(),
-                ..entry
-            };
-            [by_email, by_phone]
+            let by_email = entry.clone().phones(Vec::new());
+            [by_email, entry.emails(Vec::new())]
         });
         let entries = entries.collect();
         self.inner.find_users(owner, entries, limits).await
@@ -516,12 +506,7 @@ impl Storage for Broken {
             Fault::SessionsBeginAtTheBeginning => 0,
             _ => return Ok(opened),
         };
-        let mark = Watermark {
-            user,
-            session: key,
-            delivered_up_to: opened.delivered_up_to,
-            used: Timestamp::default(),
-        };
+        let mark = Watermark::new(user, key, opened.delivered_up_to, Timestamp::default());
         self.inner.advance(vec![mark]).await?;
         Ok(opened)
     }

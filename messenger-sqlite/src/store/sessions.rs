@@ -46,10 +46,7 @@ pub(super) fn open(
     ])?;
     note_given_to_all(connection, &new.user, inbox)?;
     inbox.write(connection, &new.user)?;
-    Ok(OpenedSession {
-        delivered_up_to: unsigned(inbox.delivered_up_to),
-        ended,
-    })
+    Ok(OpenedSession::new(unsigned(inbox.delivered_up_to), ended))
 }
 
 /// The sessions that must end to make room for one more.
@@ -108,11 +105,8 @@ pub(super) fn is_there(connection: &Connection, look: &Look) -> rusqlite::Result
 
 /// Reads a record from the columns given, ack, used_us.
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
-    Ok(SessionRecord {
-        delivered_up_to: unsigned(row.get(0)?),
-        ack: row.get(1)?,
-        used: Timestamp::from_micros(unsigned(row.get(2)?)),
-    })
+    let used = Timestamp::from_micros(unsigned(row.get(2)?));
+    Ok(SessionRecord::new(unsigned(row.get(0)?), row.get(1)?, used))
 }
 
 pub(super) fn end(
