@@ -21,15 +21,19 @@
 //! - tells in [`check`](Storage::check) what else must be right, as the clocks of server and database.
 
 mod batch_queue;
+mod budgets;
 mod constructors;
+mod look;
 mod memory;
 
 pub use batch_queue::{BatchQueue, Batches, QueueLimits};
+pub use budgets::{Budgets, SharedLimit};
+pub use look::{LOOKED_AT_ONCE, Look, ResumedSession, Seen};
 pub use memory::MemoryStorage;
 
 use crate::address::AddressRule;
 use crate::clock::Timestamp;
-use crate::policy::{InboxLimits, Rate};
+use crate::policy::InboxLimits;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use messenger_proto::{Card, Contact, Message, MessageId, Profile, SharedMessage, UserId};
@@ -336,43 +340,6 @@ pub trait Accounts: Send + Sync {
     async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
 }
 
-/// What may be done in a time, counted for all servers on one store: a part of a [`Storage`].
-///
-/// A budget belongs to a limit and a key. It holds [`Rate::burst`] at the most, and one more in each
-/// [`Rate::refilled_in`] divided by that. All there is to keep of it is the moment at which it is whole again (the
-/// generic cell rate algorithm): whatever is taken moves that on by such a time each, from now if it is past, and no
-/// further than `refilled_in` from now. A budget that is whole need not be kept, and none need outlive a crash.
-#[async_trait]
-pub trait Budgets: Send + Sync {
-    /// Takes so many, or none. False when the budget holds fewer.
-    async fn take(
-        &self,
-        limit: SharedLimit,
-        key: &str,
-        count: u32,
-        rate: Rate,
-        now: Timestamp,
-    ) -> Result<bool, StorageError>;
-
-    /// As if one had not been taken.
-    async fn give_back(
-        &self,
-        limit: SharedLimit,
-        key: &str,
-        rate: Rate,
-    ) -> Result<(), StorageError>;
-}
-
-/// Which limits hold for all servers together. Those of an address and of messages hold for each server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum SharedLimit {
-    /// Failed attempts to authenticate, by login.
-    FailedAuthLogin,
-    /// Entries imported, by user.
-    Import,
-}
-
 /// The store failed. Nothing was done, unless that [is unknown](Self::is_unknown).
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the store failed{}", if *.is_unknown { ", and may have done it" } else { "" })]
@@ -607,59 +574,6 @@ pub struct SessionRecord {
     pub ack: bool,
     /// When it was last used.
     pub used: Timestamp,
-}
-
-/// A session that a client comes back to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ResumedSession {
-    /// What is kept of the session.
-    pub record: SessionRecord,
-    /// Its user's nick.
-    pub nick: ByteString,
-}
-
-impl ResumedSession {
-    /// This session, of a user of this nick.
-    pub fn new(record: SessionRecord, nick: impl Into<ByteString>) -> Self {
-        Self {
-            record,
-            nick: nick.into(),
-        }
-    }
-}
-
-/// The most sessions that the engine [looks](Storage::look) for in one call.
-pub const LOOKED_AT_ONCE: usize = 1000;
-
-/// Which session is looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Look {
-    /// Whose.
-    pub user: UserId,
-    /// Which. `None` for one that the store was not told of: it is there as long as its user is.
-    pub session: Option<SessionKey>,
-}
-
-impl Look {
-    /// For this session of this user.
-    pub fn new(user: UserId, session: Option<SessionKey>) -> Self {
-        Self { user, session }
-    }
-}
-
-/// What a [look](Storage::look) has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Seen {
-    /// The session has ended.
-    Ended,
-    /// It is there.
-    There {
-        /// The place of the newest message that its user's inbox ever had.
-        newest: u64,
-    },
 }
 
 /// A session's new place in the inbox and its last use.
