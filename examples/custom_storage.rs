@@ -9,13 +9,14 @@ use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, BatchQueue, CreateAccountError,
     Expiry, FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession,
-    PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage, StorageError,
-    UserData, Watermark,
+    PURGE_EVERY, PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage,
+    StorageError, UserData, Watermark,
 };
 use messenger_core::testing;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[derive(Default)]
 struct Tables {
@@ -207,16 +208,14 @@ impl Storage for TableStorage {
         };
         let myids = tables.myids.iter().filter(|((owner, _), _)| owner == user);
         let sessions = tables.sessions.iter().filter(|(owner, ..)| owner == user);
-        Ok(Some(UserData {
-            has_account: tables.accounts.contains_key(user),
-            profile: profile.clone(),
-            contacts,
-            remembered: myids
-                .map(|((_, known), myid)| (known.clone(), myid.as_str().into()))
-                .collect(),
-            sessions: sessions.map(|(_, key, record)| (*key, *record)).collect(),
-            newest: tables.inboxes.get(user).map_or(0, |inbox| inbox.newest),
-        }))
+        let remembered = myids.map(|((_, known), myid)| (known.clone(), myid.as_str().into()));
+        let data = UserData::new(profile.clone())
+            .has_account(tables.accounts.contains_key(user))
+            .contacts(contacts)
+            .remembered(remembered.collect())
+            .sessions(sessions.map(|(_, key, record)| (*key, *record)).collect())
+            .newest(tables.inboxes.get(user).map_or(0, |inbox| inbox.newest));
+        Ok(Some(data))
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
@@ -385,16 +384,9 @@ impl Storage for TableStorage {
             .entry(new.user.clone())
             .or_default()
             .delivered_up_to;
-        let record = SessionRecord {
-            delivered_up_to,
-            ack: new.ack,
-            used: new.now,
-        };
+        let record = SessionRecord::new(delivered_up_to, new.ack, new.now);
         tables.sessions.push((new.user, new.key, record));
-        Ok(OpenedSession {
-            delivered_up_to,
-            ended,
-        })
+        Ok(OpenedSession::new(delivered_up_to, ended))
     }
 
     async fn session(
@@ -473,7 +465,7 @@ impl Storage for TableStorage {
             .map_or(0, |inbox| inbox.newest))
     }
 
-    async fn purge_expired(&self, old: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, old: Expiry) -> Result<Duration, StorageError> {
         let mut tables = self.tables();
         tables.end_sessions(|_, _, record| record.used < old.sessions_before);
         tables.mids.retain(|_, first| first.now >= old.mids_before);
@@ -484,7 +476,7 @@ impl Storage for TableStorage {
         for user in tables.inboxes.keys().cloned().collect::<Vec<_>>() {
             tables.prune(&user);
         }
-        Ok(false)
+        Ok(PURGE_EVERY)
     }
 }
 

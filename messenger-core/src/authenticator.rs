@@ -120,6 +120,7 @@ impl Identity {
 
 /// Whether a password is a login's.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It is.
     Accepted(Identity),

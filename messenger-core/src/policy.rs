@@ -27,6 +27,9 @@ pub struct Policy {
     pub message_lifetime: Duration,
     /// How long a `mid` is remembered. 7 days.
     pub mid_lifetime: Duration,
+    /// How long the store may take for a call. Over it the client is told 22, and what was to be written may have
+    /// been or not. 5 seconds.
+    pub storage_timeout: Duration,
     /// The limits of what clients send and of what is kept for them.
     pub limits: Limits,
     /// The cost of a password.
@@ -160,6 +163,7 @@ impl Default for Policy {
             session_lifetime: 30 * DAY,
             message_lifetime: 30 * DAY,
             mid_lifetime: 7 * DAY,
+            storage_timeout: Duration::from_secs(5),
             limits: Limits::default(),
             passwords: PasswordPolicy::default(),
             rates: Some(Rates::default()),

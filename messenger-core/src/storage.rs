@@ -1,9 +1,34 @@
 //! What the engine keeps, as a trait.
+//!
+//! # How to write a store
+//!
+//! - Implement [`Storage`]; a method with a body may be left out. If accounts are to be kept here, implement
+//!   [`Accounts`] and return it from [`accounts`](Storage::accounts). `examples/custom_storage.rs` is a whole one.
+//! - Put calls that wait for a disk into a [`BatchQueue`], which keeps what [`append`](Storage::append) promises about
+//!   the order.
+//! - Say so when it [is unknown](StorageError::unknown) whether a call was done. The engine gives up a call that takes
+//!   longer than [`Policy::storage_timeout`](crate::Policy::storage_timeout), and takes it for unknown: better fail
+//!   before that, and let nobody wait behind a call that hangs.
+//! - Run [`testing::storage::suite`](crate::testing::storage) on it, which needs the feature `testing`.
+//!
+//! A store across a network, which several servers share, also
+//!
+//! - does in one call what is several of others by default: [`resume`](Storage::resume),
+//!   [`inbox_for`](Storage::inbox_for) and [`look`](Storage::look),
+//! - says that watermarks may be gathered for longer: [`flush_delay`](Storage::flush_delay),
+//! - counts the limits that hold for all servers: [`budgets`](Storage::budgets),
+//! - lets one server at a time drop what is out of date: [`purge_expired`](Storage::purge_expired),
+//! - tells in [`check`](Storage::check) what else must be right, as the clocks of server and database.
 
 mod batch_queue;
+mod budgets;
+mod constructors;
+mod look;
 mod memory;
 
 pub use batch_queue::{BatchQueue, Batches, QueueLimits};
+pub use budgets::{Budgets, SharedLimit};
+pub use look::{LOOKED_AT_ONCE, Look, ResumedSession, Seen};
 pub use memory::MemoryStorage;
 
 use crate::address::AddressRule;
@@ -53,6 +78,12 @@ pub trait Storage: Send + Sync + 'static {
     /// The accounts, if they are kept here. `None` unless implemented: then the engine needs an
     /// [`Authenticator`](crate::authenticator::Authenticator) of the embedder's.
     fn accounts(&self) -> Option<&dyn Accounts> {
+        None
+    }
+
+    /// The limits that hold for all servers together, if they are counted here. `None` unless implemented: then
+    /// each server counts for itself, which is right for a store that only one has open.
+    fn budgets(&self) -> Option<&dyn Budgets> {
         None
     }
 
@@ -138,6 +169,22 @@ pub trait Storage: Send + Sync + 'static {
         key: &SessionKey,
     ) -> Result<Option<SessionRecord>, StorageError>;
 
+    /// The user's session with this key and the user's nick, for a client that comes back to it; `None` when there
+    /// is no such session. What [`session`](Self::session) says of expired ones is true here, too.
+    ///
+    /// A store that is asked across a network does it in one call.
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        let Some(record) = self.session(user, key).await? else {
+            return Ok(None);
+        };
+        let profile = self.profile(user).await?;
+        Ok(profile.map(|profile| ResumedSession::new(record, profile.nick)))
+    }
+
     /// Ends a session; one that is not there is no error.
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
 
@@ -153,6 +200,14 @@ pub trait Storage: Send + Sync + 'static {
     /// A store that keeps messages in memory wants to know early, and one on a disk wants few calls.
     fn flush_threshold_bytes(&self) -> usize {
         4 * 1024 * 1024
+    }
+
+    /// How long watermarks are gathered before [`advance`](Self::advance) is called, if that is not urgent. What
+    /// was delivered meanwhile is delivered again after a crash, unless it was acknowledged. 20 ms.
+    ///
+    /// A store that is asked across a network may say 200 ms.
+    fn flush_delay(&self) -> Duration {
+        Duration::from_millis(20)
     }
 
     /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, and the
@@ -200,6 +255,47 @@ pub trait Storage: Send + Sync + 'static {
     /// The place of the newest message the inbox ever had; 0 when it never had one.
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError>;
 
+    /// Tells of many sessions at once which are still there, and what is newest in their users' inboxes: one answer
+    /// for each, in their order.
+    ///
+    /// The engine asks this way about all sessions that have a connection, once a minute and whenever it may have
+    /// missed something, some [thousand](LOOKED_AT_ONCE) at a time. A store that is asked across a network does it
+    /// in one call.
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        let mut seen = Vec::with_capacity(looks.len());
+        for Look { user, session } in &looks {
+            let is_there = match session {
+                Some(key) => self.session(user, key).await?.is_some(),
+                None => self.profile(user).await?.is_some(),
+            };
+            seen.push(match is_there {
+                true => Seen::There {
+                    newest: self.newest(user).await?,
+                },
+                false => Seen::Ended,
+            });
+        }
+        Ok(seen)
+    }
+
+    /// What the [`inbox`](Self::inbox) holds for a session that has a connection; `None` when the session has ended.
+    ///
+    /// A store that is asked across a network does it in one call.
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        match self.look(vec![look.clone()]).await?.first() {
+            Some(Seen::There { newest }) if *newest > after => {
+                self.inbox(&look.user, after, page).await.map(Some)
+            }
+            Some(Seen::There { .. }) => Ok(Some(Vec::new())),
+            Some(Seen::Ended) | None => Ok(None),
+        }
+    }
+
     /// True when another process has written to the store since this was last asked, as an operator's command
     /// does beside a server: sessions may have ended there. The engine asks twice a second, whether it has connections or
     /// not, and then looks whether their sessions are still there.
@@ -210,9 +306,21 @@ pub trait Storage: Send + Sync + 'static {
         Ok(false)
     }
 
-    /// Drops what is out of date, a small step at a time. True when there may be more to do.
-    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError>;
+    /// Drops what is out of date, a small step at a time, and says after what time there may be something to drop
+    /// again: [none](Duration::ZERO) when there may be more now, and usually [a minute](PURGE_EVERY), which is how
+    /// often the engine asks at the most.
+    ///
+    /// A store that many servers share need not have all of them do it: to most it says a longer time.
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError>;
+
+    /// Whether the store works; the engine is [asked](crate::Engine::health) by whoever looks after it.
+    async fn check(&self) -> Result<(), StorageError> {
+        self.newest(&"".into()).await.map(drop)
+    }
 }
+
+/// How often the engine drops what is out of date.
+pub const PURGE_EVERY: Duration = Duration::from_secs(60);
 
 /// Where the built-in [`Authenticator`](crate::authenticator::Authenticator) keeps accounts: a part of a
 /// [`Storage`], as atomic and durable as the rest. Whoever has an account is a user, and
@@ -274,6 +382,7 @@ impl StorageError {
 
 /// An account.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Account {
     /// The login, which is the user's id.
     pub login: UserId,
@@ -294,6 +403,7 @@ impl fmt::Debug for Account {
 
 /// All that is kept of a user, but the messages; what the user has sent, and its `mid`s, lie with those it was sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UserData {
     /// The account is kept here; otherwise by an embedder's authenticator.
     pub has_account: bool,
@@ -329,6 +439,7 @@ pub enum CreateAccountError {
 
 /// New values of profile fields; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProfileChange {
     /// The line about the user's state of mind.
     pub user_status: Option<ByteString>,
@@ -342,6 +453,7 @@ pub struct ProfileChange {
 
 /// An email address or a phone number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Address {
     /// As the user wrote it; empty when there is none.
     pub text: ByteString,
@@ -369,6 +481,7 @@ pub enum AddContactError {
 
 /// A person to find.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lookup {
     /// The owner's own id for the person.
     pub myid: ByteString,
@@ -424,6 +537,7 @@ impl fmt::Debug for SessionKey {
 
 /// A session to begin.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewSession {
     /// Whose.
     pub user: UserId,
@@ -441,6 +555,7 @@ pub struct NewSession {
 
 /// A session that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenedSession {
     /// Its place in the inbox: the next message it is to be given is the one behind.
     pub delivered_up_to: u64,
@@ -462,6 +577,7 @@ pub enum OpenSessionError {
 
 /// What is kept of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionRecord {
     /// Its place in the inbox.
     pub delivered_up_to: u64,
@@ -473,6 +589,7 @@ pub struct SessionRecord {
 
 /// A session's new place in the inbox and its last use.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Watermark {
     /// Whose session.
     pub user: UserId,
@@ -486,6 +603,7 @@ pub struct Watermark {
 
 /// A message to append.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewMessage {
     /// The message, with its recipient in `to`.
     pub message: SharedMessage,
@@ -567,6 +685,7 @@ impl PageLimits {
 
 /// What [`Storage::purge_expired`] may drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Expiry {
     /// Sessions last used before this moment.
     pub sessions_before: Timestamp,
@@ -574,15 +693,4 @@ pub struct Expiry {
     pub messages_before: Timestamp,
     /// `mid`s first used before this moment.
     pub mids_before: Timestamp,
-}
-
-impl Expiry {
-    /// What is older than its lifetime now.
-    pub fn at(now: Timestamp, sessions: Duration, messages: Duration, mids: Duration) -> Self {
-        Self {
-            sessions_before: now.before(sessions),
-            messages_before: now.before(messages),
-            mids_before: now.before(mids),
-        }
-    }
 }

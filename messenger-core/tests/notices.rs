@@ -35,7 +35,7 @@ fn notice() -> impl Strategy<Value = Notice> {
             }
         }),
         (place, message()).prop_map(|((engine, number), message)| Notice::Copy {
-            origin: ConnectionId { engine, number },
+            origin: ConnectionId::new(engine, number),
             message,
         }),
         any::<[u8; 32]>().prop_map(|key| Notice::SessionEnded(SessionKey(key))),
@@ -173,10 +173,7 @@ fn a_large_message_is_read_from_the_store_and_a_large_copy_carried() {
     );
     assert!(place, "{decoded:?}");
     let copy = Notice::Copy {
-        origin: ConnectionId {
-            engine: 1,
-            number: 2,
-        },
+        origin: ConnectionId::new(1, 2),
         message,
     };
     let (_, decoded) = Notice::decode(&copy.encode(&"ann".into())).unwrap();

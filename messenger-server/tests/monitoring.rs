@@ -10,9 +10,11 @@
 
 mod support;
 
-use messenger_core::Policy;
+use messenger_core::notifier::{Mailbox, Notice, Notifier, NotifierError, Subscription};
+use messenger_core::proto::UserId;
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::FaultyStorage;
+use messenger_core::{Engine, Policy};
 use messenger_server::{Monitoring, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -70,6 +72,21 @@ async fn shows(address: SocketAddr, line: &str) {
     }
 }
 
+/// Tells nobody anything.
+struct Deaf;
+
+impl Notifier for Deaf {
+    fn subscribe(&self, _: &UserId, mailbox: Mailbox) -> Subscription {
+        Subscription::new(mailbox)
+    }
+
+    fn notify(&self, _: &UserId, _: Notice) {}
+
+    fn check(&self) -> Result<(), NotifierError> {
+        Err(NotifierError::new("it tells nobody anything"))
+    }
+}
+
 #[tokio::test]
 async fn metrics_and_health_are_told() {
     let monitoring = Monitoring::install().unwrap();
@@ -82,6 +99,7 @@ async fn metrics_and_health_are_told() {
     let address = listener.local_addr().unwrap();
     let stopping = CancellationToken::new();
     let engine = server.server.engine().clone();
+    let of_deaf = monitoring.clone();
     tokio::spawn(monitoring.serve(listener, engine, stopping.clone().cancelled_owned()));
 
     // What has not happened yet is told, or its first time would look like none.
@@ -181,9 +199,17 @@ async fn metrics_and_health_are_told() {
     assert_eq!(get(address, "/healthz").await, (200, "alive\n".to_owned()));
     assert_eq!(get(address, "/readyz").await, (200, "ready\n".to_owned()));
     storage.set_failing(true);
-    assert_eq!(get(address, "/readyz").await.0, 503);
+    let store_fails = (503, "the store fails\n".to_owned());
+    assert_eq!(get(address, "/readyz").await, store_fails);
     storage.set_failing(false);
     assert_eq!(get(address, "/readyz").await.0, 200);
+    let deaf = Engine::builder().notifier(Arc::new(Deaf)).build().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let its = listener.local_addr().unwrap();
+    tokio::spawn(of_deaf.serve(listener, deaf, stopping.clone().cancelled_owned()));
+    let (status, sentence) = get(its, "/readyz").await;
+    assert_eq!(status, 200, "messages come all the same");
+    assert!(sentence.contains("the notifier fails"), "{sentence}");
     stopping.cancel();
     assert_eq!(get(address, "/readyz").await.0, 503);
     assert_eq!(get(address, "/healthz").await.0, 200);

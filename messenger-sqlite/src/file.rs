@@ -21,8 +21,12 @@ const MIGRATIONS: [&str; 6] = [
     include_str!("skeletons.sql"),
 ];
 
-/// How long a connection waits for a reader from outside, such as a backup.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a call waits for another process that keeps the file locked. Whoever comes while a call waits, waits for
+/// that one and then as long: together it is less than the engine gives a call.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a copy waits, for which nobody waits.
+const COPY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Statements a connection keeps prepared.
 const STATEMENTS: usize = 64;
@@ -115,7 +119,7 @@ pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
         // A reader, too, writes to the file by which connections tell each other what they read.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
+        connection.busy_timeout(COPY_PATIENCE)?;
         Ok(connection)
     };
     let connection = open().map_err(|source: rusqlite::Error| OpenError::Sqlite {

@@ -23,11 +23,13 @@ use messenger_core::AddressRule;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PURGE_EVERY,
+    PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord, Storage,
+    StorageError, UserData, Watermark,
 };
 use rusqlite::Connection;
 use std::path::Path;
+use std::time::Duration;
 
 /// How many threads read.
 const READERS: usize = 2;
@@ -269,6 +271,16 @@ impl Storage for SqliteStorage {
         self.readers.call(read).await
     }
 
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        let (user, key) = (user.clone(), *key);
+        let read = move |connection: &_| sessions::resume(connection, &user, &key);
+        self.readers.call(read).await
+    }
+
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
         let (user, key) = (user.clone(), *key);
         self.write(move |writing| sessions::end(writing, &user, &key))
@@ -297,6 +309,29 @@ impl Storage for SqliteStorage {
         self.readers.call(read).await
     }
 
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        let look = look.clone();
+        let read = move |connection: &Connection| {
+            // Both as they were at one moment.
+            let connection = &connection.unchecked_transaction()?;
+            match sessions::is_there(connection, &look)? {
+                true => inbox::read(connection, &look.user, after, page).map(Some),
+                false => Ok(None),
+            }
+        };
+        self.readers.call(read).await
+    }
+
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        let see = move |connection: &_| looks.iter().map(|look| see(connection, look)).collect();
+        self.readers.call(see).await
+    }
+
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
         let user = user.clone();
         let read = move |connection: &_| inboxes::newest(connection, &user);
@@ -308,14 +343,23 @@ impl Storage for SqliteStorage {
             .await
     }
 
-    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         let find = move |connection: &_| purge::find(connection, &expiry);
         let found = self.readers.call(find).await?;
         if found.is_empty() {
-            return Ok(false);
+            return Ok(PURGE_EVERY);
         }
         self.write(move |writing| purge::drop(writing, &found, &expiry))
             .await?;
-        Ok(true)
+        Ok(Duration::ZERO)
     }
+}
+
+fn see(connection: &Connection, look: &Look) -> rusqlite::Result<Seen> {
+    if !sessions::is_there(connection, look)? {
+        return Ok(Seen::Ended);
+    }
+    Ok(Seen::There {
+        newest: unsigned(inboxes::newest(connection, &look.user)?),
+    })
 }

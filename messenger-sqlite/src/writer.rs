@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::inboxes::Inboxes;
 use crate::wal::Wal;
 use messenger_core::storage::{BatchQueue, QueueLimits, StorageError};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::any::Any;
 use std::io;
 use std::path::Path;
@@ -86,10 +86,16 @@ impl File {
         &mut self,
         batch: &mut [Job],
     ) -> Result<Vec<Result<Outcome, StorageError>>, StorageError> {
-        let outcomes = self.try_commit(batch).map_err(|error| {
+        let outcomes = self.try_commit(batch).or_else(|error| {
             // They hold what was rolled back.
             self.inboxes.forget();
-            StorageError::new(CallError::from(error))
+            let is_busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+            let error = StorageError::new(CallError::from(error));
+            if is_busy {
+                // Alone, each would wait as long again.
+                return Ok(batch.iter().map(|_| Err(error.clone())).collect());
+            }
+            Err(error)
         })?;
         self.wal.look(&self.connection);
         Ok(outcomes)

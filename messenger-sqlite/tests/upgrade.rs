@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use messenger_core::clock::Timestamp;
-use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{
     Auth, Import, ImportEntry, Message, Register, SendMessage, SetUserInfo, UserInfo,
 };
@@ -89,13 +88,8 @@ async fn mids_of_a_store_of_version_2_are_kept_with_their_messages() {
     let store = SqliteStorage::open(&path).unwrap();
     let send = async |to: &str, mid: &str| {
         let message = Message::new("", "ann", to, 0).body("1");
-        let new = NewMessage {
-            message: message.into(),
-            mid: Some(mid.into()),
-            mid_forgotten_before: Timestamp::default(),
-            now: Timestamp::from_micros(8_000_000),
-            limits: InboxLimits::default(),
-        };
+        let now = Timestamp::from_micros(8_000_000);
+        let new = NewMessage::new(message, now).mid(mid);
         store.append(new).await.unwrap()
     };
     let first = Appended::Duplicate {
@@ -187,11 +181,7 @@ async fn lookalikes_are_refused_of_users_from_before() {
         ("usеr-2499", true),
         ("user-2500", false),
     ] {
-        let account = Account {
-            login: login.into(),
-            nick: login.into(),
-            pass_hash: "hash".into(),
-        };
+        let account = Account::new(login, login, "hash");
         let created = store.create_distinct_account(account).await;
         let refused = matches!(created, Err(CreateAccountError::Lookalike));
         assert_eq!(refused, is_alike, "{login}: {created:?}");

@@ -12,7 +12,8 @@ impl Rule for Ack {
             let text = "seq is beyond the newest message";
             return Err(Failure::new(ErrorCode::InvalidData, text));
         }
-        shared.watermarks.delivered(&login.device, self.seq, 0);
-        Ok(shared.flush_moved_watermarks().await?)
+        let (watermarks, device) = (&shared.watermarks, &login.device);
+        watermarks.delivered(device, self.seq, 0);
+        Ok(watermarks.flush_moved_with(&shared.storage, device).await?)
     }
 }

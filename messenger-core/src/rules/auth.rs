@@ -61,18 +61,20 @@ async fn verify(
     request: &Auth,
 ) -> Result<(UserId, Identity), Failure> {
     let shared = &*connection.shared;
-    let limiters = shared.limiters.as_ref();
+    let (storage, peer) = (&shared.storage, connection.peer);
     // However it is written, it is one login.
     let kept = names::other_spelling(&request.login, shared.policy.limits.name);
     let login = kept.as_deref().unwrap_or(&request.login);
-    let attempt = limiters.map(|limiters| limiters.attempt(login, connection.peer));
-    let attempt = attempt.transpose()?;
+    let attempt = match &shared.limiters {
+        Some(limiters) => Some(limiters.attempt(storage, login, peer).await?),
+        None => None,
+    };
     let asked = ask(shared, request).await;
     let has_failed = matches!(asked, Ok((_, Verdict::NoSuchLogin | Verdict::WrongPass)));
     if let Some(attempt) = attempt
         && !has_failed
     {
-        attempt.has_not_failed();
+        attempt.has_not_failed().await;
     }
     let (user, verdict) = asked?;
     match verdict {
@@ -129,7 +131,7 @@ async fn open(
 ) -> Result<Device, Failure> {
     // What other sessions were given and when they were used decides where this one begins and
     // which one ends.
-    shared.flush_watermarks().await?;
+    shared.watermarks.flush_user(&shared.storage, user).await?;
     let now = shared.now();
     let new = NewSession {
         user: user.clone(),

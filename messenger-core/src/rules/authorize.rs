@@ -5,7 +5,7 @@ use super::failures::need_auth;
 use super::meant::meant;
 use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::shared::Shared;
-use crate::storage::{SessionKey, SessionRecord};
+use crate::storage::{ResumedSession, SessionKey};
 use crate::watermarks::Device;
 use messenger_proto::{Credentials, Failure, UserId};
 use std::sync::Arc;
@@ -31,19 +31,17 @@ async fn resume(
     if cid.is_empty() || sid.is_empty() {
         return Err(need_auth());
     }
-    let cid = &meant(shared, cid.clone()).await?;
+    let user = meant(shared, cid.clone()).await?;
     // The session begins behind what it was itself given, perhaps a moment ago on another connection.
-    shared.flush_watermarks().await?;
+    let storage = &shared.storage;
+    shared.watermarks.flush_moved_of(storage, &user).await?;
     let key = session_key(sid);
-    let record = live_session(shared, cid, &key)
-        .await?
-        .ok_or_else(need_auth)?;
-    let profile = shared.storage.profile(cid).await?.ok_or_else(need_auth)?;
-    let user = UserId::from(cid.as_str());
+    let resumed = live_session(shared, &user, &key).await?;
+    let ResumedSession { record, nick, .. } = resumed.ok_or_else(need_auth)?;
     tracing::debug!(login = ?user.as_str(), session = %key, "a session is resumed");
     let who = Identified {
         device: Device::new(user, key, record.delivered_up_to, record.used),
-        nick: profile.nick,
+        nick,
         ack: record.ack,
     };
     let login = Login::begin(shared, connection.id, who);
@@ -55,8 +53,15 @@ async fn live_session(
     shared: &Shared,
     user: &UserId,
     key: &SessionKey,
-) -> Result<Option<SessionRecord>, Failure> {
-    let record = shared.storage.session(user, key).await?;
+) -> Result<Option<ResumedSession>, Failure> {
     let expired_before = shared.now().before(shared.policy.session_lifetime);
-    Ok(record.filter(|record| record.used >= expired_before))
+    let is_live = |resumed: &ResumedSession| resumed.record.used >= expired_before;
+    let resumed = shared.storage.resume(user, key).await?;
+    if resumed.as_ref().is_none_or(is_live) {
+        return Ok(resumed);
+    }
+    // Its last use may not be stored yet.
+    shared.watermarks.flush_user(&shared.storage, user).await?;
+    let resumed = shared.storage.resume(user, key).await?;
+    Ok(resumed.filter(is_live))
 }

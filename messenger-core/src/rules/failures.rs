@@ -3,7 +3,7 @@
 use crate::authenticator::{AuthenticatorError, RegisterError};
 use crate::background::NoThread;
 use crate::entropy::NoEntropy;
-use crate::rates::TooMany;
+use crate::rates::{Denied, TooMany};
 use crate::storage::{AddContactError, AppendError, StorageError};
 use messenger_proto::{ErrorCode, Failure};
 
@@ -50,6 +50,15 @@ impl From<StorageError> for Failure {
 impl From<TooMany> for Failure {
     fn from(TooMany(reason): TooMany) -> Self {
         Self::new(ErrorCode::TooManyRequests, reason)
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::TooMany(too_many) => too_many.into(),
+            Denied::Storage(error) => error.into(),
+        }
     }
 }
 

@@ -28,7 +28,8 @@ impl Rule for Import {
             check::at_most_chars("myid", &entry.myid, limits.myid)?;
         }
         if let Some(limiters) = &shared.limiters {
-            limiters.import(login.user(), self.contacts.len())?;
+            let (user, entries) = (login.user(), self.contacts.len());
+            limiters.import(&shared.storage, user, entries).await?;
         }
         let entries = lookups(shared, self.contacts).await?;
         let limits = FindLimits {

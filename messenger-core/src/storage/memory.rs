@@ -6,8 +6,9 @@ mod user;
 
 use super::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PURGE_EVERY,
+    PageLimits, ProfileChange, Seen, SessionKey, SessionRecord, Storage, StorageError, UserData,
+    Watermark,
 };
 use crate::address::AddressRule;
 use crate::lookalikes::skeleton;
@@ -23,6 +24,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use user::User;
 
 /// Everything in memory; gone with the process.
@@ -431,13 +433,20 @@ impl Storage for MemoryStorage {
         Ok(newest.unwrap_or_default())
     }
 
-    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        let see =
+            |Look { user, session }: &Look| self.with_user(user, |user| user.see(session.as_ref()));
+        let seen = looks.iter().map(|look| see(look).unwrap_or(Seen::Ended));
+        Ok(seen.collect())
+    }
+
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         self.mids.forget(expiry.mids_before);
         let users: Vec<_> = self.users.iter().map(|user| Arc::clone(&user)).collect();
         for user in users {
             self.count(&mut user.lock(), |user| user.purge_expired(&expiry));
         }
-        Ok(false)
+        Ok(PURGE_EVERY)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every [`Storage`] must do.
 
 mod accounts;
+mod budgets;
 mod contacts;
 mod durability;
 mod inbox;
@@ -43,6 +44,15 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
             accounts::are_deleted_with_their_users,
         ];
     }
+    if make().await.budgets().is_some() {
+        run![
+            budgets::hold_so_much_in_a_time,
+            budgets::belong_to_a_limit_and_a_key,
+            budgets::are_given_back,
+            budgets::refill_from_where_the_clock_was_set_back,
+            budgets::of_those_who_race_give_no_more_than_they_hold,
+        ];
+    }
     run![
         accounts::an_adopted_user_is_a_user,
         accounts::a_profile_changes_where_told,
@@ -62,6 +72,9 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         sessions::that_expired_do_not_count,
         sessions::end,
         sessions::move_together,
+        sessions::are_looked_for_together,
+        sessions::are_resumed,
+        sessions::are_given_their_inbox_until_they_end,
         inbox::numbers_without_a_gap,
         inbox::racing_appends_leave_no_gap,
         inbox::appends_take_places_in_the_order_of_their_first_polls,

@@ -52,11 +52,8 @@ pub(super) fn account(connection: &Connection, login: &str) -> rusqlite::Result<
         "SELECT nick, pass_hash FROM users WHERE login = ?1 AND pass_hash IS NOT NULL",
     )?;
     let account = select.query_row([login], |row| {
-        Ok(Account {
-            login: login.into(),
-            nick: row.get::<_, String>(0)?.into(),
-            pass_hash: row.get(1)?,
-        })
+        let (nick, pass_hash): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(Account::new(login, nick, pass_hash))
     });
     account.optional()
 }

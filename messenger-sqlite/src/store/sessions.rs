@@ -3,12 +3,13 @@
 use super::inbox;
 use crate::fault::{Fault, refused};
 use crate::inboxes::Inbox;
-use crate::sql::{integer, unsigned};
+use crate::sql::{exists, integer, unsigned};
 use crate::writer::Writing;
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::UserId;
 use messenger_core::storage::{
-    NewSession, OpenSessionError, OpenedSession, SessionKey, SessionRecord, Watermark,
+    Look, NewSession, OpenSessionError, OpenedSession, ResumedSession, SessionKey, SessionRecord,
+    Watermark,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -45,10 +46,7 @@ pub(super) fn open(
     ])?;
     note_given_to_all(connection, &new.user, inbox)?;
     inbox.write(connection, &new.user)?;
-    Ok(OpenedSession {
-        delivered_up_to: unsigned(inbox.delivered_up_to),
-        ended,
-    })
+    Ok(OpenedSession::new(unsigned(inbox.delivered_up_to), ended))
 }
 
 /// The sessions that must end to make room for one more.
@@ -81,13 +79,34 @@ pub(super) fn read(
     record.optional()
 }
 
+pub(super) fn resume(
+    connection: &Connection,
+    user: &UserId,
+    key: &SessionKey,
+) -> rusqlite::Result<Option<ResumedSession>> {
+    let mut select = connection.prepare_cached(
+        "SELECT given, ack, used_us, nick FROM sessions JOIN users ON login = user
+         WHERE user = ?1 AND key = ?2",
+    )?;
+    let resumed = select.query_row(params![user.as_str(), key.0], |row| {
+        let nick: String = row.get(3)?;
+        Ok(ResumedSession::new(record(row)?, nick))
+    });
+    resumed.optional()
+}
+
+/// True when the session is there, or if none is named, its user.
+pub(super) fn is_there(connection: &Connection, look: &Look) -> rusqlite::Result<bool> {
+    match &look.session {
+        Some(key) => Ok(read(connection, &look.user, key)?.is_some()),
+        None => exists(connection, &look.user),
+    }
+}
+
 /// Reads a record from the columns given, ack, used_us.
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
-    Ok(SessionRecord {
-        delivered_up_to: unsigned(row.get(0)?),
-        ack: row.get(1)?,
-        used: Timestamp::from_micros(unsigned(row.get(2)?)),
-    })
+    let used = Timestamp::from_micros(unsigned(row.get(2)?));
+    Ok(SessionRecord::new(unsigned(row.get(0)?), row.get(1)?, used))
 }
 
 pub(super) fn end(

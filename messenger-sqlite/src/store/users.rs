@@ -44,24 +44,25 @@ pub(super) fn data(connection: &Connection, user: &UserId) -> rusqlite::Result<O
         return Ok(None);
     };
     let text = |row: &Row<'_>, index| row.get::<_, String>(index).map(ByteString::from);
-    Ok(Some(UserData {
-        has_account: accounts::account(connection, user.as_str())?.is_some(),
-        profile,
-        contacts: contacts::list(connection, user)?,
-        remembered: all(
-            connection,
-            user,
-            "SELECT user, myid FROM myids WHERE owner = ?1",
-            |row| Ok((UserId::from(text(row, 0)?), text(row, 1)?)),
-        )?,
-        sessions: all(
-            connection,
-            user,
-            "SELECT given, ack, used_us, key FROM sessions WHERE user = ?1",
-            |row| Ok((SessionKey(row.get(3)?), sessions::record(row)?)),
-        )?,
-        newest: unsigned(inboxes::newest(connection, user)?),
-    }))
+    let remembered = all(
+        connection,
+        user,
+        "SELECT user, myid FROM myids WHERE owner = ?1",
+        |row| Ok((UserId::from(text(row, 0)?), text(row, 1)?)),
+    )?;
+    let sessions = all(
+        connection,
+        user,
+        "SELECT given, ack, used_us, key FROM sessions WHERE user = ?1",
+        |row| Ok((SessionKey(row.get(3)?), sessions::record(row)?)),
+    )?;
+    let data = UserData::new(profile)
+        .has_account(accounts::account(connection, user.as_str())?.is_some())
+        .contacts(contacts::list(connection, user)?)
+        .remembered(remembered)
+        .sessions(sessions)
+        .newest(unsigned(inboxes::newest(connection, user)?));
+    Ok(Some(data))
 }
 
 fn all<T>(
