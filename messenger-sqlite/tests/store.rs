@@ -9,7 +9,6 @@
 
 use futures_util::future::join_all;
 use messenger_core::clock::Timestamp;
-use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Auth, Message, Register, SendMessage, UserId, UserInfo};
 use messenger_core::storage::{
     AppendError, Expiry, NewMessage, NewSession, PageLimits, SessionKey, Storage, Watermark,
@@ -197,14 +196,9 @@ async fn messages_leave_as_much_of_the_disk_free_as_they_must() {
     let ann = UserId::from("ann");
     let append = async || {
         let message = Message::new("", "", ann.clone(), 0);
-        let new = NewMessage {
-            message: message.into(),
-            mid: None,
-            mid_forgotten_before: Timestamp::default(),
-            now: Timestamp::default(),
-            limits: InboxLimits::default(),
-        };
-        store.append(new).await
+        store
+            .append(NewMessage::new(message, Timestamp::default()))
+            .await
     };
     store.keep_free(u64::MAX);
     store.upsert_external_user(&ann, "Ann").await.unwrap();
