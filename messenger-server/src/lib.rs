@@ -30,7 +30,11 @@
 //! # }
 //! ```
 
+#[cfg(feature = "binary")]
+pub mod certificate;
 mod connection;
+#[cfg(feature = "binary")]
+mod dates;
 #[cfg(feature = "binary")]
 pub mod logs;
 mod meters;
