@@ -32,7 +32,12 @@
 //! ```
 
 mod budget;
+#[cfg(feature = "binary")]
+#[doc(hidden)] // the binary's
+pub mod certificate;
 mod connection;
+#[cfg(feature = "binary")]
+mod dates;
 #[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
 pub mod logs;

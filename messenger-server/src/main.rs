@@ -6,7 +6,7 @@ use cli::Cli;
 use messenger_core::BuildError;
 use messenger_server::{
     Drained, MetricsListen, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls,
-    Transport, logs,
+    Transport, certificate, logs,
 };
 use std::error::Error;
 use std::io::{self, Write};
@@ -145,6 +145,10 @@ async fn serve(settings: &Settings, transport: Transport) -> Result<(), MainErro
     let engine = settings.engine()?.build()?;
     let told = told_to_stop()?;
     let server = Server::new(engine.clone(), transport);
+    if let Some((_, tls)) = &tls {
+        // It records, too.
+        tokio::spawn(certificate::watch(tls.clone()));
+    }
     log_address(&tcp, "listening");
     if let Some((listener, monitoring)) = monitoring {
         log_address(&listener, "metrics are told");

@@ -2,6 +2,7 @@
 
 mod process;
 
+use crate::certificate::EXPIRY;
 use crate::logs;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -210,6 +211,11 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 
 /// What Prometheus shows beside the names.
 fn describe() {
+    describe_gauge!(
+        EXPIRY,
+        Unit::Seconds,
+        "When the certificate expires, since 1970"
+    );
     describe_gauge!(
         "messenger_build_info",
         "1; its labels tell what was built, and from what"

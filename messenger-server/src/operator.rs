@@ -3,18 +3,17 @@
 mod export;
 mod password;
 
+use crate::certificate::{self, Concern};
+use crate::dates::for_people;
 use crate::settings::{Settings, SettingsError};
 use bytesize::ByteSize;
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
-use messenger_core::clock::Timestamp;
 use messenger_core::proto::UserId;
 use messenger_core::storage::{SessionKey, StorageError, UserData};
 use messenger_core::{BuildError, Engine, ResetPasswordError};
 use std::io::{self, Write};
 use std::path::PathBuf;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// Users are listed so many at a time.
 const PAGE: usize = 1000;
@@ -97,6 +96,9 @@ pub enum CommandError {
     /// See [`SettingsError`].
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// Every client refuses the certificate.
+    #[error(transparent)]
+    Certificate(#[from] Concern),
     /// See [`BuildError`].
     #[error("the engine could not be built")]
     Engine(#[from] BuildError),
@@ -159,6 +161,12 @@ impl Command {
         match self {
             Self::Check => {
                 settings.check()?;
+                let tls = settings.tls()?;
+                match tls.and_then(|(_, tls)| certificate::concern(&tls)) {
+                    Some(concern) if concern.is_fatal() => return Err(concern.into()),
+                    Some(concern) => writeln!(out, "{concern}")?,
+                    None => {}
+                }
                 let sentence = match settings.existing_store() {
                     Err(error @ SettingsError::NoStore { .. }) => {
                         format!("the settings are sound; {error}")
@@ -242,7 +250,8 @@ impl SessionCommand {
         match self {
             Self::List { .. } => {
                 for (key, record) in sessions {
-                    let (used, delivered) = (for_people(record.used), record.delivered_up_to);
+                    let used = for_people(record.used);
+                    let delivered = record.delivered_up_to;
                     let ack = if record.ack { ", acknowledges" } else { "" };
                     writeln!(out, "{key}  used {used}, delivered up to {delivered}{ack}")?;
                 }
@@ -325,14 +334,6 @@ fn chosen(keys: &[SessionKey], user: &str, session: &str) -> Result<Vec<SessionK
 fn join(keys: &[SessionKey]) -> String {
     let keys: Vec<_> = keys.iter().map(SessionKey::to_string).collect();
     keys.join(", ")
-}
-
-/// Such as `2026-01-31T12:00:00Z`.
-fn for_people(time: Timestamp) -> String {
-    let seconds = i64::try_from(time.as_secs()).ok();
-    let time = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    let text = time.and_then(|time| time.format(&Rfc3339).ok());
-    text.unwrap_or_else(|| "at no time".to_owned())
 }
 
 fn no_such(login: &str) -> CommandError {

@@ -17,8 +17,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::ProducesTickets;
-use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::sign::SingleCertAndKey;
 use tokio_rustls::server::TlsStream;
 
 /// How often [`Tls::watch`] looks at the files.
@@ -47,6 +48,7 @@ struct Source {
 
 struct Current {
     config: Arc<ServerConfig>,
+    chain: Vec<CertificateDer<'static>>,
     /// What the files held.
     files: Files,
 }
@@ -63,10 +65,13 @@ impl From<Arc<ServerConfig>> for Tls {
     /// Uses a configuration as it is. A certificate that changes is the affair of its
     /// [resolver](tokio_rustls::rustls::server::ResolvesServerCert).
     fn from(config: Arc<ServerConfig>) -> Self {
-        let files = Files::default();
         Self(Arc::new(Shared {
             source: None,
-            current: RwLock::new(Current { config, files }),
+            current: RwLock::new(Current {
+                config,
+                chain: Vec::new(),
+                files: Files::default(),
+            }),
         }))
     }
 }
@@ -84,10 +89,10 @@ impl Tls {
         };
         let files = Files::read(&paths)?;
         let source = Source { paths, tickets };
-        let config = source.config(&files)?;
+        let current = source.current(files)?;
         Ok(Self(Arc::new(Shared {
             source: Some(source),
-            current: RwLock::new(Current { config, files }),
+            current: RwLock::new(current),
         })))
     }
 
@@ -104,9 +109,14 @@ impl Tls {
         if files == self.0.current.read().files {
             return Ok(false);
         }
-        let config = source.config(&files)?;
-        *self.0.current.write() = Current { config, files };
+        let current = source.current(files)?;
+        *self.0.current.write() = current;
         Ok(true)
+    }
+
+    /// The certificates in use that were read from files, the server's own first; none of an embedder's configuration.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.0.current.read().chain.clone()
     }
 
     /// [Reloads](Self::reload) whenever the files have changed, which it looks for every 2 seconds and when
@@ -150,8 +160,9 @@ impl Tls {
 }
 
 impl Source {
-    fn config(&self, files: &Files) -> Result<Arc<ServerConfig>, TlsError> {
-        let certified: CertifiedKey = files.certified(&self.paths)?;
+    fn current(&self, files: Files) -> Result<Current, TlsError> {
+        let certified = files.certified(&self.paths)?;
+        let chain = certified.cert.clone();
         let provider = Arc::new(ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -159,6 +170,10 @@ impl Source {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.ticketer = Arc::clone(&self.tickets);
-        Ok(Arc::new(config))
+        Ok(Current {
+            config: Arc::new(config),
+            chain,
+            files,
+        })
     }
 }

@@ -297,7 +297,6 @@ async fn on_a_terminal(world: &World, command: &str, answers: &[(&str, &str)]) -
     (status.success(), String::from_utf8(shown).unwrap())
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_password_is_asked_for_twice_on_a_terminal_and_not_shown() {
     let world = World::new().await;

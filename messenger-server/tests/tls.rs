@@ -195,6 +195,80 @@ async fn a_handshake_that_fails_is_logged_with_its_number_and_address() {
         .await;
 }
 
+/// What `check` says, and whether it is content.
+async fn check(files: &Files) -> (bool, String) {
+    let mut command = serving_tls(files);
+    let output = timeout(SOON, command.arg("check").output()).await;
+    let output = output.unwrap().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test]
+async fn a_certificate_that_clients_refuse_or_soon_will_is_told() {
+    let files = Files::new();
+    for (from, until, is_content, sentence) in [
+        (-90, -1, false, "(--tls-cert) expired on 20"),
+        (1, 90, false, "not valid before 20"),
+        (-87, 3, true, "expires on 20"),
+        (-60, 30, true, ""),
+        // It lives for a week, and is renewed a day before its end.
+        (-4, 3, true, ""),
+        (-6, 1, true, "expires on 20"),
+    ] {
+        files.renew_for(from, until);
+        let (was_content, text) = check(&files).await;
+        assert_eq!(was_content, is_content, "{text}");
+        assert!(text.contains(sentence), "{from} to {until}: {text}");
+        assert_eq!(
+            text.contains("renew"),
+            sentence.starts_with(['e', '(']),
+            "{text}"
+        );
+    }
+    files.renew();
+    let mut chain = std::fs::read_to_string(files.certificates()).unwrap();
+    chain.push_str(&openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "/dev/null",
+        "-subj",
+        "/CN=x",
+    ]));
+    std::fs::write(files.certificates(), chain).unwrap();
+    let (is_content, text) = check(&files).await;
+    assert!(is_content && text.contains("are in disorder"), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_says_and_measures_when_its_certificate_expires() {
+    let files = Files::new();
+    files.renew_for(-90, -1);
+    let mut command = serving_tls(&files);
+    command.args(["--metrics-listen", "127.0.0.1:0"]);
+    let server = Process::spawn(command).await;
+    server.logs("(--tls-cert) expired on 20").await;
+    let address = server.address_behind("metrics are told").await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+        .await
+        .unwrap();
+    let mut page = String::new();
+    let read = timeout(SOON, stream.read_to_string(&mut page)).await;
+    read.unwrap().unwrap();
+    let name = "\nmessenger_certificate_expiry_timestamp_seconds ";
+    let (_, expiry) = page.split_once(name).unwrap();
+    let expiry: i64 = expiry.lines().next().unwrap().parse().unwrap();
+    let ago = time::OffsetDateTime::now_utc().unix_timestamp() - expiry;
+    let day = 24 * 60 * 60;
+    assert!((day..2 * day).contains(&ago), "{ago} s ago");
+}
+
 #[tokio::test]
 async fn the_binary_reads_its_certificate_again() {
     let files = Files::new();

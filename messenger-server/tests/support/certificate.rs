@@ -2,7 +2,7 @@
 
 use messenger_client::{Client, Events};
 use messenger_server::{Tls, TlsError};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, CertifiedKey, KeyPair, generate_simple_self_signed};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -36,6 +36,18 @@ impl Files {
         let CertifiedKey { cert, signing_key } = made.unwrap();
         std::fs::write(self.key(), signing_key.serialize_pem()).unwrap();
         std::fs::write(self.certificates(), cert.pem()).unwrap();
+    }
+
+    /// Another certificate, valid from and until so many days from now.
+    pub(crate) fn renew_for(&self, from: i64, until: i64) {
+        let days = |days| time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = days(from);
+        params.not_after = days(until);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(self.key(), key.serialize_pem()).unwrap();
+        std::fs::write(self.certificates(), certificate.pem()).unwrap();
     }
 
     pub(crate) fn certificates(&self) -> PathBuf {
