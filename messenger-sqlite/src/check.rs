@@ -1,7 +1,7 @@
 //! Whether a store is sound.
 
 use crate::place::beside;
-use crate::{CheckError, OpenError, file, lock, place, untouched};
+use crate::{CheckError, OpenError, file, place, untouched};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -13,7 +13,6 @@ use std::path::Path;
 /// It is not, or there is none; see [`CheckError`].
 pub fn check(store: &Path) -> Result<(), CheckError> {
     let path = &place::resolve(store)?;
-    lock::refuse_if_gone(path)?;
     if !path.exists() {
         return Err(CheckError::Absent {
             path: path.to_owned(),

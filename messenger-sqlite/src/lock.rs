@@ -2,8 +2,8 @@
 //! there was one, and no empty store is begun in its place without a word.
 
 use crate::OpenError;
-use crate::place::beside;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use crate::place::{beside, is_empty};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::Path;
 
@@ -39,7 +39,6 @@ impl Lock {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let is_noted = !is_empty(&name);
-        refuse_if_gone(path)?;
         // A lock file without a note is of somebody who was interrupted when about to begin.
         let may_begin = !path.exists() || (was_there && !is_noted);
         let mut lock = Self { file, may_begin };
@@ -75,24 +74,4 @@ pub(crate) fn take_if_there(path: &Path) -> Result<Option<File>, OpenError> {
         }),
         _ => Ok(Some(file)),
     }
-}
-
-/// Refuses a store that is not there, or empty, where something tells that there was one. (SQLite would drop the log.)
-pub(crate) fn refuse_if_gone(path: &Path) -> Result<(), OpenError> {
-    if !is_empty(path) {
-        return Ok(());
-    }
-    let traces = ["-wal", "-journal", ".lock"].map(|ending| beside(path, ending));
-    match traces.into_iter().find(|trace| !is_empty(trace)) {
-        Some(trace) => Err(OpenError::Gone {
-            path: path.to_owned(),
-            trace,
-        }),
-        None => Ok(()),
-    }
-}
-
-/// True also when it is not there.
-pub(crate) fn is_empty(path: &Path) -> bool {
-    fs::metadata(path).map_or(true, |file| file.len() == 0)
 }

@@ -52,7 +52,6 @@ impl fmt::Display for Salvaged {
 pub fn salvage(damaged: &Path, to: &Path) -> Result<Salvaged, SalvageError> {
     let path = place::resolve(damaged)?;
     let _lock = lock::take_if_there(&path)?;
-    lock::refuse_if_gone(&path)?;
     let (old, version) = open_damaged(&path)?;
     if to.exists() {
         return Err(SalvageError::Exists {
