@@ -18,15 +18,20 @@ use std::path::PathBuf;
 /// Users are listed so many at a time.
 const PAGE: usize = 1000;
 
-/// What an operator can have done. All of it also while a server uses the store; that notices at
+/// What an operator can have done. All of it but `salvage` also while a server uses the store; that notices at
 /// once, but for sessions that have ended: within a minute.
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
 pub enum Command {
-    /// Say whether the settings and the store are sound.
+    /// Say whether the settings and the store are sound. The store has to be there, and is left as it is.
     Check,
     /// Copy the store to a new file.
     Backup {
+        /// The file to make; a server can be started on it (--store sqlite:PATH).
+        path: PathBuf,
+    },
+    /// Save what can be read of a damaged store to a new file. No server may use it meanwhile.
+    Salvage {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
         path: PathBuf,
     },
@@ -167,13 +172,7 @@ impl Command {
                     Some(concern) => writeln!(out, "{concern}")?,
                     None => {}
                 }
-                let sentence = match settings.existing_store() {
-                    Err(error @ SettingsError::NoStore { .. }) => {
-                        format!("the settings are sound; {error}")
-                    }
-                    _ => "the settings and the store are sound".to_owned(),
-                };
-                Ok(writeln!(out, "{sentence}")?)
+                Ok(writeln!(out, "the settings and the store are sound")?)
             }
             Self::Backup { path } => {
                 settings.back_up(path)?;
@@ -184,6 +183,7 @@ impl Command {
                     path.display()
                 )?)
             }
+            Self::Salvage { path } => Ok(writeln!(out, "{}", settings.salvage(path)?)?),
             Self::User(command) => on_engine(settings, async |engine| {
                 command.run(engine, &mut *out).await
             }),

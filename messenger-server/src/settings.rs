@@ -310,6 +310,10 @@ pub enum SettingsError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Backup(#[from] messenger_sqlite::BackupError),
+    /// Nothing of the store can be saved.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Salvage(#[from] messenger_sqlite::SalvageError),
 }
 
 impl FromStr for Store {
@@ -453,18 +457,16 @@ impl Settings {
         }
     }
 
-    /// Whether a server could be started with these settings: the store is sound, if there is one
-    /// already, and so is the certificate.
+    /// Whether a server would serve with these settings what was stored: the store is there and sound, and so is the
+    /// certificate.
     ///
     /// # Errors
-    /// It could not.
+    /// It would not.
     pub fn check(&self) -> Result<(), SettingsError> {
         self.check_numbers()?;
         self.tls()?;
         match &self.store {
             Store::Memory => {}
-            #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) if !path.exists() => {}
             #[cfg(feature = "sqlite")]
             Store::Sqlite(path) => messenger_sqlite::check(path)?,
         }
@@ -529,6 +531,19 @@ impl Settings {
         match &self.store {
             #[cfg(feature = "sqlite")]
             Store::Sqlite(_) => Ok(messenger_sqlite::back_up(self.existing_store()?, to)?),
+            Store::Memory => Err(SettingsError::NoFile),
+        }
+    }
+
+    /// Saves what can be read of a damaged store to a new file; a table of how much that was.
+    ///
+    /// # Errors
+    /// The store is not a file, or nothing can be read of it, or the new file cannot be written.
+    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] // no store to save
+    pub fn salvage(&self, to: &Path) -> Result<String, SettingsError> {
+        match &self.store {
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => Ok(messenger_sqlite::salvage(path, to)?.to_string()),
             Store::Memory => Err(SettingsError::NoFile),
         }
     }

@@ -342,7 +342,7 @@ async fn a_check_tells_by_its_exit_code() {
     assert_eq!(run(&broken, &["check"], "").await.0, Some(1));
     let none = folder.path().join("none.db");
     let (code, text) = run(&none, &["check"], "").await;
-    assert_eq!(code, Some(0));
+    assert_eq!(code, Some(1));
     assert!(text.contains("there is no store at"), "{text}");
     assert!(!none.exists(), "a check makes no store");
     for command in [["user", "list"], ["backup", "copy.db"]] {
@@ -405,4 +405,57 @@ async fn connections_whose_session_a_command_has_ended_are_closed_within_a_secon
         .call(messenger_client::proto::ContactList::new())
         .await
         .unwrap();
+}
+
+/// The advice of a check is followed: what can be read is saved, and served.
+#[tokio::test]
+async fn what_can_be_read_of_a_damaged_store_is_saved() {
+    let World { folder, server } = World::new().await;
+    let address = server.address.clone();
+    for number in 0..60 {
+        let (client, _events) = connect(&address).await.unwrap();
+        let (login, pass) = (format!("user{number:03}"), Password::md5_of("secret"));
+        let nick = format!("nick {number:03}");
+        client.register(&*login, &pass, &*nick).await.unwrap();
+    }
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await, Some(0));
+    let (store, saved) = (folder.path().join("m.db"), folder.path().join("saved.db"));
+    let mut bytes = std::fs::read(&store).unwrap();
+    let has =
+        |page: &[u8], text: &str| page.windows(text.len()).any(|part| part == text.as_bytes());
+    let is_of_users = |page: &[u8]| has(page, "user030") && has(page, "argon2");
+    let page = bytes.chunks(4096).position(is_of_users).unwrap() * 4096;
+    bytes[page..page + 4096].fill(0x5a);
+    std::fs::write(&store, bytes).unwrap();
+
+    let (code, text) = run(&store, &["check"], "").await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("is damaged") && text.contains("salvage"),
+        "{text}"
+    );
+    let command = ["salvage", saved.to_str().unwrap()];
+    let (code, text) = run(&store, &command, "").await;
+    assert_eq!(code, Some(0), "{text}");
+    let users = text.lines().find(|line| line.starts_with("users")).unwrap();
+    let counts: Vec<usize> = users
+        .split_whitespace()
+        .skip(1)
+        .map(|count| count.parse().unwrap())
+        .collect();
+    assert!(counts[0] > 20 && counts[1] > 0, "{text}");
+    assert_eq!(counts[0] + counts[1], 60, "{text}");
+    let (code, text) = run(&saved, &["check"], "").await;
+    assert_eq!(code, Some(0), "{text}");
+    let (_, users) = run(&saved, &["user", "list"], "").await;
+    assert_eq!(users.lines().count(), counts[0]);
+    let server = Process::start(&saved).await;
+    let (client, _events) = connect(&server.address).await.unwrap();
+    let (login, pass) = (users.lines().next().unwrap(), Password::md5_of("secret"));
+    client.auth(login, &pass).await.unwrap();
+    // And twice is once too often.
+    let (code, text) = run(&store, &command, "").await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("is there already"), "{text}");
 }

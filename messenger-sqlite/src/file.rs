@@ -3,7 +3,7 @@
 use crate::OpenError;
 use crate::skeletons;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +20,9 @@ const MIGRATIONS: [&str; 6] = [
     include_str!("deletion.sql"),
     include_str!("skeletons.sql"),
 ];
+
+/// The version of a store that is up to date.
+pub(crate) const VERSION: usize = MIGRATIONS.len();
 
 /// How long a call waits for another process that keeps the file locked. Whoever comes while a call waits, waits for
 /// that one and then as long: together it is less than the engine gives a call.
@@ -44,7 +47,7 @@ pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connectio
             path: path.to_owned(),
         });
     }
-    upgrade(&mut connection).map_err(failed)?;
+    upgrade(&mut connection, VERSION).map_err(failed)?;
     skeletons::keep_up(&mut connection).map_err(failed)?;
     Ok(connection)
 }
@@ -67,10 +70,8 @@ pub(crate) fn make_private(path: &Path) {
 /// A connection that writes beside a server.
 pub(crate) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
     let connection = open_writable(path, OpenFlags::empty())?;
-    let version: Result<i64, _> =
-        connection.pragma_query_value(None, "user_version", |row| row.get(0));
-    match version {
-        Ok(version) if usize::try_from(version) == Ok(MIGRATIONS.len()) => Ok(connection),
+    match version(&connection) {
+        Ok(VERSION) => Ok(connection),
         Ok(_) => Err(OpenError::Older {
             path: path.to_owned(),
         }),
@@ -130,7 +131,7 @@ pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(crate) fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let number = |pragma| {
         let value = connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         value.map_err(|source| OpenError::Sqlite {
@@ -140,12 +141,20 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     };
     let (application, found) = (number("application_id")?, number("user_version")?);
     let tables = number("schema_version")?;
+    let is_unmarked = tables != 0 && (found == 0 || application == 0);
+    if is_unmarked && has_our_tables(connection) {
+        return Err(OpenError::Unmarked {
+            path: path.to_owned(),
+            application: APPLICATION,
+            version: VERSION,
+        });
+    }
     if application != APPLICATION && (application != 0 || tables != 0) {
         return Err(OpenError::NotOurs {
             path: path.to_owned(),
         });
     }
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = i64::try_from(VERSION).unwrap_or(i64::MAX);
     if found > known {
         return Err(OpenError::Newer {
             path: path.to_owned(),
@@ -154,6 +163,14 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
         });
     }
     Ok(())
+}
+
+/// True also of a store whose marks were lost.
+fn has_our_tables(connection: &Connection) -> bool {
+    let count = "SELECT count(*) FROM sqlite_schema
+                 WHERE type = 'table' AND name IN ('users', 'sessions', 'inboxes', 'messages')";
+    let count = connection.query_row(count, [], |row| row.get::<_, i64>(0));
+    count.is_ok_and(|count| count == 4)
 }
 
 /// What every connection of a running store needs.
@@ -176,10 +193,10 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -65_536)
 }
 
-fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = usize::try_from(version).unwrap_or(0);
-    for (number, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
+/// Makes a store that of a later version.
+pub(crate) fn upgrade(connection: &mut Connection, to: usize) -> rusqlite::Result<()> {
+    let done = version(connection)?;
+    for (number, migration) in (1_i64..).zip(MIGRATIONS).take(to).skip(done) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
@@ -187,4 +204,19 @@ fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// The version of a store; 0 of none.
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<usize> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(usize::try_from(version).unwrap_or(0))
+}
+
+/// True when the file is not what SQLite once wrote.
+pub(crate) fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<rusqlite::Error>();
+    matches!(
+        error.and_then(rusqlite::Error::sqlite_error_code),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
 }

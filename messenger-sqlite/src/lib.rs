@@ -29,13 +29,16 @@ mod inboxes;
 mod lock;
 mod place;
 mod readers;
+mod salvage;
 mod skeletons;
 mod sql;
 mod store;
+mod untouched;
 mod wal;
 mod writer;
 
 pub use backup::back_up;
 pub use check::check;
-pub use error::{BackupError, CheckError, OpenError};
+pub use error::{BackupError, CheckError, OpenError, SalvageError};
+pub use salvage::{Salvaged, SalvagedTable, salvage};
 pub use store::SqliteStorage;

@@ -2,10 +2,10 @@
 //! there was one, and no empty store is begun in its place without a word.
 
 use crate::OpenError;
-use crate::place::beside;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use crate::place::{beside, is_empty};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What stands in the lock file once a store was made.
 const NOTE: &str = "There is a store beside this file. Should it be gone, no new one is begun until this file is removed.\n";
@@ -38,10 +38,7 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let is_noted = file.metadata().map_err(failed)?.len() > 0;
-        if is_empty(path) {
-            refuse_traces(path, is_noted.then_some(name))?;
-        }
+        let is_noted = !is_empty(&name);
         // A lock file without a note is of somebody who was interrupted when about to begin.
         let may_begin = !path.exists() || (was_there && !is_noted);
         let mut lock = Self { file, may_begin };
@@ -59,28 +56,22 @@ impl Lock {
 
     /// Notes that there is a store.
     pub(crate) fn note(&mut self) {
-        let is_noted = self.file.metadata().is_ok_and(|file| file.len() > 0);
-        if !is_noted {
+        if self.file.metadata().is_ok_and(|file| file.len() == 0) {
             // A disk that is full keeps no server from starting.
             let _ = self.file.write_all(NOTE.as_bytes());
         }
     }
 }
 
-/// True also when it is not there.
-fn is_empty(path: &Path) -> bool {
-    fs::metadata(path).map_or(true, |file| file.len() == 0)
-}
-
-/// Refuses to begin a store where something tells that there was one. (SQLite would drop the log.)
-fn refuse_traces(path: &Path, note: Option<PathBuf>) -> Result<(), OpenError> {
-    let logs = ["-wal", "-journal"].map(|ending| beside(path, ending));
-    let log = logs.into_iter().find(|log| !is_empty(log));
-    match log.or(note) {
-        Some(trace) => Err(OpenError::Gone {
+/// Keeps servers out of a store that is read, if there is a lock file; none is made.
+pub(crate) fn take_if_there(path: &Path) -> Result<Option<File>, OpenError> {
+    let Ok(file) = File::open(beside(path, ".lock")) else {
+        return Ok(None);
+    };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
             path: path.to_owned(),
-            trace,
         }),
-        None => Ok(()),
+        _ => Ok(Some(file)),
     }
 }

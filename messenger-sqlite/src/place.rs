@@ -1,4 +1,4 @@
-//! Where a store's file lies. SQLite keeps what was committed last in a log beside it, and our lock lies there too, both
+//! Where a store's file lies, or has lain. SQLite keeps what was committed last in a log beside it, and our lock lies there too, both
 //! under the file's name. Through another name of the same file neither is found.
 
 use crate::OpenError;
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 /// Where Linux tells a process what is mounted, as far as it sees it.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// The one name of a store's file, whether it is there already or not.
+/// The one name of a store's file, whether it is there already or not. But not when it is gone: SQLite would drop the
+/// log that is left.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
-    let Ok(resolved) = path.canonicalize() else {
-        return not_there(path);
-    };
+    let resolved = path.canonicalize().or_else(|_| not_there(path))?;
+    refuse_gone(&resolved)?;
     // What cannot be looked at cannot be opened either, which tells why.
     if let Ok(file) = resolved.metadata() {
         refuse_links(&resolved, &file)?;
@@ -92,6 +92,32 @@ fn is_of_another_device(path: &Path, file: &Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_of_another_device(_: &Path, _: &Metadata) -> bool {
     false
+}
+
+/// Refuses a store that is not there, or empty, where something tells that there was one.
+fn refuse_gone(path: &Path) -> Result<(), OpenError> {
+    if !is_empty(path) {
+        return Ok(());
+    }
+    // Beside an empty file a journal is of somebody who was interrupted when about to begin.
+    let endings: &[&str] = if path.exists() {
+        &["-wal", ".lock"]
+    } else {
+        &["-wal", "-journal", ".lock"]
+    };
+    let mut traces = endings.iter().map(|ending| beside(path, ending));
+    match traces.find(|trace| !is_empty(trace)) {
+        Some(trace) => Err(OpenError::Gone {
+            path: path.to_owned(),
+            trace,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// True also of a file that is not there.
+pub(crate) fn is_empty(path: &Path) -> bool {
+    fs::metadata(path).map_or(true, |file| file.len() == 0)
 }
 
 /// The name of a file beside the store's, such as its `-wal`.

@@ -9,6 +9,8 @@ mod rekey;
 mod sessions;
 mod users;
 
+pub(crate) use users::forget_strangers;
+
 use crate::OpenError;
 use crate::disk::{Disk, Floor};
 use crate::file;

@@ -90,9 +90,19 @@ fn a_log_without_its_store_is_kept() {
         let error = refused(&path);
         assert!(matches!(error, OpenError::Gone { .. }), "{error}");
         assert!(error.to_string().contains(ending), "{error}");
-        assert_eq!(fs::read(&log).unwrap(), b"messages");
         fs::remove_file(&log).unwrap();
     }
+    // An empty file is what SQLite would drop the log for, whoever opens it.
+    let log = folder.path().join("messenger.db-wal");
+    fs::write(&log, "messages").unwrap();
+    fs::write(&path, "").unwrap();
+    SqliteStorage::open(&path).unwrap_err();
+    SqliteStorage::open_beside(&path).unwrap_err();
+    check(&path).unwrap_err();
+    back_up(&path, &folder.path().join("copy.db")).unwrap_err();
+    assert_eq!(fs::read(&log).unwrap(), b"messages");
+    fs::remove_file(&log).unwrap();
+    fs::remove_file(&path).unwrap();
     make(&path);
 }
 

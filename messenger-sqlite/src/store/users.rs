@@ -65,6 +65,15 @@ pub(super) fn data(connection: &Connection, user: &UserId) -> rusqlite::Result<O
     Ok(Some(data))
 }
 
+/// Forgets what names users who are not there, of a store that was damaged: it would be whose who comes under that name.
+pub(crate) fn forget_strangers(connection: &Connection) -> rusqlite::Result<()> {
+    for (table, column) in KEPT.into_iter().chain([("mids", "sender")]) {
+        let delete = format!("DELETE FROM {table} WHERE {column} NOT IN (SELECT login FROM users)");
+        connection.execute(&delete, [])?;
+    }
+    Ok(())
+}
+
 fn all<T>(
     connection: &Connection,
     user: &UserId,
