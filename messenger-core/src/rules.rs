@@ -13,6 +13,7 @@ mod failures;
 mod import;
 mod logout;
 mod message;
+mod pictures;
 mod register;
 mod rule;
 mod setuserinfo;

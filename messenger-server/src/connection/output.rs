@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use messenger_core::DeliveryToken;
-use messenger_proto::{Braces, EvMessage, Event, Outbound};
+use messenger_proto::{Escapes, EvMessage, Event, Outbound};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::iter;
@@ -25,7 +25,7 @@ const LONG: usize = 4 * 1024;
 
 /// What waits to be written, and up to where the inbox will have been given with it.
 pub(super) struct Output {
-    braces: Braces,
+    escapes: Escapes,
     /// Pieces shared with other connections, and what was encoded before them.
     pieces: VecDeque<Bytes>,
     /// What was encoded last.
@@ -38,18 +38,22 @@ pub(super) struct Output {
     flushed: u64,
     /// When so much has been flushed, everything up to the place has been given.
     places: VecDeque<(u64, DeliveryToken)>,
+    /// Where the frames end that wait, by the bytes queued until then, if frames may have to be written alone.
+    ends: Option<VecDeque<u64>>,
 }
 
 impl Output {
-    pub(super) fn new(braces: Braces) -> Self {
+    /// Nothing yet. `apart` tells whether frames may have to be written [alone](Self::write_frame).
+    pub(super) fn new(escapes: Escapes, apart: bool) -> Self {
         Self {
-            braces,
+            escapes,
             pieces: VecDeque::new(),
             tail: BytesMut::new(),
             queued: 0,
             written: 0,
             flushed: 0,
             places: VecDeque::new(),
+            ends: apart.then(VecDeque::new),
         }
     }
 
@@ -63,10 +67,6 @@ impl Output {
         self.queued == self.flushed
     }
 
-    fn is_empty(&self) -> bool {
-        self.queued == self.written
-    }
-
     /// How many bytes were ever written.
     pub(super) fn written(&self) -> u64 {
         self.written
@@ -75,17 +75,20 @@ impl Output {
     pub(super) fn push(&mut self, frame: &Outbound) {
         match frame {
             Outbound::Response(response) => {
-                self.append(|tail, braces| response.encode(tail, braces));
+                self.append(|tail, escapes| response.encode(tail, escapes));
             }
             Outbound::Event(Event::Message(message)) => self.push_message(message),
-            other => self.append(|tail, braces| other.encode(tail, braces)),
+            other => self.append(|tail, escapes| other.encode(tail, escapes)),
+        }
+        if let Some(ends) = &mut self.ends {
+            ends.push_back(self.queued);
         }
     }
 
-    fn append(&mut self, encode: impl FnOnce(&mut BytesMut, Braces)) {
+    fn append(&mut self, encode: impl FnOnce(&mut BytesMut, Escapes)) {
         self.make_room(SMALL);
         let before = self.tail.len();
-        encode(&mut self.tail, self.braces);
+        encode(&mut self.tail, self.escapes);
         self.queued += (self.tail.len() - before) as u64;
     }
 
@@ -94,7 +97,7 @@ impl Output {
         self.make_room(message.message.size().min(LONG) + SMALL);
         let Self { pieces, queued, .. } = self;
         let mut counted = self.tail.len();
-        message.encode_pieces(&mut self.tail, self.braces, |tail, piece| {
+        message.encode_pieces(&mut self.tail, self.escapes, |tail, piece| {
             *queued += (tail.len() - counted + piece.len()) as u64;
             if !tail.is_empty() {
                 pieces.push_back(tail.split().freeze());
@@ -137,19 +140,45 @@ impl Output {
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let written = self.write_all(stream, cx)?;
+        self.write_until(self.queued, stream, cx)
+    }
+
+    /// Writes and flushes the next frame that waits, or as much of it as the peer takes.
+    pub(super) fn write_frame(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let next = self.ends.as_ref().and_then(|ends| ends.front());
+        self.write_until(next.copied().unwrap_or(self.queued), stream, cx)
+    }
+
+    fn write_until(
+        &mut self,
+        end: u64,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let written = self.write_all(end, stream, cx)?;
         ready!(Pin::new(stream).poll_flush(cx))?;
         self.flushed = self.written;
+        if let Some(ends) = &mut self.ends {
+            while ends.front().is_some_and(|end| *end <= self.flushed) {
+                ends.pop_front();
+            }
+        }
         written.map(Ok)
     }
 
     fn write_all(
         &mut self,
+        end: u64,
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.is_empty() {
-            let written = ready!(self.write_some(stream, cx))?;
+        while self.written < end {
+            let most = usize::try_from(end - self.written).unwrap_or(usize::MAX);
+            let written = ready!(self.write_some(most, stream, cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -165,22 +194,29 @@ impl Output {
             self.tail = BytesMut::new();
             self.pieces = VecDeque::new();
             self.places = VecDeque::new();
+            if let Some(ends) = &mut self.ends {
+                *ends = VecDeque::new();
+            }
         }
     }
 
     fn write_some(
         &mut self,
+        most: usize,
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let stream = Pin::new(stream);
         if self.pieces.is_empty() {
-            return stream.poll_write(cx, &self.tail);
+            return stream.poll_write(cx, self.tail.get(..most).unwrap_or(&self.tail));
         }
         let mut slices = [IoSlice::new(&[]); PIECES];
+        let mut left = most;
         let pieces = self.pieces.iter().map(|piece| &**piece);
         for (slice, piece) in slices.iter_mut().zip(pieces.chain([&*self.tail])) {
-            *slice = IoSlice::new(piece);
+            let part = piece.get(..left).unwrap_or(piece);
+            left -= part.len();
+            *slice = IoSlice::new(part);
         }
         stream.poll_write_vectored(cx, &slices)
     }
