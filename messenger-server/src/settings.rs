@@ -23,7 +23,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "messenger-server", version, max_term_width = 100)]
 pub struct Settings {
-    /// The address and port to listen on.
+    /// The address and port to listen on, unless a service manager passes a socket.
     #[arg(
         long,
         env = "MESSENGER_LISTEN",
