@@ -161,8 +161,9 @@ fn string(out: &mut BytesMut, text: &str, escapes: Escapes) {
 pub(crate) fn escaped(out: &mut BytesMut, text: &str, escapes: Escapes) {
     let mut rest = text;
     if escapes.ascii_only {
-        while let Some(at) = rest.find(|character: char| !character.is_ascii()) {
-            let (before, behind) = rest.split_at(at);
+        while let Some((before, behind)) =
+            first(rest.as_bytes(), beyond_ascii).and_then(|at| rest.split_at_checked(at))
+        {
             escaped_ascii(out, before, escapes.braces);
             let mut characters = behind.chars();
             let mut units = [0; 2];
@@ -222,6 +223,10 @@ pub(crate) fn escaped_len(text: &str) -> usize {
 
 /// The bytes of `\u0000`.
 const UNIT: usize = r"\u0000".len();
+
+fn beyond_ascii(bytes: u8x16) -> u8x16 {
+    !up_to(bytes, 0x7f)
+}
 
 /// As [`is_special`], for many bytes.
 fn special(bytes: u8x16) -> u8x16 {

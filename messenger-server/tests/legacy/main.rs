@@ -248,6 +248,21 @@ async fn frames_come_together_to_any_other_and_without_the_setting() {
     }
 }
 
+#[tokio::test]
+async fn what_waits_for_them_is_bounded_because_no_more_is_read_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Restartable::start(folder.path(), &FLAGS);
+    let mut wire = server.connect();
+    for _ in 0..1000 {
+        wire.send(r#"{"action":"dance","data":{}}"#);
+    }
+    for answered in 0..20 {
+        wire.write().await.unwrap();
+        let taken = wire.taken();
+        assert!(taken <= answered + 2, "{taken} taken, {answered} answered");
+    }
+}
+
 /// The stand-ins are as weak as what they stand for.
 #[tokio::test]
 async fn without_the_setting_they_lose_messages() {

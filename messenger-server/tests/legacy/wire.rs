@@ -4,6 +4,8 @@
 use crate::support::SOON;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,6 +24,7 @@ pub(crate) struct Wire {
     writes: UnboundedReceiver<Write>,
     /// What is left of the write that is being read.
     rest: Vec<u8>,
+    taken: Arc<AtomicUsize>,
 }
 
 impl Wire {
@@ -53,6 +56,11 @@ impl Wire {
         std::mem::replace(&mut self.rest, behind)
     }
 
+    /// How many of the texts that were sent the server has begun to read.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Waits until the server has closed the connection.
     pub(crate) async fn closed(&mut self) {
         while self.write().await.is_some() {}
@@ -64,21 +72,25 @@ pub(crate) struct ServerEnd {
     from_client: UnboundedReceiver<Vec<u8>>,
     rest: Vec<u8>,
     writes: Option<UnboundedSender<Write>>,
+    taken: Arc<AtomicUsize>,
 }
 
 /// Both ends of a connection.
 pub(crate) fn wire() -> (Wire, ServerEnd) {
     let (to_server, from_client) = unbounded_channel();
     let (writes, from_server) = unbounded_channel();
+    let taken = Arc::<AtomicUsize>::default();
     let wire = Wire {
         to_server,
         writes: from_server,
         rest: Vec::new(),
+        taken: Arc::clone(&taken),
     };
     let server = ServerEnd {
         from_client,
         rest: Vec::new(),
         writes: Some(writes),
+        taken,
     };
     (wire, server)
 }
@@ -91,6 +103,7 @@ impl AsyncRead for ServerEnd {
     ) -> Poll<io::Result<()>> {
         if self.rest.is_empty() {
             self.rest = ready!(self.from_client.poll_recv(cx)).unwrap_or_default();
+            self.taken.fetch_add(1, Ordering::Relaxed);
         }
         let read = buffer.remaining().min(self.rest.len());
         buffer.put_slice(&self.rest[..read]);
