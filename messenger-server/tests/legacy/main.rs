@@ -89,6 +89,12 @@ async fn they_live_a_day() {
         assert_eq!(bodies(&mut events, 2).await, [text.clone(), text]);
     }
 
+    // However its reads cut a text, no character is cut in two.
+    for text in ["é".repeat(3000), format!("x{}", "é".repeat(3000))] {
+        bob.send("ann", &text).await;
+        assert_eq!(ann.receive().await, text);
+    }
+
     // Profiles: what their users left alone stays.
     let profile = json!({"email": "ann@example.org", "phone": "+7 916 123-45-67", "user_status": "",
         "picture": "A".repeat(300 * 1024)});
