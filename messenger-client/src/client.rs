@@ -72,7 +72,8 @@ impl Client {
     /// Creates an account. It does not authenticate.
     ///
     /// # Errors
-    /// Refused with 1 when the login or the nick is taken, 4 when a field is empty.
+    /// Refused with 1 when the login or the nick is taken, 4 when a field is empty, 5 when the connection is
+    /// authenticated: the server then closes it.
     ///
     /// # Cancel safety
     /// As [`call`](Self::call).

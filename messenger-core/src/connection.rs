@@ -224,6 +224,12 @@ impl Connection {
         self.state.shared.welcome()
     }
 
+    /// True when the client has asked for a feature.
+    pub(crate) fn has_features(&self) -> bool {
+        let login = self.state.login();
+        login.is_some_and(|login| login.has_features())
+    }
+
     /// Counts that no requests are read because too much is unsent.
     pub(crate) fn note_held_back(&self) {
         self.state.shared.meters.max_outgoing.increment(1);

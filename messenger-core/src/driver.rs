@@ -77,6 +77,8 @@ pub struct Driver {
     next: Option<Outbound>,
     /// The client was authenticated by a reply that it was given. Events come behind that reply.
     is_authenticated: bool,
+    /// The client asked for a feature.
+    has_features: bool,
     /// The first page of what waited in the inbox is given before more requests are begun.
     is_catching_up: bool,
     /// Came meanwhile, with the length of its frame.
@@ -148,6 +150,7 @@ impl Driver {
             window: Window::new(limits.overlapping, limits.overlapping_bytes),
             limits,
             is_authenticated: false,
+            has_features: false,
             is_catching_up: false,
             held: None,
             is_finishing: false,
@@ -356,7 +359,14 @@ impl Driver {
         if !is_settled {
             self.is_catching_up = !self.connection.has_caught_up();
             self.is_authenticated = self.connection.is_authenticated();
+            self.has_features = self.connection.has_features();
         }
+    }
+
+    /// True once the client has been given the reply to an `auth` in which it asked for a feature, or has resumed a
+    /// session that remembers one: it is none of those clients that were there before features were.
+    pub fn has_features(&self) -> bool {
+        self.has_features
     }
 
     /// Gives back memory, when the connection falls idle.

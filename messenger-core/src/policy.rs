@@ -19,6 +19,9 @@ pub struct Policy {
     /// A new login must not look like another user's, as with Cyrillic letters for Latin ones. It is the built-in
     /// [`Authenticator`](crate::authenticator::Authenticator) that sees to it. Off.
     pub refuse_lookalikes: bool,
+    /// An empty `email` or `phone` in `setuserinfo` keeps what is there, for a client that has asked for no feature:
+    /// a deployed one sends fields that its user left alone as empty ones. Off.
+    pub keep_addresses: bool,
     /// Where a phone number without a country code is from. Russia.
     pub region: Region,
     /// How long a session lives after its last use. 30 days.
@@ -109,6 +112,9 @@ pub struct Limits {
     /// The most bytes of a list of users in an answer. Over it an import finds nobody more, and a
     /// contact list shows no more pictures. 64 MiB.
     pub list_bytes: usize,
+    /// The most bytes of pictures in a list of users for a client that has asked for no feature; a picture that
+    /// does not fit is left out. 64 MiB, as much as all of the list.
+    pub list_pictures: usize,
     /// The most `myid`s remembered for a user; beyond it no new ones are. 20,000.
     pub remembered_ids: usize,
     /// The most live sessions of a user; one more ends the least recently used. 8.
@@ -159,6 +165,7 @@ impl Default for Policy {
             echo: true,
             auth_on_register: false,
             refuse_lookalikes: false,
+            keep_addresses: false,
             region: Region::default(),
             session_lifetime: 30 * DAY,
             message_lifetime: 30 * DAY,
@@ -203,6 +210,7 @@ impl Default for Limits {
             import_entries: 5000,
             import_matches: 100,
             list_bytes: 64 * 1024 * 1024,
+            list_pictures: 64 * 1024 * 1024,
             remembered_ids: 20_000,
             sessions: 8,
             inbox: InboxLimits::default(),

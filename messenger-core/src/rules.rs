@@ -14,6 +14,7 @@ mod import;
 mod logout;
 mod meant;
 mod message;
+mod pictures;
 mod register;
 mod rule;
 mod setuserinfo;

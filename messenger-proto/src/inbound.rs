@@ -3,7 +3,7 @@
 use crate::action::{Fields, known, message, read_request};
 use crate::plain::Plain;
 use crate::read::{FrameBytes, Keys, RequiredStr, Str, no_fields};
-use crate::write::{Braces, key, object};
+use crate::write::{Escapes, key, object};
 use crate::{Action, Auth, ErrorCode, Failure, Register, Request, Response, SessionId, UserId};
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -222,8 +222,9 @@ impl Inbound {
     }
 
     /// Appends the frame to `out`.
-    pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
-        object(out, braces, |frame| {
+    pub fn encode(&self, out: &mut BytesMut, escapes: impl Into<Escapes>) {
+        let escapes = escapes.into();
+        object(out, escapes, |frame| {
             frame.text(key!("action"), self.request.action());
             frame.object(key!("data"), |data| {
                 self.request.write(data);

@@ -47,4 +47,4 @@ pub use list::ListResponse;
 pub use outbound::{Outbound, OutboundError};
 pub use splitter::{MAX_DEPTH, Split, SplitError, Splitter};
 pub use text::{MessageId, Password, PrivateText, SessionId, UserId};
-pub use write::Braces;
+pub use write::{Braces, Escapes};

@@ -1,7 +1,7 @@
 //! Answers with long lists of users, encoded some at a time.
 
 use crate::contact::Contact;
-use crate::write::{Braces, Object, key, object};
+use crate::write::{Escapes, Object, key, object};
 use crate::{Action, ContactList, Import, Response};
 use bytes::BytesMut;
 use std::vec;
@@ -85,20 +85,26 @@ impl ListResponse {
     }
 
     /// Appends so many bytes to `out`, and the rest of the user that passes that mark. False when that was all.
-    pub fn encode_some(&mut self, at_least: usize, out: &mut BytesMut, braces: Braces) -> bool {
+    pub fn encode_some(
+        &mut self,
+        at_least: usize,
+        out: &mut BytesMut,
+        escapes: impl Into<Escapes>,
+    ) -> bool {
+        let escapes = escapes.into();
         let end = out.len().saturating_add(at_least);
         while out.len() < end && self.next != Next::Nothing {
-            self.encode_next(out, braces);
+            self.encode_next(out, escapes);
         }
         !self.is_empty()
     }
 
-    fn encode_next(&mut self, out: &mut BytesMut, braces: Braces) {
+    fn encode_next(&mut self, out: &mut BytesMut, escapes: Escapes) {
         if self.next == Next::Head {
             out.extend_from_slice(br#"{"action":""#);
             out.extend_from_slice(self.action.as_bytes());
             out.extend_from_slice(br#"","data":{"status":0,"error":"OK""#);
-            Object::resume(out, braces).open_list(key!("list"));
+            Object::resume(out, escapes).open_list(key!("list"));
             self.next = Next::First;
             return;
         }
@@ -110,7 +116,7 @@ impl ListResponse {
         if self.next == Next::Another {
             out.extend_from_slice(b",");
         }
-        object(out, braces, |object| contact.write_fields(object));
+        object(out, escapes, |object| contact.write_fields(object));
         self.bytes = self.bytes.saturating_sub(contact.text_len());
         self.next = Next::Another;
     }
@@ -119,7 +125,7 @@ impl ListResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Card, ErrorCode, Failure};
+    use crate::{Braces, Card, ErrorCode, Failure};
 
     fn contacts(count: usize) -> Vec<Contact> {
         let contacts = (0..count).map(|number| {

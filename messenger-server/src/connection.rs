@@ -12,7 +12,7 @@ use crate::budget::Reservation;
 use crate::meters::Meters;
 use input::{Input, ReadError};
 use messenger_core::{Connection, Driver, Ended};
-use messenger_proto::{CodecError, ErrorCode, Failure, Inbound, Outbound, SplitError};
+use messenger_proto::{CodecError, ErrorCode, Failure, Inbound, Outbound, ServerCodec, SplitError};
 use output::Output;
 use room::Room;
 use std::fmt;
@@ -64,6 +64,8 @@ pub(crate) struct ConnectionTask<S> {
     deadline: Option<Pin<Box<Sleep>>>,
     /// When the peer must have taken something of what waits for it.
     stall: Option<Pin<Box<Sleep>>>,
+    /// When the next frame may be written to a client that gets them one by one.
+    gap: Option<Pin<Box<Sleep>>>,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// How much may still be read when the server stops.
     after_stop: usize,
@@ -129,15 +131,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     ) -> Self {
         meters.connections.increment(1);
         let driver = Driver::new(connection, transport.driver);
+        let mut codec = ServerCodec::new(driver.frame_limit(), transport.escapes());
+        if transport.control_characters {
+            codec = codec.with_control_characters();
+        }
         Self {
             stream,
-            input: Input::new(driver.frame_limit(), transport.braces, partial_frames),
+            input: Input::new(driver.frame_limit(), codec, partial_frames),
             driver,
             turn: A_TURN,
-            output: Output::new(transport.braces),
+            output: Output::new(transport.escapes(), transport.frame_gap.is_some()),
             phase: Phase::Open,
             deadline: None,
             stall: None,
+            gap: None,
             stop: Some(Box::pin(stop.cancelled_owned())),
             after_stop: AFTER_STOP,
             room: Room::new(outgoing),
@@ -182,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 return Ok(());
             }
             let is_wanted = self.driver.wants_request(self.output.len());
-            if !is_wanted || self.turn.is_over() {
+            if !is_wanted || self.is_frame_waiting() || self.turn.is_over() {
                 return Ok(());
             }
             self.input.set_limit(self.driver.frame_limit());
@@ -286,7 +293,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     /// Takes what there is to be sent: replies, and events while little is unsent.
     fn take_frames(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(frame) = self.driver.poll_frame(self.output.len(), cx) {
+        loop {
+            let unsent = match self.is_frame_waiting() {
+                // Events wait in the inbox.
+                true => usize::MAX,
+                false => self.output.len(),
+            };
+            let Poll::Ready(frame) = self.driver.poll_frame(unsent, cx) else {
+                break;
+            };
             match frame {
                 Ok(frame) => {
                     self.queue(frame.outbound);
@@ -319,13 +334,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         self.take_no_more();
     }
 
-    /// Writes what waits. True when it wrote everything there was.
+    /// The time between frames for a client that gets them one by one.
+    fn frame_gap(&self) -> Option<Duration> {
+        self.transport
+            .frame_gap
+            .filter(|_| !self.driver.has_features())
+    }
+
+    /// True while a frame waits for a client that gets them one by one. Nothing more is done for it meanwhile, so
+    /// that no more than a few frames ever wait.
+    fn is_frame_waiting(&self) -> bool {
+        !self.output.is_flushed() && self.frame_gap().is_some()
+    }
+
+    /// Writes what waits, or the next frame of it. True when it wrote that whole.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         if self.output.is_flushed() || self.phase == Phase::Broken {
             return Ok(false);
         }
+        let gap = self.frame_gap();
+        if gap.is_some() && self.poll_gap(cx).is_pending() {
+            return Ok(false);
+        }
         let before = self.output.written();
-        let written = self.output.write(&mut self.stream, cx);
+        let written = match gap {
+            Some(_) => self.output.write_frame(&mut self.stream, cx),
+            None => self.output.write(&mut self.stream, cx),
+        };
         self.driver.delivered(self.output.take_delivered());
         if self.output.written() != before {
             self.stall = None;
@@ -333,6 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         match written {
             Poll::Ready(Ok(())) => {
                 self.stall = None;
+                self.gap = gap.map(|gap| Box::pin(sleep_until(Instant::now() + gap)));
                 Ok(true)
             }
             Poll::Ready(Err(error)) => Err(error),
@@ -341,6 +377,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Ok(false)
             }
         }
+    }
+
+    /// Waits until the next frame may be written.
+    fn poll_gap(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(gap) = &mut self.gap {
+            ready!(gap.as_mut().poll(cx));
+            self.gap = None;
+        }
+        Poll::Ready(())
     }
 
     /// Gives a peer that takes nothing its time, and no more.

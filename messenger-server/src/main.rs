@@ -1,7 +1,9 @@
 //! The server binary.
 
+mod activation;
 mod cli;
 
+use activation::{ActivationError, Passed};
 use cli::Cli;
 use messenger_core::BuildError;
 use messenger_server::{
@@ -50,6 +52,8 @@ enum MainError {
         source: io::Error,
     },
     #[error(transparent)]
+    Activation(#[from] ActivationError),
+    #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error("the engine could not be built")]
     Engine(#[from] BuildError),
@@ -74,6 +78,7 @@ fn advice(failure: io::ErrorKind) -> &'static str {
 }
 
 fn main() -> ExitCode {
+    let passed = Passed::from_env();
     let Cli { settings, command } = Cli::read();
     // A command speaks to whoever gave it.
     let usual = match command {
@@ -83,7 +88,7 @@ fn main() -> ExitCode {
     let log = logs::install(settings.log_format, usual);
     let _log = log.unwrap_or_else(|error| cli::refuse(error));
     let done = match command {
-        None => start(&settings).map_err(|error| {
+        None => start(&settings, passed).map_err(|error| {
             tracing::error!(error = &error as &dyn Error, "it did not work");
         }),
         Some(command) => command
@@ -108,7 +113,7 @@ fn say(error: &dyn Error) {
     let _ = writeln!(io::stderr(), "{sentence}");
 }
 
-fn start(settings: &Settings) -> Result<(), MainError> {
+fn start(settings: &Settings, passed: Passed) -> Result<(), MainError> {
     let mut transport = settings.transport();
     transport.connections = allow_connections(settings.connection.max_connections)?;
     use_small_pages();
@@ -116,7 +121,7 @@ fn start(settings: &Settings) -> Result<(), MainError> {
         .enable_all()
         .build()
         .map_err(MainError::Runtime)?;
-    let served = runtime.block_on(serve(settings, transport));
+    let served = runtime.block_on(serve(settings, transport, passed));
     match served {
         // Nothing that is still under way is waited for.
         Err(MainError::ToldTwice) => runtime.shutdown_background(),
@@ -135,8 +140,8 @@ fn use_small_pages() {
     }
 }
 
-async fn serve(settings: &Settings, transport: Transport) -> Result<(), MainError> {
-    let Listeners { tcp, tls, metrics } = Listeners::bind(settings)?;
+async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Result<(), MainError> {
+    let Listeners { tcp, tls, metrics } = Listeners::bind(settings, passed)?;
     // Before the engine is built; and only if somebody reads what is recorded.
     let monitoring = match metrics {
         Some(listener) => Some((listener, Monitoring::install()?)),
@@ -185,22 +190,32 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn bind(settings: &Settings) -> Result<Self, MainError> {
+    /// Takes the sockets that were passed, and listens where there are none.
+    fn bind(settings: &Settings, mut passed: Passed) -> Result<Self, MainError> {
         // Caught also without a certificate to read again, or it would end the server.
         let mut hang_up = signal(SignalKind::hangup()).map_err(MainError::Signals)?;
         let backlog = backlog(settings);
-        let tls = match settings.tls()? {
+        let tls = settings.tls()?;
+        passed.check(if tls.is_some() { 2 } else { 1 })?;
+        let tls = match tls {
             Some((address, tls)) => {
                 let watch = tls.clone().watch(async move || {
                     hang_up.recv().await;
                 });
                 tokio::spawn(watch);
-                Some((listen(address, backlog, "--tls-listen")?, tls))
+                let listener = match passed.take(1)? {
+                    Some(listener) => listener,
+                    None => listen(address, backlog, "--tls-listen")?,
+                };
+                Some((listener, tls))
             }
             None => None,
         };
         Ok(Self {
-            tcp: listen(settings.listen, backlog, "--listen")?,
+            tcp: match passed.take(0)? {
+                Some(listener) => listener,
+                None => listen(settings.listen, backlog, "--listen")?,
+            },
             tls,
             metrics: listen_for_metrics(settings.metrics_listen, backlog)?,
         })

@@ -1,10 +1,12 @@
 //! Settings: flags, each with an environment variable.
 
+mod legacy;
 mod numbers;
 
 use crate::{Tls, TlsError, Transport};
 use clap::Parser;
 use ipnet::IpNet;
+use legacy::LegacySettings;
 use messenger_core::policy::{InboxLimits, Policy, Rate, Rates};
 use messenger_core::storage::MemoryStorage;
 use messenger_core::{Builder, Engine, Region};
@@ -23,7 +25,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "messenger-server", version, max_term_width = 100)]
 pub struct Settings {
-    /// The address and port to listen on.
+    /// The address and port to listen on, unless a service manager passes a socket.
     #[arg(
         long,
         env = "MESSENGER_LISTEN",
@@ -115,17 +117,6 @@ pub struct Settings {
     )]
     pub echo: Switch,
 
-    /// Whether to authenticate a client that has registered, and send it the `auth` reply that an
-    /// older generation of clients waits for.
-    #[arg(
-        long,
-        env = "MESSENGER_AUTH_ON_REGISTER",
-        value_name = "on|off",
-        default_value = "off",
-        global = true
-    )]
-    pub auth_on_register: Switch,
-
     /// Whether to refuse a new login that looks like another user's, as with Cyrillic letters for Latin
     /// ones.
     #[arg(
@@ -182,6 +173,10 @@ pub struct Settings {
     /// What clients may do in a time.
     #[command(flatten)]
     pub rates: RateSettings,
+
+    /// What serves deployed clients of earlier years.
+    #[command(flatten)]
+    pub legacy: LegacySettings,
 
     /// Bounds of connections.
     #[command(flatten)]
@@ -375,8 +370,8 @@ impl Settings {
         let mut policy = Policy::default();
         policy.welcome = self.welcome.clone();
         policy.echo = self.echo == Switch::On;
-        policy.auth_on_register = self.auth_on_register == Switch::On;
         policy.refuse_lookalikes = self.refuse_lookalikes == Switch::On;
+        self.legacy.apply_to_policy(&mut policy);
         policy.region = self.default_region;
         policy.session_lifetime = days(self.lifetimes.session_days);
         policy.message_lifetime = days(self.lifetimes.message_days);
@@ -440,6 +435,7 @@ impl Settings {
             Switch::On => Braces::Escaped,
             Switch::Off => Braces::Plain,
         };
+        self.legacy.apply_to_transport(&mut transport);
         transport
     }
 

@@ -185,6 +185,7 @@ conversations![
     import,
     import_region,
     inbox_limits,
+    legacy,
     logout,
     lookalikes,
     message,

@@ -72,6 +72,12 @@ impl Login {
         &self.device.user
     }
 
+    /// True when its client has asked for a feature that this engine knows: it is none of those that were there
+    /// before features were.
+    pub(crate) fn has_features(&self) -> bool {
+        self.ack || self.device.is_ephemeral
+    }
+
     /// True when it is known that the user is connected nowhere else.
     pub(crate) fn is_only(&self) -> bool {
         self.subscription.is_only()

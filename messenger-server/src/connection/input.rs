@@ -2,7 +2,7 @@
 
 use crate::budget::{Evicted, PROGRESS, Reservation};
 use bytes::{BufMut, BytesMut};
-use messenger_proto::{BadRequest, Braces, CodecError, Inbound, ServerCodec};
+use messenger_proto::{BadRequest, CodecError, Inbound, ServerCodec};
 use std::cell::Cell;
 use std::io;
 use std::mem;
@@ -73,9 +73,9 @@ impl From<Evicted> for ReadError {
 }
 
 impl Input {
-    pub(super) fn new(limit: usize, braces: Braces, share: Reservation) -> Self {
+    pub(super) fn new(limit: usize, codec: ServerCodec, share: Reservation) -> Self {
         Self {
-            codec: ServerCodec::new(limit, braces),
+            codec,
             limit,
             length: 0,
             buffer: BytesMut::new(),
