@@ -111,8 +111,8 @@ fn copy(
     version: usize,
     mut new: Connection,
 ) -> rusqlite::Result<Option<Salvaged>> {
-    // It is synced when it is whole, and removed otherwise.
-    new.pragma_update(None, "journal_mode", "OFF")?;
+    // It is synced when it is whole, and removed otherwise. (But a row that is refused is to leave nothing.)
+    new.pragma_update(None, "journal_mode", "MEMORY")?;
     new.pragma_update(None, "synchronous", "OFF")?;
     // As the damaged one is, and only then as stores are now.
     file::upgrade(&mut new, version)?;
