@@ -25,8 +25,8 @@ pub(crate) enum NameError {
     Control,
     #[error("must not begin or end with a space")]
     SpaceAround,
-    #[error("must not contain spaces")]
-    Space,
+    #[error("must not contain spaces other than U+0020, as U+{0:04X}")]
+    Space(u32),
     #[error("must not contain characters that change the direction of writing, as U+{0:04X}")]
     DirectionControl(u32),
     #[error("must not contain invisible characters, as U+{0:04X}")]
@@ -41,12 +41,13 @@ pub(crate) enum NameError {
     MixedDirections,
 }
 
-/// The form in which a new login is kept: RFC 8265, UsernameCasePreserved.
+/// The form in which a new login is kept: RFC 8265, a username whose parts, between spaces, are UsernameCasePreserved. All
+/// of them are written in one direction.
 pub(crate) fn login(text: &str) -> Result<String, NameError> {
     check_edges(text)?;
     let login = composed(text);
     check(&login, Class::Letter)?;
-    if !direction::is_one(&login) {
+    if !direction::is_one(&login.replace(' ', "")) {
         return Err(NameError::MixedDirections);
     }
     Ok(login.into_owned())
@@ -129,7 +130,8 @@ fn check(text: &str, most: Class) -> Result<(), NameError> {
         match class(c) {
             Class::Letter => {}
             Class::Other if most == Class::Other => {}
-            Class::Other if c.is_whitespace() => return Err(NameError::Space),
+            Class::Other if c == ' ' => {}
+            Class::Other if c.is_whitespace() => return Err(NameError::Space(number)),
             Class::Other => return Err(NameError::Character(number)),
             Class::Contextual if context::allows(&characters, place) => {}
             _ if CodePointSetData::new::<BidiControl>().contains(c) => {

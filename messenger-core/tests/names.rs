@@ -10,7 +10,7 @@ use messenger_core::proto::{
 use messenger_core::{Connection, Engine, Policy, SessionKind};
 
 /// Logins that there may be, and how they are kept.
-const LOGINS: [(&str, &str); 23] = [
+const LOGINS: [(&str, &str); 26] = [
     ("ann", "ann"),
     ("Ann", "Ann"), // case is kept
     ("ann@example.org", "ann@example.org"),
@@ -27,6 +27,9 @@ const LOGINS: [(&str, &str); 23] = [
     ("a\u{323}\u{307}", "\u{1ea1}\u{307}"),   // in their order
     ("\u{1100}\u{1161}\u{11a8}", "\u{ac01}"), // and so are Hangul syllables
     ("\u{212b}ngstrom", "\u{c5}ngstrom"),
+    ("ann lee", "ann lee"),
+    ("ann\u{3000}lee", "ann lee"),
+    ("אנה לי", "אנה לי"),
     ("Ａｎｎ７", "Ann7"), // full width
     ("ｱﾝﾅ", "アンナ"),    // half width
     ("col·lega", "col·lega"),
@@ -43,9 +46,9 @@ const NO_LOGINS: [(&str, &str); 38] = [
     ("a\u{85}b", "control"),
     (" ann", "begin or end with a space"),
     ("ann\u{a0}", "begin or end with a space"),
-    ("ann lee", "must not contain spaces"),
-    ("ann\u{3000}lee", "must not contain spaces"),
-    ("ann\u{a0}lee", "must not contain spaces"),
+    ("ann\u{a0}lee", "must not contain spaces other than U+0020, as U+00A0"),
+    ("ann\u{2003}lee", "must not contain spaces other than U+0020, as U+2003"),
+    ("אנה ann", "must not mix directions"),
     ("a\u{200b}nn", "invisible characters, as U+200B"),
     ("a\u{200d}nn", "invisible characters, as U+200D"),
     ("a\u{200c}nn", "invisible characters, as U+200C"),
