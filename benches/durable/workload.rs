@@ -38,6 +38,7 @@ pub(crate) async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize
             .body("x".repeat(body));
             store.append(NewMessage {
                 message: message.into(),
+                sender: None,
                 mid: None,
                 mid_forgotten_before: Timestamp::from_micros(0),
                 now: SystemClock.now(),

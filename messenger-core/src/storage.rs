@@ -60,6 +60,9 @@ pub trait Storage: Send + Sync + 'static {
     /// nick may be taken: that is the other place's affair.
     async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError>;
 
+    /// Which of those who have had this id the user is; `None` when there is no such user.
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError>;
+
     /// The users behind `after` in the order of their ids, at most `limit` of them.
     async fn users(
         &self,
@@ -74,17 +77,18 @@ pub trait Storage: Send + Sync + 'static {
     /// Deletes all that is kept of a user, the inbox included, and the user from the contacts and
     /// remembered ids of others. What the user has sent stays with those it was sent to.
     ///
-    /// False when there is no such user. A user of that id who comes later begins anew, as a sender and as
-    /// a recipient: no `mid` from or to the one before is remembered.
+    /// False when there is no such user. A user of that id who comes later is another one, with another
+    /// [number](Self::user_number), and begins anew, as a sender and as a recipient: no `mid` from or to the one
+    /// before is remembered. What is called in the name of the one before does nothing from then on.
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError>;
 
     /// The user's profile; `None` when there is no such user.
     async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError>;
 
-    /// Changes the fields that are there. An unknown user is left unknown.
+    /// Changes the fields that are there. It does nothing when the owner is no more.
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         change: ProfileChange,
     ) -> Result<(), StorageError>;
 
@@ -94,24 +98,26 @@ pub trait Storage: Send + Sync + 'static {
     /// Adds `uid` to the owner's contacts, of which there may be `limit`.
     ///
     /// # Errors
-    /// See [`AddContactError`], which are tested in that order.
+    /// See [`AddContactError`], which are tested in that order. An owner who is no more is no such user.
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError>;
 
-    /// Removes `uid` from the owner's contacts; one that is not there is no error.
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError>;
+    /// Removes `uid` from the owner's contacts; one that is not there is no error, and neither is an owner who is
+    /// no more.
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError>;
 
     /// Finds users by their addresses, and remembers for the owner under which of its own ids each
     /// was found: [`contacts`](Self::contacts) shows it from then on.
     ///
-    /// The result is in the order of the entries; one entry lists a user once.
+    /// The result is in the order of the entries; one entry lists a user once. For an owner who is no more
+    /// nothing is remembered.
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError>;
@@ -127,7 +133,7 @@ pub trait Storage: Send + Sync + 'static {
     /// included, was given. Over the limit the least recently used ones end.
     ///
     /// # Errors
-    /// There is no such user.
+    /// There is no such user, or it is another one who has the id now.
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError>;
 
     /// The user's session with this key; `None` when there is none. One that has outlived
@@ -163,12 +169,11 @@ pub trait Storage: Send + Sync + 'static {
     /// a caller polls only the first of them. A [`BatchQueue`] does that for a store that waits.
     ///
     /// A `mid` belongs to its sender and recipient together. While it is not forgotten, the same text and
-    /// attachment under it are not appended again, however many appends race. (The sender is a user. If they
-    /// were deleted meanwhile it need not be remembered.)
+    /// attachment under it are not appended again, however many appends race.
     ///
     /// # Errors
-    /// There is no such recipient, the `mid` was used for something else, or what no session of theirs was
-    /// given yet is at its limit. What was given to some session and is over the limit is dropped instead,
+    /// There is no such recipient, the sender is no more, the `mid` was used for something else, or what no
+    /// session of theirs was given yet is at its limit. What was given to some session and is over the limit is dropped instead,
     /// oldest first.
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError>;
 
@@ -230,6 +235,22 @@ pub trait Accounts: Send + Sync {
 
     /// Gives the account with this login another password. False when there is none.
     async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
+}
+
+/// Tells a user from everybody else who has ever had the same id: a number that a store gives once.
+///
+/// Who was deleted may have an open connection for a moment, and another may register under the id meanwhile:
+/// whatever is done for a user is done for this number, and not for the next one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserNumber(pub u64);
+
+/// In whose name something is done: a user's, and no later one's of the same id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub user: UserId,
+    /// Which of those who have had the id.
+    pub number: UserNumber,
 }
 
 /// The store failed. Nothing was done, unless that [is unknown](Self::is_unknown).
@@ -415,7 +436,7 @@ impl fmt::Debug for SessionKey {
 #[derive(Clone, Debug)]
 pub struct NewSession {
     /// Whose.
-    pub user: UserId,
+    pub owner: Owner,
     /// What it will be found by.
     pub key: SessionKey,
     /// True when its client acknowledges what it has processed.
@@ -452,6 +473,8 @@ pub enum OpenSessionError {
 /// What is kept of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
+    /// Whose it is.
+    pub user_number: UserNumber,
     /// Its place in the inbox.
     pub delivered_up_to: u64,
     /// True when its client acknowledges what it has processed.
@@ -478,6 +501,8 @@ pub struct Watermark {
 pub struct NewMessage {
     /// The message, with its recipient in `to`.
     pub message: SharedMessage,
+    /// Who sends it, who must still be there; `None` for what is put there by nobody who could be deleted.
+    pub sender: Option<UserNumber>,
     /// The sender's own id for what it sends to this recipient.
     pub mid: Option<ByteString>,
     /// A `mid` first used before this moment is forgotten.
@@ -509,6 +534,8 @@ pub enum Appended {
     Stored {
         /// The place.
         seq: u64,
+        /// Who has got it.
+        recipient: UserNumber,
     },
     /// The sender has sent it to the recipient before, under the same `mid`; nothing was done.
     Duplicate {
@@ -519,6 +546,16 @@ pub enum Appended {
     },
 }
 
+impl Appended {
+    /// The place of a message that was stored.
+    pub fn seq(&self) -> Option<u64> {
+        match self {
+            Self::Stored { seq, .. } => Some(*seq),
+            Self::Duplicate { .. } => None,
+        }
+    }
+}
+
 /// Why a message was not appended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -526,6 +563,9 @@ pub enum AppendError {
     /// There is no such recipient.
     #[error("there is no such user")]
     NoSuchUser,
+    /// The sender is no more, though another may have the id.
+    #[error("the sender is no user any more")]
+    NoSuchSender,
     /// The recipient was not given yet as much as an inbox holds.
     #[error("the inbox is full")]
     InboxFull,

@@ -6,8 +6,9 @@ use crate::meters;
 use crate::sharded_counter::ShardedCounter;
 use crate::storage::{
     Account, AddContactError, AppendError, Appended, CreateAccountError, Expiry, FindLimits,
-    Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, UserNumber,
+    Watermark,
 };
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use metrics::Histogram;
@@ -129,15 +130,16 @@ timed! {
     account(login: &str) -> Result<Option<Account>, StorageError>, of accounts;
     set_password(login: &UserId, pass_hash: String) -> Result<bool, StorageError>, of accounts;
     upsert_external_user(user: &UserId, nick: &str) -> Result<(), StorageError>;
+    user_number(user: &UserId) -> Result<Option<UserNumber>, StorageError>;
     users(after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, StorageError>;
     user_data(user: &UserId) -> Result<Option<UserData>, StorageError>;
     delete_user(user: &UserId) -> Result<bool, StorageError>;
     profile(user: &UserId) -> Result<Option<Profile>, StorageError>;
-    change_profile(user: &UserId, change: ProfileChange) -> Result<(), StorageError>;
+    change_profile(owner: &Owner, change: ProfileChange) -> Result<(), StorageError>;
     contacts(owner: &UserId) -> Result<Vec<Contact>, StorageError>;
-    add_contact(owner: &UserId, uid: &UserId, limit: usize) -> Result<Card, AddContactError>;
-    remove_contact(owner: &UserId, uid: &UserId) -> Result<(), StorageError>;
-    find_users(owner: &UserId, entries: Vec<Lookup>, limits: FindLimits) -> Result<Vec<Contact>, StorageError>;
+    add_contact(owner: &Owner, uid: &UserId, limit: usize) -> Result<Card, AddContactError>;
+    remove_contact(owner: &Owner, uid: &UserId) -> Result<(), StorageError>;
+    find_users(owner: &Owner, entries: Vec<Lookup>, limits: FindLimits) -> Result<Vec<Contact>, StorageError>;
     rekey(rule: &AddressRule) -> Result<(), StorageError>;
     open_session(session: NewSession) -> Result<OpenedSession, OpenSessionError>;
     session(user: &UserId, key: &SessionKey) -> Result<Option<SessionRecord>, StorageError>;

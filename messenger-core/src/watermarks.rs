@@ -3,7 +3,7 @@
 //! A place moves with every message; the store is told lazily and in batches.
 
 use crate::clock::Timestamp;
-use crate::storage::{SessionKey, StorageError, Watermark};
+use crate::storage::{Owner, SessionKey, StorageError, UserNumber, Watermark};
 use crate::timed_storage::TimedStorage;
 use crate::watermark::{AtomicWatermark, Raise, Raised};
 use messenger_proto::UserId;
@@ -26,6 +26,7 @@ const OWN_BYTES: usize = 4 * OVERHEAD;
 #[derive(Debug)]
 pub(crate) struct Device {
     pub(crate) user: UserId,
+    pub(crate) user_number: UserNumber,
     pub(crate) key: SessionKey,
     /// The store does not know it, and is told nothing of it.
     pub(crate) is_ephemeral: bool,
@@ -64,13 +65,14 @@ pub(crate) struct Watermarks {
 
 impl Device {
     pub(crate) fn new(
-        user: UserId,
+        owner: Owner,
         key: SessionKey,
         delivered_up_to: u64,
         used: Timestamp,
     ) -> Self {
         Self {
-            user,
+            user: owner.user,
+            user_number: owner.number,
             key,
             is_ephemeral: false,
             delivered_up_to: AtomicWatermark::new(delivered_up_to),
@@ -81,18 +83,21 @@ impl Device {
     }
 
     /// A session that ends with its connection.
-    pub(crate) fn ephemeral(user: UserId, delivered_up_to: u64, now: Timestamp) -> Self {
-        let key = ephemeral_key(&user);
+    pub(crate) fn ephemeral(owner: Owner, delivered_up_to: u64, now: Timestamp) -> Self {
+        let key = ephemeral_key(&owner.user);
         Self {
             is_ephemeral: true,
-            ..Self::new(user, key, delivered_up_to, now)
+            ..Self::new(owner, key, delivered_up_to, now)
         }
     }
 
     /// Whether it is there, which an ephemeral one is as long as its user is. Notices of its end may be lost.
+    ///
+    /// A session that is there has been there since it began, and its user with it: what was read of the user
+    /// before this was asked is this user's, and not a later one's of the same id.
     pub(crate) async fn is_there(&self, storage: &TimedStorage) -> Result<bool, StorageError> {
         if self.is_ephemeral {
-            return Ok(storage.profile(&self.user).await?.is_some());
+            return Ok(storage.user_number(&self.user).await? == Some(self.user_number));
         }
         Ok(storage.session(&self.user, &self.key).await?.is_some())
     }

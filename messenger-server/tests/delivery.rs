@@ -207,6 +207,7 @@ async fn a_long_backlog_flows_while_others_talk() {
         .body(format!("{number} {}", "x".repeat(100)));
         storage.append(NewMessage {
             message: message.into(),
+            sender: None,
             mid: None,
             mid_forgotten_before: Timestamp::from_micros(0),
             now: Timestamp::from_micros(0),

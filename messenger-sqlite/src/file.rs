@@ -11,10 +11,11 @@ use std::time::Duration;
 const APPLICATION: i64 = 0x6d73_6772;
 
 /// What turns each format into the next; the first makes an empty file a store.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
+    include_str!("numbers.sql"),
 ];
 
 /// How long a connection waits for a reader from outside, such as a backup.

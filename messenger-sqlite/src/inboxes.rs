@@ -1,11 +1,12 @@
 //! Inboxes' counters, and what the writer remembers of them.
 
-use crate::sql::exists;
+use crate::sql::{is_number_there, user_number};
 use messenger_core::proto::UserId;
+use messenger_core::storage::UserNumber;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// How many inboxes are remembered, at some 200 bytes each; then all are forgotten.
+/// How many inboxes are remembered, at some 200 bytes each, and how many senders; then all are forgotten.
 const REMEMBERED: usize = 100_000;
 
 /// A row is written again when so many messages have come since: whoever reads it has to count those.
@@ -14,6 +15,8 @@ const WRITTEN_EVERY: i64 = 64;
 /// An inbox's counters.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbox {
+    /// Whose it is.
+    pub(crate) owner: UserNumber,
     /// The place of the newest message there ever was.
     pub(crate) newest: i64,
     /// The place of the oldest message kept, or of the next to come.
@@ -33,16 +36,19 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    const EMPTY: Self = Self {
-        newest: 0,
-        oldest: 1,
-        oldest_time: 0,
-        delivered_up_to: 0,
-        delivered_to_all: 0,
-        bytes: 0,
-        waiting_bytes: 0,
-        written: 0,
-    };
+    fn empty(owner: UserNumber) -> Self {
+        Self {
+            owner,
+            newest: 0,
+            oldest: 1,
+            oldest_time: 0,
+            delivered_up_to: 0,
+            delivered_to_all: 0,
+            bytes: 0,
+            waiting_bytes: 0,
+            written: 0,
+        }
+    }
 
     /// How many messages no session was given.
     pub(crate) fn waiting(&self) -> i64 {
@@ -96,7 +102,7 @@ impl Inbox {
         upsert.execute(row).map(drop)
     }
 
-    fn read(connection: &Connection, user: &UserId) -> rusqlite::Result<Self> {
+    fn read(connection: &Connection, user: &UserId, owner: UserNumber) -> rusqlite::Result<Self> {
         let mut select = connection.prepare_cached(
             "SELECT newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes
              FROM inboxes WHERE user = ?1",
@@ -104,6 +110,7 @@ impl Inbox {
         let row = select.query_row([user.as_str()], |row| {
             let newest = row.get(0)?;
             Ok(Self {
+                owner,
                 newest,
                 oldest: row.get(1)?,
                 oldest_time: row.get(2)?,
@@ -115,7 +122,7 @@ impl Inbox {
             })
         });
         let Some(mut inbox) = row.optional()? else {
-            return Ok(Self::EMPTY);
+            return Ok(Self::empty(owner));
         };
         let mut behind = connection.prepare_cached(
             "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ?1 AND seq > ?2",
@@ -136,6 +143,8 @@ impl Inbox {
 #[derive(Debug, Default)]
 pub(crate) struct Inboxes {
     known: HashMap<UserId, Inbox>,
+    /// Users who are there.
+    senders: HashSet<UserNumber>,
 }
 
 impl Inboxes {
@@ -146,27 +155,47 @@ impl Inboxes {
         user: &UserId,
     ) -> rusqlite::Result<Option<&mut Inbox>> {
         if !self.known.contains_key(user) {
-            if !exists(connection, user)? {
+            let Some(owner) = user_number(connection, user)? else {
                 return Ok(None);
-            }
+            };
             if self.known.len() >= REMEMBERED {
                 self.forget();
             }
-            let inbox = Inbox::read(connection, user)?;
+            let inbox = Inbox::read(connection, user, owner)?;
             // Its own text: this one may share a whole frame's bytes.
             self.known.insert(user.as_str().into(), inbox);
         }
         Ok(self.known.get_mut(user))
     }
 
+    /// True while there is a user of this number.
+    pub(crate) fn is_there(
+        &mut self,
+        connection: &Connection,
+        sender: UserNumber,
+    ) -> rusqlite::Result<bool> {
+        if self.senders.contains(&sender) {
+            return Ok(true);
+        }
+        let is_there = is_number_there(connection, sender)?;
+        if is_there {
+            if self.senders.len() >= REMEMBERED {
+                self.senders = HashSet::new();
+            }
+            self.senders.insert(sender);
+        }
+        Ok(is_there)
+    }
+
     /// Forgets a user who is no more.
-    pub(crate) fn forget_user(&mut self, user: &UserId) {
+    pub(crate) fn forget_user(&mut self, user: &UserId, number: UserNumber) {
         self.known.remove(user);
+        self.senders.remove(&number);
     }
 
     /// Forgets everything.
     pub(crate) fn forget(&mut self) {
-        self.known = HashMap::new();
+        *self = Self::default();
     }
 }
 

@@ -13,15 +13,16 @@ use crate::OpenError;
 use crate::file::{self, Lock};
 use crate::inboxes;
 use crate::readers::Readers;
-use crate::sql::unsigned;
+use crate::sql::{unsigned, user_number};
 use crate::writer::{Writer, Writing};
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, UserNumber,
+    Watermark,
 };
 use rusqlite::Connection;
 use std::path::Path;
@@ -109,6 +110,12 @@ impl Storage for SqliteStorage {
         Some(self)
     }
 
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        let user = user.clone();
+        let read = move |connection: &_| user_number(connection, &user);
+        self.readers.call(read).await
+    }
+
     async fn users(
         &self,
         after: Option<&UserId>,
@@ -145,13 +152,13 @@ impl Storage for SqliteStorage {
 
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         change: ProfileChange,
     ) -> Result<(), StorageError> {
-        let user = user.clone();
+        let owner = owner.clone();
         let bytes = change.picture.as_ref().map_or(0, |picture| picture.len());
         let change = move |writing: &mut Writing<'_>| {
-            Ok(accounts::change(writing.connection, &user, &change)?)
+            Ok(accounts::change(writing.connection, &owner, &change)?)
         };
         self.writer.call::<_, StorageError>(bytes, change).await
     }
@@ -164,7 +171,7 @@ impl Storage for SqliteStorage {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
@@ -174,7 +181,7 @@ impl Storage for SqliteStorage {
         self.writer.call(0, add).await
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
         let (owner, uid) = (owner.clone(), uid.clone());
         self.write(move |writing| contacts::remove(writing.connection, &owner, &uid))
             .await
@@ -182,7 +189,7 @@ impl Storage for SqliteStorage {
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {

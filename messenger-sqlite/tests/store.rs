@@ -10,7 +10,9 @@
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Message, UserId};
-use messenger_core::storage::{Expiry, NewMessage, NewSession, SessionKey, Storage, Watermark};
+use messenger_core::storage::{
+    Expiry, NewMessage, NewSession, Owner, SessionKey, Storage, Watermark,
+};
 use messenger_core::testing;
 use messenger_sqlite::{OpenError, SqliteStorage};
 use std::sync::Arc;
@@ -116,7 +118,10 @@ async fn the_file_does_not_grow_under_steady_traffic() {
             .await
             .unwrap();
         let session = NewSession {
-            user: user(number),
+            owner: Owner {
+                user: user(number),
+                number: storage.user_number(&user(number)).await.unwrap().unwrap(),
+            },
             key: SessionKey([0; 32]),
             ack: false,
             now: at(0),
@@ -135,6 +140,7 @@ async fn the_file_does_not_grow_under_steady_traffic() {
                 Message::new("", "", user(number % USERS), now.as_secs()).body("x".repeat(2000));
             storage.append(NewMessage {
                 message: message.into(),
+                sender: None,
                 mid: Some(format!("{today} {number}").into()),
                 mid_forgotten_before: now.before(7 * day),
                 now,
@@ -176,6 +182,7 @@ async fn what_an_operator_writes_beside_a_server_is_noticed() {
         let message = Message::new("", "", ann.clone(), 0);
         let new = NewMessage {
             message: message.into(),
+            sender: None,
             mid: None,
             mid_forgotten_before: Timestamp::default(),
             now: Timestamp::default(),

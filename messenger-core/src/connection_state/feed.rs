@@ -6,7 +6,7 @@
 use super::Login;
 use crate::clock::Timestamp;
 use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
-use crate::notifier::{Mail, Notice};
+use crate::notifier::Mail;
 use crate::shared::Shared;
 use crate::storage::{PageLimits, StorageError};
 use messenger_proto::{EvMessage, Message, SharedMessage};
@@ -135,11 +135,10 @@ impl Feed {
             let device = Arc::clone(&login.device);
             let after = self.cursor;
             Box::pin(async move {
-                // The notice of its end may have been lost.
-                match device.is_there(&storage).await? {
-                    true => Ok(Some(storage.inbox(&device.user, after, PAGE).await?)),
-                    false => Ok(None),
-                }
+                let page = storage.inbox(&device.user, after, PAGE).await?;
+                // The notice of its end may have been lost. Asked behind: the inbox may be the next one's who has
+                // the id.
+                Ok(device.is_there(&storage).await?.then_some(page))
             })
         });
         let page = ready!(reading.as_mut().poll(cx));
@@ -152,9 +151,7 @@ impl Feed {
                 Ok(())
             }
             Ok(None) => {
-                login
-                    .mailbox
-                    .deliver(Notice::SessionEnded(login.device.key));
+                login.end();
                 self.behind = false;
                 Ok(())
             }

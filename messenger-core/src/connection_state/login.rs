@@ -2,10 +2,11 @@
 
 use crate::clock::Timestamp;
 use crate::meters::Meters;
-use crate::notifier::{ConnectionId, Mailbox, Subscription};
+use crate::notifier::{ConnectionId, Mailbox, Notice, Subscription};
 use crate::online::{Entry, Online};
 use crate::rates::Budget;
 use crate::shared::Shared;
+use crate::storage::Owner;
 use crate::watermarks::{Device, Watermarks};
 use bytestring::ByteString;
 use messenger_proto::{SessionId, UserId};
@@ -47,7 +48,8 @@ impl Login {
     /// Subscribes the connection to what concerns its user.
     pub(crate) fn begin(shared: &Shared, connection: ConnectionId, who: Identified) -> Arc<Self> {
         let device = Arc::new(who.device);
-        let mailbox = Mailbox::new(connection, device.key, shared.policy.limits.mailbox_bytes);
+        let budget = shared.policy.limits.mailbox_bytes;
+        let mailbox = Mailbox::new(connection, device.user_number, device.key, budget);
         let subscription = shared.notifier.subscribe(&device.user, mailbox.clone());
         let limiters = shared.limiters.as_ref();
         let budget = limiters.map(|limiters| limiters.messages_of(&device.key, shared.now()));
@@ -74,6 +76,19 @@ impl Login {
 
     pub(crate) fn user(&self) -> &UserId {
         &self.device.user
+    }
+
+    /// In whose name things are done.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner {
+            user: self.device.user.clone(),
+            number: self.device.user_number,
+        }
+    }
+
+    /// Ends this connection's part in a session that is not there any more.
+    pub(crate) fn end(&self) {
+        self.mailbox.deliver(Notice::SessionEnded(self.device.key));
     }
 
     /// True when it is known that the user is connected nowhere else.

@@ -1,12 +1,12 @@
 //! `auth`: a login and a password for a new session.
 
-use super::failures::no_such_user;
+use super::failures::no_such_login;
 use super::{check, external_user};
 use crate::authenticator::{Identity, Verdict};
 use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::notifier::Notice;
 use crate::shared::Shared;
-use crate::storage::{NewSession, OpenSessionError, OpenedSession, SessionKey};
+use crate::storage::{NewSession, OpenSessionError, OpenedSession, Owner, SessionKey};
 use crate::watermarks::Device;
 use messenger_proto::{Auth, AuthAccepted, ErrorCode, Failure, SessionId, UserId};
 use sha2::{Digest, Sha256};
@@ -67,10 +67,7 @@ async fn verify(
     }
     match verdict? {
         Verdict::Accepted(identity) => Ok(identity),
-        Verdict::NoSuchLogin => {
-            let text = "No account has this login";
-            Err(Failure::new(ErrorCode::NeedRegister, text))
-        }
+        Verdict::NoSuchLogin => Err(no_such_login()),
         Verdict::WrongPass => {
             let text = "The password is wrong";
             Err(Failure::new(ErrorCode::InvalidPass, text))
@@ -105,26 +102,30 @@ async fn open(
     // which one ends.
     shared.flush_watermarks().await?;
     let now = shared.now();
-    let new = NewSession {
+    // An account kept elsewhere may be new here, or have another nick now.
+    let number = external_user::upsert(shared, user, identity).await?;
+    let owner = Owner {
         user: user.clone(),
+        number,
+    };
+    let new = NewSession {
+        owner: owner.clone(),
         key,
         ack,
         now,
         expired_before: now.before(shared.policy.session_lifetime),
         limit: shared.policy.limits.sessions,
     };
-    // An account kept elsewhere may be new here, or have another nick now.
-    external_user::upsert(shared, user, identity).await?;
     let opened = shared.storage.open_session(new).await;
     let OpenedSession {
         delivered_up_to,
         ended,
     } = opened.map_err(|error| match error {
-        OpenSessionError::NoSuchUser => no_such_user(),
+        OpenSessionError::NoSuchUser => no_such_login(),
         OpenSessionError::Storage(error) => error.into(),
     })?;
     for key in ended {
         shared.notifier.notify(user, Notice::SessionEnded(key));
     }
-    Ok(Device::new(user.clone(), key, delivered_up_to, now))
+    Ok(Device::new(owner, key, delivered_up_to, now))
 }

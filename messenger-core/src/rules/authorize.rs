@@ -4,7 +4,7 @@ use super::auth::session_key;
 use super::failures::need_auth;
 use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::shared::Shared;
-use crate::storage::{SessionKey, SessionRecord};
+use crate::storage::{Owner, SessionKey, SessionRecord};
 use crate::watermarks::Device;
 use messenger_proto::{Credentials, Failure, SessionId, UserId};
 use std::sync::Arc;
@@ -60,9 +60,12 @@ async fn resume(
         .await?
         .ok_or_else(need_auth)?;
     let profile = shared.storage.profile(cid).await?.ok_or_else(need_auth)?;
-    let user = UserId::from(cid.as_str());
+    let owner = Owner {
+        user: UserId::from(cid.as_str()),
+        number: record.user_number,
+    };
     let who = Identified {
-        device: Device::new(user, key, record.delivered_up_to, record.used),
+        device: Device::new(owner, key, record.delivered_up_to, record.used),
         nick: profile.nick,
         sid: SessionId::from(sid.as_str()),
         ack: record.ack,

@@ -11,7 +11,7 @@ impl Rule for DelContact {
         login: &Login,
     ) -> Result<UserId, Failure> {
         let storage = &connection.shared.storage;
-        storage.remove_contact(login.user(), &self.uid).await?;
+        storage.remove_contact(&login.owner(), &self.uid).await?;
         Ok(self.uid)
     }
 }

@@ -37,7 +37,8 @@ impl Rule for Import {
             remembered: limits.remembered_ids,
         };
         let storage = &shared.storage;
-        Ok(storage.find_users(login.user(), entries, limits).await?)
+        let owner = login.owner();
+        Ok(storage.find_users(&owner, entries, limits).await?)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{check, external_user};
 use crate::connection_state::{ConnectionState, Login};
 use crate::notifier::Notice;
 use crate::reply::{Reply, Started};
-use crate::storage::{AppendError, Appended, NewMessage};
+use crate::storage::{AppendError, Appended, NewMessage, UserNumber};
 use messenger_proto::{
     Action, EvMessage, Event, Failure, Message, MessageAccepted, Outbound, SendMessage,
     SharedMessage,
@@ -106,6 +106,7 @@ fn prepare(
             .body(request.body)
             .attach(request.attach),
         ),
+        sender: Some(login.device.user_number),
         mid: request.mid.filter(|mid| !mid.is_empty()),
         mid_forgotten_before: now.before(shared.policy.mid_lifetime),
         now,
@@ -127,6 +128,9 @@ fn conclude(
         Err(error) => {
             if let AppendError::InboxFull = error {
                 connection.shared.meters.inbox_full.increment(1);
+            }
+            if let (AppendError::NoSuchSender, Some(sender)) = (&error, new.sender) {
+                connection.end_login_of(sender);
             }
             if let AppendError::Storage(error) = &error
                 && error.is_unknown()
@@ -152,8 +156,8 @@ fn answer(
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
     let echo = connection.shared.policy.echo && message.from != message.to;
     let (id, time, copy) = match appended {
-        Appended::Stored { seq } => {
-            tell(connection, new, seq, echo && !is_only);
+        Appended::Stored { seq, recipient } => {
+            tell(connection, new, (recipient, seq), echo && !is_only);
             let copy = echo.then(|| message.clone());
             (message.id.clone(), message.time, copy)
         }
@@ -179,18 +183,25 @@ fn answer(
 }
 
 /// Tells the sender's other connections, if they are to have a copy, and the recipient's.
-fn tell(connection: &ConnectionState, new: &NewMessage, seq: u64, others: bool) {
+fn tell(
+    connection: &ConnectionState,
+    new: &NewMessage,
+    (to, seq): (UserNumber, u64),
+    others: bool,
+) {
     let shared = &*connection.shared;
     let message = &new.message;
     shared.meters.accepted.count();
-    if others {
+    if let (true, Some(from)) = (others, new.sender) {
         let copy = Notice::Copy {
+            from,
             origin: connection.id,
             message: message.clone(),
         };
         shared.notifier.notify(&message.from, copy);
     }
     let stored = Notice::Inbox {
+        to,
         seq,
         accepted: new.now,
         message: Some(message.clone()),

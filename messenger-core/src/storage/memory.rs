@@ -2,12 +2,14 @@
 
 mod inbox;
 mod mids;
+mod numbers;
 mod user;
 
 use super::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, UserNumber,
+    Watermark,
 };
 use crate::address::AddressRule;
 use async_trait::async_trait;
@@ -15,6 +17,7 @@ use bytestring::ByteString;
 use dashmap::{DashMap, Entry};
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use mids::Mids;
+use numbers::Numbers;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -27,6 +30,7 @@ use user::User;
 // Locks are taken in the order of the fields, and of users never two at once.
 #[derive(Default)]
 pub struct MemoryStorage {
+    numbers: Numbers,
     nicks: Mutex<HashSet<ByteString>>,
     mids: Mids,
     users: DashMap<UserId, Arc<Mutex<User>>>,
@@ -58,25 +62,43 @@ impl MemoryStorage {
         Some(act(&mut user))
     }
 
-    fn card(&self, user: &UserId) -> Option<Card> {
-        self.with_user(user, |found| found.card(user))
+    /// Does something in the name of the owner, who cannot be deleted meanwhile.
+    fn with_owner<T>(&self, owner: &Owner, act: impl FnOnce(&mut User) -> T) -> Option<T> {
+        let act = |user: &mut User| (user.number == owner.number).then(|| act(user));
+        self.with_user(&owner.user, act).flatten()
+    }
+
+    fn card(&self, user: &UserId) -> Option<(UserNumber, Card)> {
+        self.with_user(user, |found| (found.number, found.card(user)))
+    }
+
+    fn is_gone(&self, sender: Option<UserNumber>) -> bool {
+        sender.is_some_and(|sender| self.numbers.is_gone(sender))
     }
 
     /// Appends the message, unless its sender has sent it before.
     fn append_once(&self, new: &NewMessage) -> Result<Appended, AppendError> {
         let Some(mid) = &new.mid else {
-            let seq = self.append_to(new)?;
-            return Ok(Appended::Stored { seq });
+            return self.append_to(new);
         };
         let digest = new.digest();
         let of_sender = self.mids.of(&new.message.from);
         let mut of_sender = of_sender.lock();
+        // They may be those of the next one who has the id.
+        if self.is_gone(new.sender) {
+            return Err(AppendError::NoSuchSender);
+        }
         of_sender.append_once(new, mid, digest, || self.append_to(new))
     }
 
-    fn append_to(&self, new: &NewMessage) -> Result<u64, AppendError> {
+    fn append_to(&self, new: &NewMessage) -> Result<Appended, AppendError> {
+        if self.is_gone(new.sender) {
+            return Err(AppendError::NoSuchSender);
+        }
         self.with_user(&new.message.to, |user| {
-            user.inbox.append(new.message.to_kept(), new.limits)
+            let seq = user.inbox.append(new.message.to_kept(), new.limits)?;
+            let recipient = user.number;
+            Ok(Appended::Stored { seq, recipient })
         })
         .ok_or(AppendError::NoSuchUser)?
     }
@@ -95,7 +117,8 @@ impl Accounts for MemoryStorage {
         if !nicks.insert(account.nick.clone()) {
             return Err(CreateAccountError::NickTaken);
         }
-        let user = User::new(account.nick, Some(account.pass_hash));
+        let number = self.numbers.next();
+        let user = User::new(number, account.nick, Some(account.pass_hash));
         place.insert(Arc::new(Mutex::new(user)));
         Ok(())
     }
@@ -136,6 +159,10 @@ impl Storage for MemoryStorage {
         Some(self)
     }
 
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        Ok(self.with_user(user, |user| user.number))
+    }
+
     async fn users(
         &self,
         after: Option<&UserId>,
@@ -163,6 +190,7 @@ impl Storage for MemoryStorage {
         let Entry::Occupied(place) = self.users.entry(id.clone()) else {
             return Ok(false);
         };
+        self.numbers.mark_gone(place.get().lock().number);
         let user = place.remove();
         self.mids.drop_user(id);
         let mut user = user.lock();
@@ -186,7 +214,7 @@ impl Storage for MemoryStorage {
         match self.users.entry(user.clone()) {
             Entry::Occupied(known) => known.get().lock().profile.nick = nick.into(),
             Entry::Vacant(place) => {
-                let new = User::new(nick.into(), None);
+                let new = User::new(self.numbers.next(), nick.into(), None);
                 place.insert(Arc::new(Mutex::new(new)));
             }
         }
@@ -197,12 +225,20 @@ impl Storage for MemoryStorage {
         Ok(self.with_user(user, |user| user.profile.clone()))
     }
 
-    async fn change_profile(&self, id: &UserId, change: ProfileChange) -> Result<(), StorageError> {
+    async fn change_profile(
+        &self,
+        owner: &Owner,
+        change: ProfileChange,
+    ) -> Result<(), StorageError> {
+        let id = &owner.user;
         // Held until the end: whoever is deleted meanwhile must not be found by a new address.
         let Some(user) = self.users.get(id) else {
             return Ok(());
         };
         let mut user = user.lock();
+        if user.number != owner.number {
+            return Ok(());
+        }
         let mut addresses = self.addresses.lock();
         if let Some(email) = change.email {
             let old = std::mem::replace(&mut user.email_key, email.key);
@@ -228,7 +264,7 @@ impl Storage for MemoryStorage {
         let contacts = contacts.unwrap_or_default().into_iter();
         Ok(contacts
             .filter_map(|(uid, myid)| {
-                let card = self.card(&uid)?;
+                let (_, card) = self.card(&uid)?;
                 Some(Contact::new(card).myid(myid))
             })
             .collect())
@@ -236,24 +272,30 @@ impl Storage for MemoryStorage {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
-        let card = self.card(uid).ok_or(AddContactError::NoSuchUser)?;
-        self.with_user(owner, |owner| owner.add_contact(uid.clone(), limit))
-            .ok_or(AddContactError::NoSuchUser)??;
+        let (number, card) = self.card(uid).ok_or(AddContactError::NoSuchUser)?;
+        self.with_owner(owner, |owner| {
+            // Or they would stay in the list: the owner has forgotten them already.
+            if self.numbers.is_gone(number) {
+                return Err(AddContactError::NoSuchUser);
+            }
+            owner.add_contact(uid.clone(), limit)
+        })
+        .ok_or(AddContactError::NoSuchUser)??;
         Ok(card)
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
-        self.with_user(owner, |owner| owner.contacts.retain(|other| other != uid));
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
+        self.with_owner(owner, |owner| owner.contacts.retain(|other| other != uid));
         Ok(())
     }
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
@@ -263,7 +305,7 @@ impl Storage for MemoryStorage {
             // Not in the head of the loop, where the lock would be held to its end.
             let matching = self.addresses.lock().matching(&entry, limits.matches);
             for uid in matching {
-                let Some(card) = self.card(&uid) else {
+                let Some((number, card)) = self.card(&uid) else {
                     continue;
                 };
                 let myid = entry.myid.clone();
@@ -272,8 +314,11 @@ impl Storage for MemoryStorage {
                 if bytes > limits.bytes {
                     return Ok(found);
                 }
-                self.with_user(owner, |owner| {
-                    owner.remember(uid, entry.myid.clone(), limits.remembered);
+                self.with_owner(owner, |owner| {
+                    // As a contact, see above.
+                    if !self.numbers.is_gone(number) {
+                        owner.remember(uid, entry.myid.clone(), limits.remembered);
+                    }
                 });
                 found.push(contact);
             }
@@ -296,7 +341,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
-        self.with_user(&session.user, |user| user.open_session(&session))
+        self.with_owner(&session.owner, |user| user.open_session(&session))
             .ok_or(OpenSessionError::NoSuchUser)
     }
 

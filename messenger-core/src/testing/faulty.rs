@@ -3,8 +3,9 @@
 use crate::address::AddressRule;
 use crate::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner, PageLimits,
+    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, UserNumber,
+    Watermark,
 };
 use async_trait::async_trait;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
@@ -130,6 +131,11 @@ impl Storage for FaultyStorage {
         self.has_accounts.then_some(self)
     }
 
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        self.check()?;
+        self.inner.user_number(user).await
+    }
+
     async fn users(
         &self,
         after: Option<&UserId>,
@@ -161,11 +167,11 @@ impl Storage for FaultyStorage {
 
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         change: ProfileChange,
     ) -> Result<(), StorageError> {
         self.check()?;
-        self.inner.change_profile(user, change).await
+        self.inner.change_profile(owner, change).await
     }
 
     async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
@@ -175,7 +181,7 @@ impl Storage for FaultyStorage {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
@@ -183,14 +189,14 @@ impl Storage for FaultyStorage {
         self.inner.add_contact(owner, uid, limit).await
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
         self.check()?;
         self.inner.remove_contact(owner, uid).await
     }
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {

@@ -11,8 +11,8 @@ mod users;
 use crate::clock::Timestamp;
 use crate::policy::InboxLimits;
 use crate::storage::{
-    Account, AppendError, Appended, NewMessage, NewSession, OpenedSession, PageLimits, SessionKey,
-    Storage, Watermark,
+    Account, AppendError, Appended, NewMessage, NewSession, OpenedSession, Owner, PageLimits,
+    SessionKey, Storage, Watermark,
 };
 use futures_util::future::join_all;
 use messenger_proto::{Message, SharedMessage, UserId};
@@ -46,6 +46,9 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         accounts::a_profile_changes_where_told,
         users::are_listed_in_the_order_of_their_ids,
         users::are_deleted_with_all_that_is_theirs,
+        users::are_told_from_others_who_have_had_the_id,
+        users::who_are_gone_do_nothing_in_the_name_of_the_next,
+        users::are_deleted_while_they_send,
         contacts::are_listed_in_the_order_they_were_added,
         contacts::are_refused_in_the_documented_order,
         contacts::are_found_by_email_and_phone,
@@ -133,9 +136,18 @@ async fn create(storage: &Arc<dyn Storage>, login: &str) -> UserId {
     user
 }
 
+/// In whose name the user of this id acts now.
+async fn as_owner(storage: &Arc<dyn Storage>, user: &UserId) -> Owner {
+    let number = storage.user_number(user).await.unwrap();
+    Owner {
+        user: user.clone(),
+        number: number.expect("a user"),
+    }
+}
+
 async fn open(storage: &Arc<dyn Storage>, user: &UserId, number: u8, now: u64) -> OpenedSession {
     let session = NewSession {
-        user: user.clone(),
+        owner: as_owner(storage, user).await,
         key: key(number),
         ack: false,
         now: at(now),
@@ -173,6 +185,7 @@ fn message_to(user: &UserId, body: &str) -> NewMessage {
             .nick("Sender")
             .body(body),
         ),
+        sender: None,
         mid: None,
         mid_forgotten_before: at(0),
         now: at(0),
@@ -189,7 +202,7 @@ async fn append(
     let mut message = message_to(user, body);
     message.limits = limits;
     match storage.append(message).await? {
-        Appended::Stored { seq } => Ok(seq),
+        Appended::Stored { seq, .. } => Ok(seq),
         duplicate @ Appended::Duplicate { .. } => panic!("not stored: {duplicate:?}"),
     }
 }

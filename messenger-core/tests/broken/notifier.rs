@@ -98,12 +98,16 @@ impl Notifier for Broken {
                 tell(notice.clone());
                 tell(notice);
             }
-            (Fault::GivesCopiesToTheirOrigin, Notice::Copy { message, .. }) => {
+            (Fault::GivesCopiesToTheirOrigin, Notice::Copy { from, message, .. }) => {
                 let origin = ConnectionId {
                     engine: 0,
                     number: 0,
                 };
-                tell(Notice::Copy { origin, message });
+                tell(Notice::Copy {
+                    from,
+                    origin,
+                    message,
+                });
             }
             (Fault::TellsEverybody, notice) => {
                 for other in self.users.lock().unwrap().iter() {

@@ -7,8 +7,8 @@ use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
     FindLimits, Lookup, MemoryStorage, NewMessage, NewSession, OpenSessionError, OpenedSession,
-    PageLimits, ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
-    Watermark,
+    Owner, PageLimits, ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
+    UserNumber, Watermark,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -76,6 +76,14 @@ faults![
     UsersAreListedFromTheOneAfter,
     DeletedUsersLeaveTheirInbox,
     DeletedUsersStayInContacts,
+    TheGoneChangeTheNextsProfile,
+    TheGoneAddToTheNextsContacts,
+    TheGoneRemoveTheNextsContacts,
+    TheGoneRememberForTheNext,
+    TheGoneBeginSessionsOfTheNext,
+    TheGoneSend,
+    TheGoneSendWithMids,
+    UserNumbersAreGivenAgain,
 ];
 
 pub(crate) struct Broken {
@@ -108,6 +116,17 @@ impl Broken {
 
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    /// Whoever has the id now, whoever was meant, for a store that forgets to look in one place.
+    async fn unchecked(&self, fault: Fault, owner: &Owner) -> Result<Owner, StorageError> {
+        let mut owner = owner.clone();
+        if (self.is(fault) || self.is(Fault::UserNumbersAreGivenAgain))
+            && let Some(number) = self.inner.user_number(&owner.user).await?
+        {
+            owner.number = number;
+        }
+        Ok(owner)
     }
 
     /// A memory of `mid`s beside the store's, under a key of its own.
@@ -220,6 +239,10 @@ impl Broken {
                 }
                 self.inner.append(new).await
             }
+            Fault::TheGoneSendWithMids => {
+                new.sender = None;
+                self.inner.append(new).await
+            }
             Fault::RepeatedMidsAreAnsweredWithTheirOwnId => {
                 let (id, time) = (new.message.id.clone(), new.message.time);
                 match self.inner.append(new).await? {
@@ -264,6 +287,14 @@ impl Accounts for Broken {
 impl Storage for Broken {
     fn accounts(&self) -> Option<&dyn Accounts> {
         Some(self)
+    }
+
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        let number = self.inner.user_number(user).await?;
+        Ok(match self.fault {
+            Fault::UserNumbersAreGivenAgain => number.map(|_| UserNumber(1)),
+            _ => number,
+        })
     }
 
     async fn users(
@@ -313,7 +344,7 @@ impl Storage for Broken {
 
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         mut change: ProfileChange,
     ) -> Result<(), StorageError> {
         match self.fault {
@@ -323,7 +354,8 @@ impl Storage for Broken {
             }
             _ => {}
         }
-        self.inner.change_profile(user, change).await
+        let owner = self.unchecked(Fault::TheGoneChangeTheNextsProfile, owner);
+        self.inner.change_profile(&owner.await?, change).await
     }
 
     async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
@@ -341,27 +373,32 @@ impl Storage for Broken {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
-        let count = self.inner.contacts(owner).await?.len();
+        let count = self.inner.contacts(&owner.user).await?.len();
         if self.is(Fault::ContactsAreRefusedInAnotherOrder) && count >= limit {
             return Err(AddContactError::Full);
         }
-        self.inner.add_contact(owner, uid, limit).await
+        let owner = self.unchecked(Fault::TheGoneAddToTheNextsContacts, owner);
+        self.inner.add_contact(&owner.await?, uid, limit).await
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
-        self.inner.remove_contact(owner, uid).await
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
+        let owner = self.unchecked(Fault::TheGoneRemoveTheNextsContacts, owner);
+        self.inner.remove_contact(&owner.await?, uid).await
     }
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         mut limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
+        let owner = &self
+            .unchecked(Fault::TheGoneRememberForTheNext, owner)
+            .await?;
         match self.fault {
             Fault::UsersAreFoundBeyondTheBytes => limits.bytes = usize::MAX,
             Fault::UsersAreRememberedWithoutLimit => limits.remembered = usize::MAX,
@@ -394,21 +431,24 @@ impl Storage for Broken {
     }
 
     async fn open_session(&self, mut new: NewSession) -> Result<OpenedSession, OpenSessionError> {
+        new.owner = self
+            .unchecked(Fault::TheGoneBeginSessionsOfTheNext, &new.owner)
+            .await?;
         if self.is(Fault::ExpiredSessionsCount) {
             new.expired_before = Timestamp::default();
             new.limit = 8;
         }
         let mut ended = Vec::new();
         if self.is(Fault::OverTheLimitTheNewestSessionEnds)
-            && let Some(data) = self.inner.user_data(&new.user).await?
+            && let Some(data) = self.inner.user_data(&new.owner.user).await?
             && data.sessions.len() >= new.limit
         {
             let newest = data.sessions.iter().max_by_key(|(_, record)| record.used);
             let (key, _) = newest.unwrap();
-            self.inner.end_session(&new.user, key).await?;
+            self.inner.end_session(&new.owner.user, key).await?;
             ended.push(*key);
         }
-        let (user, key) = (new.user.clone(), new.key);
+        let (user, key) = (new.owner.user.clone(), new.key);
         let mut opened = self.inner.open_session(new).await?;
         opened.ended.extend(ended);
         let newest = self.inner.newest(&user).await?;
@@ -519,26 +559,32 @@ impl Storage for Broken {
                 appended
             }
             Fault::NumbersHaveGaps => match self.inner.append(new).await? {
-                Appended::Stored { seq } => Ok(Appended::Stored { seq: seq * 2 }),
+                Appended::Stored { seq, recipient } => Ok(Appended::Stored {
+                    seq: seq * 2,
+                    recipient,
+                }),
                 duplicate => Ok(duplicate),
             },
             Fault::NumbersBecomeVisibleOutOfOrder => {
-                let place = {
+                let (appended, place) = {
                     let mut state = self.state.lock().unwrap();
-                    match self.inner.append_now(&new).unwrap()? {
-                        Appended::Stored { seq } => {
-                            state.hidden.insert(seq);
-                            seq
-                        }
-                        duplicate => return Ok(duplicate),
-                    }
+                    let appended = self.inner.append_now(&new).unwrap()?;
+                    let Some(seq) = appended.seq() else {
+                        return Ok(appended);
+                    };
+                    state.hidden.insert(seq);
+                    (appended, seq)
                 };
                 // Whoever appends and reads meanwhile sees what comes behind it.
                 let _hidden = Hidden(self, place);
                 for _ in 0..place % 3 * 10 {
                     yield_now().await;
                 }
-                Ok(Appended::Stored { seq: place })
+                Ok(appended)
+            }
+            Fault::TheGoneSend | Fault::UserNumbersAreGivenAgain => {
+                new.sender = None;
+                self.inner.append(new).await
             }
             Fault::InboxesHoldOneMore => {
                 new.limits.messages = new.limits.messages.saturating_add(1);

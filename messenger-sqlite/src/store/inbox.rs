@@ -22,6 +22,11 @@ pub(super) fn append(
         ..
     } = writing;
     let to = &new.message.to;
+    if let Some(sender) = new.sender
+        && !inboxes.is_there(connection, sender)?
+    {
+        return refused(AppendError::NoSuchSender);
+    }
     let Some(inbox) = inboxes.of(connection, to)? else {
         return refused(AppendError::NoSuchUser);
     };
@@ -48,6 +53,7 @@ pub(super) fn append(
     }
     Ok(Appended::Stored {
         seq: unsigned(inbox.newest),
+        recipient: inbox.owner,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Sessions and their places.
 
-use super::{NO_LIMIT, advance, append, at, bodies, create, key, open};
-use crate::storage::{NewSession, OpenSessionError, Storage, Watermark};
+use super::{NO_LIMIT, advance, append, as_owner, at, bodies, create, key, open};
+use crate::storage::{NewSession, OpenSessionError, Owner, Storage, UserNumber, Watermark};
 use messenger_proto::UserId;
 use std::sync::Arc;
 
@@ -25,7 +25,10 @@ pub(super) async fn begin_behind_what_any_session_was_given(storage: &Arc<dyn St
         "ended ones count too"
     );
     let nobody = NewSession {
-        user: "nobody".into(),
+        owner: Owner {
+            user: "nobody".into(),
+            number: UserNumber::default(),
+        },
         key: key(9),
         ack: false,
         now: at(0),
@@ -39,7 +42,7 @@ pub(super) async fn begin_behind_what_any_session_was_given(storage: &Arc<dyn St
 pub(super) async fn keep_their_own_places(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
     let session = NewSession {
-        user: ann.clone(),
+        owner: as_owner(storage, &ann).await,
         key: key(1),
         ack: true,
         now: at(5),
@@ -98,7 +101,7 @@ pub(super) async fn that_expired_do_not_count(storage: &Arc<dyn Storage>) {
     append(storage, &ann, "a", NO_LIMIT).await.unwrap();
     open(storage, &ann, 1, 1).await;
     let session = NewSession {
-        user: ann.clone(),
+        owner: as_owner(storage, &ann).await,
         key: key(2),
         ack: false,
         now: at(50),
