@@ -7,9 +7,9 @@ use messenger_core::Engine;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, BatchQueue, CreateAccountError,
-    Expiry, FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner,
-    PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage, StorageError,
-    UserData, UserNumber, Watermark,
+    Expiry, FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Overflow,
+    Owner, PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage,
+    StorageError, UserData, UserNumber, Watermark,
 };
 use messenger_core::testing;
 use std::collections::BTreeMap;
@@ -45,6 +45,22 @@ struct Inbox {
     messages: BTreeMap<u64, Message>,
     newest: u64,
     delivered_up_to: u64,
+}
+
+impl Inbox {
+    /// Drops as much of what some session was given, of the senders who have most of it. How many messages.
+    fn shed(&mut self, excess: u64, weight: impl Fn(&Message) -> u64) -> u64 {
+        if excess == 0 {
+            return 0;
+        }
+        let given = self.messages.range(..=self.delivered_up_to);
+        let weights = given.map(|(_, message)| (message.from.clone(), weight(message)));
+        let mut overflow = Overflow::new(weights, excess);
+        let (kept, given) = (self.messages.len(), self.delivered_up_to);
+        self.messages
+            .retain(|seq, message| *seq > given || !overflow.takes(&message.from, weight(message)));
+        (kept - self.messages.len()) as u64
+    }
 }
 
 struct TableStorage {
@@ -141,13 +157,16 @@ impl Tables {
         inbox.newest += 1;
         let seq = inbox.newest;
         inbox.messages.insert(seq, (*new.message).clone());
-        while inbox.messages.len() as u64 > new.limits.messages
-            || inbox.messages.values().map(size).sum::<u64>() > new.limits.bytes
-        {
-            inbox.messages.pop_first();
-        }
+        let too_many = (inbox.messages.len() as u64).saturating_sub(new.limits.messages);
+        let mut dropped = inbox.shed(too_many, |_| 1);
+        let bytes: u64 = inbox.messages.values().map(size).sum();
+        dropped += inbox.shed(bytes.saturating_sub(new.limits.bytes), size);
         self.mids.extend(mid.map(|mid| (mid, new.clone())));
-        Ok(Appended::Stored { seq, recipient })
+        Ok(Appended::Stored {
+            seq,
+            recipient,
+            dropped,
+        })
     }
 }
 

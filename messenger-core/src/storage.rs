@@ -2,9 +2,11 @@
 
 mod batch_queue;
 mod memory;
+mod overflow;
 
 pub use batch_queue::{BatchQueue, Batches, QueueLimits};
 pub use memory::MemoryStorage;
+pub use overflow::Overflow;
 
 use crate::address::AddressRule;
 use crate::clock::Timestamp;
@@ -173,8 +175,9 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// # Errors
     /// There is no such recipient, the sender is no more, the `mid` was used for something else, or what no
-    /// session of theirs was given yet is at its limit. What was given to some session and is over the limit is dropped instead,
-    /// oldest first.
+    /// session of theirs was given yet is at its limit. What was given to some session and is over the limit is
+    /// dropped instead: of the sender who has most there, in messages or in bytes, whatever is over, and the
+    /// oldest first ([`Overflow`] chooses). What no session was given is never dropped for it.
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError>;
 
     /// Does what [`append`](Self::append) does, if that takes no waiting: then a message costs no future.
@@ -536,6 +539,8 @@ pub enum Appended {
         seq: u64,
         /// Who has got it.
         recipient: UserNumber,
+        /// How many messages it has pushed out, which sessions that lag will not be given.
+        dropped: u64,
     },
     /// The sender has sent it to the recipient before, under the same `mid`; nothing was done.
     Duplicate {

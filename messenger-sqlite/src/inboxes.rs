@@ -19,7 +19,7 @@ pub(crate) struct Inbox {
     pub(crate) owner: UserNumber,
     /// The place of the newest message there ever was.
     pub(crate) newest: i64,
-    /// The place of the oldest message kept, or of the next to come.
+    /// The place of the oldest message kept; without any, one between the newest there was and the next to come.
     pub(crate) oldest: i64,
     /// When that was accepted, or earlier; in seconds.
     pub(crate) oldest_time: i64,
@@ -27,9 +27,13 @@ pub(crate) struct Inbox {
     pub(crate) delivered_up_to: i64,
     /// The newest place that every session was given.
     pub(crate) delivered_to_all: i64,
-    /// The bytes of what is kept.
+    /// How many messages are kept.
+    pub(crate) kept: i64,
+    /// Their bytes.
     pub(crate) bytes: i64,
-    /// The bytes of what no session was given.
+    /// How many of them no session was given.
+    pub(crate) waiting: i64,
+    /// The bytes of those.
     pub(crate) waiting_bytes: i64,
     /// `newest` as it was written last.
     written: i64,
@@ -44,19 +48,12 @@ impl Inbox {
             oldest_time: 0,
             delivered_up_to: 0,
             delivered_to_all: 0,
+            kept: 0,
             bytes: 0,
+            waiting: 0,
             waiting_bytes: 0,
             written: 0,
         }
-    }
-
-    /// How many messages no session was given.
-    pub(crate) fn waiting(&self) -> i64 {
-        self.newest - self.delivered_up_to.max(self.oldest - 1)
-    }
-
-    pub(crate) fn kept(&self) -> i64 {
-        self.newest - (self.oldest - 1)
     }
 
     /// Counts one more message in. The row need not be written each time: what came behind
@@ -68,12 +65,15 @@ impl Inbox {
         size: i64,
         time: i64,
     ) -> rusqlite::Result<()> {
-        let is_first = self.kept() == 0;
+        self.newest += 1;
+        let is_first = self.kept == 0;
         if is_first {
+            self.oldest = self.newest;
             self.oldest_time = time;
         }
-        self.newest += 1;
+        self.kept += 1;
         self.bytes += size;
+        self.waiting += 1;
         self.waiting_bytes += size;
         // The first is written so that the purge finds it.
         if is_first || self.newest - self.written >= WRITTEN_EVERY {
@@ -85,8 +85,8 @@ impl Inbox {
     pub(crate) fn write(&mut self, connection: &Connection, user: &UserId) -> rusqlite::Result<()> {
         let mut upsert = connection.prepare_cached(
             "INSERT OR REPLACE INTO inboxes
-             (user, newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             (user, newest, oldest, oldest_time, given, given_to_all, kept, bytes, waiting, waiting_bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
         self.written = self.newest;
         let row = params![
@@ -96,7 +96,9 @@ impl Inbox {
             self.oldest_time,
             self.delivered_up_to,
             self.delivered_to_all,
+            self.kept,
             self.bytes,
+            self.waiting,
             self.waiting_bytes,
         ];
         upsert.execute(row).map(drop)
@@ -104,7 +106,7 @@ impl Inbox {
 
     fn read(connection: &Connection, user: &UserId, owner: UserNumber) -> rusqlite::Result<Self> {
         let mut select = connection.prepare_cached(
-            "SELECT newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes
+            "SELECT newest, oldest, oldest_time, given, given_to_all, kept, bytes, waiting, waiting_bytes
              FROM inboxes WHERE user = ?1",
         )?;
         let row = select.query_row([user.as_str()], |row| {
@@ -116,8 +118,10 @@ impl Inbox {
                 oldest_time: row.get(2)?,
                 delivered_up_to: row.get(3)?,
                 delivered_to_all: row.get(4)?,
-                bytes: row.get(5)?,
-                waiting_bytes: row.get(6)?,
+                kept: row.get(5)?,
+                bytes: row.get(6)?,
+                waiting: row.get(7)?,
+                waiting_bytes: row.get(8)?,
                 written: newest,
             })
         });
@@ -125,14 +129,17 @@ impl Inbox {
             return Ok(Self::empty(owner));
         };
         let mut behind = connection.prepare_cached(
-            "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ?1 AND seq > ?2",
+            "SELECT count(*), coalesce(sum(size), 0), coalesce(max(seq), ?2) FROM messages
+             WHERE recipient = ?1 AND seq > ?2",
         )?;
-        let (count, size): (i64, i64) = behind
+        let (count, size, newest): (i64, i64, i64) = behind
             .query_row(params![user.as_str(), inbox.newest], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
-        inbox.newest += count;
+        inbox.newest = newest;
+        inbox.kept += count;
         inbox.bytes += size;
+        inbox.waiting += count;
         inbox.waiting_bytes += size;
         Ok(inbox)
     }

@@ -1,4 +1,5 @@
--- Version 4. A user has a number, which tells the user from others who have had the login.
+-- Version 4. A user has a number, which tells the user from others who have had the login. Messages are missing between others in an
+-- inbox, so that they are counted.
 
 CREATE TABLE users_by_number (
     number      INTEGER PRIMARY KEY AUTOINCREMENT, -- never given again
@@ -19,3 +20,7 @@ ALTER TABLE users_by_number RENAME TO users;
 CREATE UNIQUE INDEX account_nicks ON users (nick) WHERE pass_hash IS NOT NULL;
 CREATE INDEX users_by_email ON users (email_key) WHERE email_key IS NOT NULL;
 CREATE INDEX users_by_phone ON users (phone_key) WHERE phone_key IS NOT NULL;
+
+ALTER TABLE inboxes ADD COLUMN kept    /* how many messages are kept, as far as newest */ INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE inboxes ADD COLUMN waiting /* how many of them no session was given */ INTEGER NOT NULL DEFAULT 0;
+UPDATE inboxes SET kept = newest - oldest + 1, waiting = newest - max(given, oldest - 1);

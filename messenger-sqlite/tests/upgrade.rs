@@ -5,7 +5,7 @@
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Auth, Import, ImportEntry, Message, Register, SetUserInfo};
-use messenger_core::storage::{Appended, NewMessage, Storage};
+use messenger_core::storage::{AppendError, Appended, NewMessage, PageLimits, Storage};
 use messenger_core::{Connection, Engine, Policy};
 use messenger_sqlite::SqliteStorage;
 use std::path::Path;
@@ -103,6 +103,62 @@ async fn mids_of_a_store_of_version_2_are_kept_with_their_messages() {
     assert_eq!(send("eve", "m").await.seq(), Some(1));
     assert_eq!(send("bob", "n").await.seq(), Some(2));
     assert!(matches!(send("bob", "n").await, Appended::Duplicate { .. }));
+}
+
+/// Counters of inboxes, which earlier versions had in the numbers, are right from the first message on.
+#[tokio::test]
+async fn inboxes_of_a_store_of_version_3_hold_as_much_as_they_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    let tables = concat!(
+        include_str!("../src/schema.sql"),
+        include_str!("../src/about.sql"),
+        include_str!("../src/mids.sql")
+    );
+    old.execute_batch(tables).unwrap();
+    old.pragma_update(None, "application_id", 0x6d73_6772)
+        .unwrap();
+    old.pragma_update(None, "user_version", 3).unwrap();
+    old.execute_batch(
+        "INSERT INTO users (login, nick) VALUES ('bob', 'Bob');
+         INSERT INTO inboxes (user, newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes)
+         VALUES ('bob', 3, 2, 7, 2, 1, 2, 1);
+         INSERT INTO messages (recipient, seq, id, sender, nick, time, size, body, mime, attachment)
+         VALUES ('bob', 2, '2', 'ann', 'Ann', 7, 1, '2', '', ''),
+                ('bob', 3, '3', 'ann', 'Ann', 7, 1, '3', '', ''),
+                ('bob', 4, '4', 'ann', 'Ann', 7, 1, '4', '', '');",
+    )
+    .unwrap();
+    drop(old);
+    let store = SqliteStorage::open(&path).unwrap();
+    let send = async || {
+        let new = NewMessage {
+            message: Message::new("", "ann", "bob", 8).body("x").into(),
+            sender: None,
+            mid: None,
+            mid_forgotten_before: Timestamp::default(),
+            now: Timestamp::from_micros(8_000_000),
+            limits: InboxLimits::new(3, u64::MAX),
+        };
+        store.append(new).await
+    };
+    let sent = send().await.unwrap();
+    assert!(
+        matches!(
+            sent,
+            Appended::Stored {
+                seq: 5,
+                dropped: 1,
+                ..
+            }
+        ),
+        "{sent:?}"
+    );
+    let kept = store.inbox(&"bob".into(), 0, PageLimits::new(9, 9)).await;
+    let kept: Vec<_> = kept.unwrap().into_iter().map(|(seq, _)| seq).collect();
+    assert_eq!(kept, [3, 4, 5]);
+    assert!(matches!(send().await, Err(AppendError::InboxFull)));
 }
 
 /// What version 1 took for the number of `+7 812 123-45-67` is another one.

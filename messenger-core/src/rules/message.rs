@@ -156,7 +156,14 @@ fn answer(
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
     let echo = connection.shared.policy.echo && message.from != message.to;
     let (id, time, copy) = match appended {
-        Appended::Stored { seq, recipient } => {
+        Appended::Stored {
+            seq,
+            recipient,
+            dropped,
+        } => {
+            if dropped > 0 {
+                connection.shared.meters.dropped.increment(dropped);
+            }
             tell(connection, new, (recipient, seq), echo && !is_only);
             let copy = echo.then(|| message.clone());
             (message.id.clone(), message.time, copy)

@@ -96,9 +96,12 @@ impl MemoryStorage {
             return Err(AppendError::NoSuchSender);
         }
         self.with_user(&new.message.to, |user| {
-            let seq = user.inbox.append(new.message.to_kept(), new.limits)?;
-            let recipient = user.number;
-            Ok(Appended::Stored { seq, recipient })
+            let (seq, dropped) = user.inbox.append(new.message.to_kept(), new.limits)?;
+            Ok(Appended::Stored {
+                seq,
+                recipient: user.number,
+                dropped,
+            })
         })
         .ok_or(AppendError::NoSuchUser)?
     }

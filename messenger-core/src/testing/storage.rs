@@ -72,6 +72,8 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         inbox::is_full_of_what_nobody_was_given,
         inbox::is_full_by_bytes,
         inbox::drops_the_oldest_of_what_only_laggards_miss,
+        inbox::drops_of_the_sender_who_has_most,
+        inbox::drops_of_the_sender_who_has_most_bytes,
         inbox::keeps_what_a_session_misses_and_drops_what_is_old,
         inbox::returns_every_field,
         mids::store_once,

@@ -41,6 +41,8 @@ faults![
     PagesStopBeforeTheFirst,
     InboxesHoldOneMore,
     InboxesAreNeverFullByBytes,
+    FullInboxesDropTheOldestOfAnybody,
+    DroppedMessagesAreNotTold,
     SweepsDropWhatIsYoung,
     SweepsDropNothing,
     MidsAreTheSendersOnly,
@@ -102,6 +104,8 @@ struct State {
     hidden: HashSet<u64>,
     contacts: HashMap<UserId, Vec<Contact>>,
     deleted: HashSet<UserId>,
+    /// By messages' ids.
+    senders: HashMap<String, UserId>,
 }
 
 impl Broken {
@@ -559,9 +563,14 @@ impl Storage for Broken {
                 appended
             }
             Fault::NumbersHaveGaps => match self.inner.append(new).await? {
-                Appended::Stored { seq, recipient } => Ok(Appended::Stored {
+                Appended::Stored {
+                    seq,
+                    recipient,
+                    dropped,
+                } => Ok(Appended::Stored {
                     seq: seq * 2,
                     recipient,
+                    dropped,
                 }),
                 duplicate => Ok(duplicate),
             },
@@ -582,6 +591,23 @@ impl Storage for Broken {
                 }
                 Ok(appended)
             }
+            Fault::FullInboxesDropTheOldestOfAnybody => {
+                // As if one had sent all of it.
+                let mut message = (*new.message).clone();
+                let from = std::mem::replace(&mut message.from, "anybody".into());
+                let id = message.id.as_str().to_owned();
+                self.state.lock().unwrap().senders.insert(id, from);
+                new.message = message.into();
+                self.inner.append(new).await
+            }
+            Fault::DroppedMessagesAreNotTold => match self.inner.append(new).await? {
+                Appended::Stored { seq, recipient, .. } => Ok(Appended::Stored {
+                    seq,
+                    recipient,
+                    dropped: 0,
+                }),
+                duplicate => Ok(duplicate),
+            },
             Fault::TheGoneSend | Fault::UserNumbersAreGivenAgain => {
                 new.sender = None;
                 self.inner.append(new).await
@@ -623,6 +649,12 @@ impl Storage for Broken {
         let mut found = self.inner.inbox(user, after, page).await?;
         let state = self.state.lock().unwrap();
         match self.fault {
+            Fault::FullInboxesDropTheOldestOfAnybody => {
+                for (_, message) in &mut found {
+                    let from = state.senders.get(message.id.as_str());
+                    message.from = from.cloned().unwrap_or_default();
+                }
+            }
             Fault::PagesAreUnordered => found.reverse(),
             Fault::NumbersHaveGaps => {
                 for (seq, _) in &mut found {

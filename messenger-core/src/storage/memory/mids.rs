@@ -133,6 +133,7 @@ mod tests {
     const STORED: Appended = Appended::Stored {
         seq: 1,
         recipient: UserNumber(1),
+        dropped: 0,
     };
 
     fn from(sender: &str) -> NewMessage {

@@ -127,8 +127,12 @@ pub(super) async fn are_told_from_others_who_have_had_the_id(storage: &Arc<dyn S
     let session = storage.session(&ann, &key(1)).await.unwrap();
     assert_eq!(session.unwrap().user_number, before.number);
     let appended = storage.append(message_to(&ann, "x")).await.unwrap();
-    let recipient = before.number;
-    assert_eq!(appended, Appended::Stored { seq: 1, recipient });
+    let stored = Appended::Stored {
+        seq: 1,
+        recipient: before.number,
+        dropped: 0,
+    };
+    assert_eq!(appended, stored);
     storage.delete_user(&ann).await.unwrap();
     assert_eq!(storage.user_number(&ann).await.unwrap(), None);
     storage.upsert_external_user(&ann, "Ann").await.unwrap();
