@@ -163,8 +163,8 @@ pub trait Storage: Send + Sync + 'static {
         4 * 1024 * 1024
     }
 
-    /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, and the
-    /// numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
+    /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, but for
+    /// [restores](Self::lost_up_to), and the numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
     ///
     /// Appends take their places in the order in which their futures are first polled, so that a
     /// caller may have several under way; and from then on they get on without being polled, because
@@ -207,6 +207,13 @@ pub trait Storage: Send + Sync + 'static {
 
     /// The place of the newest message the inbox ever had; 0 when it never had one.
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError>;
+
+    /// Places up to this one may have been given by a store that was lost, of which this one is an older copy;
+    /// 0 for a store that is no copy. Inboxes go on behind it: a client that drops what it has seen must not be
+    /// given anything new under an old number.
+    fn lost_up_to(&self) -> u64 {
+        0
+    }
 
     /// True when another process has written to the store since this was last asked, as an operator's command
     /// does beside a server: sessions may have ended there. The engine asks twice a second, and then looks

@@ -106,6 +106,11 @@ impl TimedStorage {
         Some(appended)
     }
 
+    /// See [`Storage::lost_up_to`].
+    pub(crate) fn lost_up_to(&self) -> u64 {
+        self.storage.lost_up_to()
+    }
+
     async fn timed<T>(&self, time: &Time, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {

@@ -155,7 +155,8 @@ impl Watermarks {
             self.changed.notify_one();
         }
         let is_far = seq.saturating_sub(device.stored.load(Ordering::Relaxed)) >= URGENT;
-        let messages = usize::try_from(seq - before).unwrap_or(usize::MAX);
+        // Some may be missing between them, or very many after a restore.
+        let messages = usize::try_from((seq - before).min(URGENT)).unwrap_or(usize::MAX);
         let bytes = messages.saturating_mul(OVERHEAD).saturating_add(text);
         if is_far || self.count(device, bytes) {
             self.urgent.notify_one();

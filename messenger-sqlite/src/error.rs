@@ -50,6 +50,12 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// It is a copy, and beside it lies the log of the store that it has replaced.
+    #[error("{0}-wal is of the store that was there before {0} was put in its place; remove {0}-wal and {0}-shm", path.display())]
+    ForeignLog {
+        /// The copy.
+        path: PathBuf,
+    },
     /// It cannot be read or written.
     #[error("cannot open {}; is it a sound SQLite file that may be written to?", path.display())]
     Sqlite {
@@ -93,7 +99,7 @@ pub enum BackupError {
         /// The file.
         path: PathBuf,
     },
-    /// The copy could not be made; there may be a part of it.
+    /// The copy could not be made; there is nothing of it.
     #[error("cannot copy the store to {}; is there room, and may it be written to?", path.display())]
     Copy {
         /// Where the copy was to be.
@@ -101,8 +107,8 @@ pub enum BackupError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
-    /// The copy may not be on the disk.
-    #[error("cannot tell whether {} has reached the disk", path.display())]
+    /// The copy may not be on the disk, or not under its name.
+    #[error("cannot tell whether {} has reached the disk; make another copy", path.display())]
     Sync {
         /// The copy.
         path: PathBuf,

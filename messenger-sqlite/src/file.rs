@@ -1,14 +1,21 @@
 //! The file: its lock, its format, its connections.
 
-use crate::OpenError;
+use crate::{OpenError, restored};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Watermarks a SQLite file as a messenger store ("msgr").
 const APPLICATION: i64 = 0x6d73_6772;
+
+/// Watermarks a copy on which no server was started yet ("msgc"). Its numbers are those of the store it was made of.
+const COPY: i64 = 0x6d73_6763;
+
+/// Where a SQLite file has that, as four bytes.
+const APPLICATION_AT: u64 = 68;
 
 /// What turns each format into the next; the first makes an empty file a store.
 const MIGRATIONS: [&str; 4] = [
@@ -54,7 +61,10 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, OpenError> {
 pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     make_private(path);
     let mut connection = open_writable(path, OpenFlags::SQLITE_OPEN_CREATE)?;
-    upgrade(&mut connection).map_err(|source| OpenError::Sqlite {
+    let made_ready = upgrade(&mut connection)
+        .and_then(|()| restore(&mut connection))
+        .and_then(|()| use_log(&connection));
+    made_ready.map_err(|source| OpenError::Sqlite {
         path: path.to_owned(),
         source,
     })?;
@@ -74,21 +84,29 @@ pub(crate) fn make_private(path: &Path) {
 /// A connection that writes beside a server.
 pub(crate) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
     let connection = open_writable(path, OpenFlags::empty())?;
-    let version: Result<i64, _> =
-        connection.pragma_query_value(None, "user_version", |row| row.get(0));
-    match version {
-        Ok(version) if usize::try_from(version) == Ok(MIGRATIONS.len()) => Ok(connection),
-        Ok(_) => Err(OpenError::Older {
+    let failed = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let version: i64 = number(&connection, "user_version").map_err(failed)?;
+    if usize::try_from(version) != Ok(MIGRATIONS.len()) {
+        return Err(OpenError::Older {
             path: path.to_owned(),
-        }),
-        Err(source) => Err(OpenError::Sqlite {
-            path: path.to_owned(),
-            source,
-        }),
+        });
     }
+    // A copy stays one, and beside those there is never a log of their own.
+    if number(&connection, "application_id").map_err(failed)? != COPY {
+        use_log(&connection).map_err(failed)?;
+    }
+    Ok(connection)
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
 fn open_writable(path: &Path, more: OpenFlags) -> Result<Connection, OpenError> {
+    refuse_foreign_log(path)?;
     let failed = |source| OpenError::Sqlite {
         path: path.to_owned(),
         source,
@@ -122,6 +140,7 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
 
 /// A connection that copies a store which another process may be using.
 pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
+    refuse_foreign_log(path)?;
     let open = || {
         // A reader, too, writes to the file by which connections tell each other what they read.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -137,6 +156,35 @@ pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Says of a copy that it is one, until a server is started on it.
+pub(crate) fn mark_as_copy(path: &Path) -> rusqlite::Result<()> {
+    let copy = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    copy.pragma_update(None, "journal_mode", "DELETE")?;
+    copy.pragma_update(None, "application_id", COPY)
+}
+
+/// A log beside a copy is of the store that was there before it: SQLite would take it for the copy's and write it
+/// all over it. So nothing is opened. (That is why copies use no log, and why the file is read as it is.)
+fn refuse_foreign_log(path: &Path) -> Result<(), OpenError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let has_log = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    if has_log && is_copy(path).unwrap_or(false) {
+        return Err(OpenError::ForeignLog {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn is_copy(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut application = [0; 4];
+    file.seek(SeekFrom::Start(APPLICATION_AT))?;
+    file.read_exact(&mut application)?;
+    Ok(i64::from(u32::from_be_bytes(application)) == COPY)
+}
+
 fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let number = |pragma| {
         let value = connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
@@ -147,7 +195,7 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     };
     let (application, found) = (number("application_id")?, number("user_version")?);
     let tables = number("schema_version")?;
-    if application != APPLICATION && (application != 0 || tables != 0) {
+    if ![APPLICATION, COPY].contains(&application) && (application != 0 || tables != 0) {
         return Err(OpenError::NotOurs {
             path: path.to_owned(),
         });
@@ -174,11 +222,25 @@ fn settle_in(connection: &Connection) -> rusqlite::Result<()> {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     settle_in(connection)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
     // A commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // 64 MiB.
     connection.pragma_update(None, "cache_size", -65_536)
+}
+
+/// A log beside the file takes what is written, so that readers need not wait.
+fn use_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")
+}
+
+/// A copy becomes the store, whose numbers go on beyond those of the one that was lost.
+fn restore(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if number(&transaction, "application_id")? == COPY {
+        restored::jump(&transaction)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+    }
+    transaction.commit()
 }
 
 fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -187,7 +249,9 @@ fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
     for (number, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        if number == 1 {
+            transaction.pragma_update(None, "application_id", APPLICATION)?;
+        }
         transaction.pragma_update(None, "user_version", number)?;
         transaction.commit()?;
     }

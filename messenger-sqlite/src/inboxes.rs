@@ -56,16 +56,15 @@ impl Inbox {
         }
     }
 
-    /// Counts one more message in. The row need not be written each time: what came behind
+    /// Counts one more message in, at this place. The row need not be written each time: what came behind
     /// `written` is counted when it is read.
     pub(crate) fn count(
         &mut self,
         connection: &Connection,
         user: &UserId,
-        size: i64,
-        time: i64,
+        (seq, size, time): (i64, i64, i64),
     ) -> rusqlite::Result<()> {
-        self.newest += 1;
+        self.newest = seq;
         let is_first = self.kept == 0;
         if is_first {
             self.oldest = self.newest;
@@ -147,14 +146,29 @@ impl Inbox {
 
 /// Inboxes as the writer has left them, so that an append need not look anything up. What a
 /// transaction has changed here is forgotten when it is rolled back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inboxes {
+    /// Numbers up to here may have been given by a store that was lost, of which this is an older copy.
+    lost_up_to: i64,
     known: HashMap<UserId, Inbox>,
     /// Users who are there.
     senders: HashSet<UserNumber>,
 }
 
 impl Inboxes {
+    pub(crate) fn new(lost_up_to: i64) -> Self {
+        Self {
+            lost_up_to,
+            known: HashMap::new(),
+            senders: HashSet::new(),
+        }
+    }
+
+    /// The last place that the next message in an inbox is behind, whatever was there.
+    pub(crate) fn lost_up_to(&self) -> i64 {
+        self.lost_up_to
+    }
+
     /// The user's inbox; `None` when there is no such user.
     pub(crate) fn of(
         &mut self,
@@ -202,7 +216,7 @@ impl Inboxes {
 
     /// Forgets everything.
     pub(crate) fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.lost_up_to);
     }
 }
 

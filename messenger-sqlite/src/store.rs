@@ -13,6 +13,7 @@ use crate::OpenError;
 use crate::file::{self, Lock};
 use crate::inboxes;
 use crate::readers::Readers;
+use crate::restored;
 use crate::sql::{unsigned, user_number};
 use crate::writer::{Writer, Writing};
 use async_trait::async_trait;
@@ -38,6 +39,7 @@ pub struct SqliteStorage {
     // Dropped in this order: the writer closes the file when nobody reads it any more.
     readers: Readers,
     writer: Writer,
+    lost_up_to: u64,
     _lock: Option<Lock>,
 }
 
@@ -66,9 +68,15 @@ impl SqliteStorage {
 
     fn start(path: &Path, writing: Connection, lock: Option<Lock>) -> Result<Self, OpenError> {
         let reading = (0..READERS).map(|_| file::open_for_reading(path));
+        let lost_up_to = restored::lost_up_to(&writing);
+        let lost_up_to = lost_up_to.map_err(|source| OpenError::Sqlite {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Self {
             readers: Readers::start(reading.collect::<Result<_, _>>()?)?,
-            writer: Writer::start(writing)?,
+            writer: Writer::start(writing, lost_up_to)?,
+            lost_up_to: unsigned(lost_up_to),
             _lock: lock,
         })
     }
@@ -282,6 +290,10 @@ impl Storage for SqliteStorage {
         let user = user.clone();
         let read = move |connection: &_| inboxes::newest(connection, &user);
         Ok(unsigned(self.readers.call(read).await?))
+    }
+
+    fn lost_up_to(&self) -> u64 {
+        self.lost_up_to
     }
 
     async fn was_changed_beside(&self) -> Result<bool, StorageError> {

@@ -27,10 +27,11 @@ type Outcome = Box<dyn Any + Send>;
 pub(crate) struct Writer(BatchQueue<Job, Outcome, StorageError>);
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+    /// Numbers up to `lost_up_to` are not given.
+    pub(crate) fn start(connection: Connection, lost_up_to: i64) -> io::Result<Self> {
         let mut file = File {
             connection,
-            inboxes: Inboxes::default(),
+            inboxes: Inboxes::new(lost_up_to),
             was_changed_beside: false,
             version: 0,
         };

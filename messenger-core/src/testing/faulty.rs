@@ -271,6 +271,10 @@ impl Storage for FaultyStorage {
         self.inner.newest(user).await
     }
 
+    fn lost_up_to(&self) -> u64 {
+        self.inner.lost_up_to()
+    }
+
     async fn was_changed_beside(&self) -> Result<bool, StorageError> {
         self.check()?;
         self.inner.was_changed_beside().await

@@ -27,6 +27,7 @@ pub(super) fn append(
     {
         return refused(AppendError::NoSuchSender);
     }
+    let lost_up_to = inboxes.lost_up_to();
     let Some(inbox) = inboxes.of(connection, to)? else {
         return refused(AppendError::NoSuchUser);
     };
@@ -41,15 +42,16 @@ pub(super) fn append(
     if inbox.waiting >= most || inbox.waiting_bytes.saturating_add(size) > most_bytes {
         return refused(AppendError::InboxFull);
     }
-    insert(connection, &new.message, inbox.newest + 1, size)?;
-    inbox.count(connection, to, size, integer(new.message.time))?;
+    let seq = inbox.newest.max(lost_up_to) + 1;
+    insert(connection, &new.message, seq, size)?;
+    inbox.count(connection, to, (seq, size, integer(new.message.time)))?;
     let mut dropped = shed(connection, to, inbox, inbox.kept - most, |_| 1)?;
     dropped += shed(connection, to, inbox, inbox.bytes - most_bytes, unsigned)?;
     if let Some(mid) = mid {
         mid.remember(connection)?;
     }
     Ok(Appended::Stored {
-        seq: unsigned(inbox.newest),
+        seq: unsigned(seq),
         recipient: inbox.owner,
         dropped,
     })

@@ -1,0 +1,47 @@
+//! Stores that are older copies of one that was lost.
+//!
+//! What the lost one gave after the copy was made is not in the copy, and clients remember its numbers: they would
+//! drop new messages under the same ones as seen. So the numbers of all inboxes of a restored store go on behind the
+//! microseconds since 1970, when it was restored. However often and from whichever copy that is done, numbers are
+//! new: an inbox is not given a message each microsecond. They stay below 2^53 until the year 2255.
+
+use crate::sql::integer;
+use crate::{OpenError, file};
+use messenger_core::clock::{Clock, SystemClock};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::path::Path;
+
+/// Says that a store is an older copy of one that was lost, made in another way than by [`back_up`](crate::back_up):
+/// the copies of that say it themselves. No server may be using it.
+///
+/// The numbers of all inboxes go on beyond any that the lost store can have given, so that no client takes a new
+/// message for one it has seen.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn mark_restored(store: &Path) -> Result<(), OpenError> {
+    // Or one would be made.
+    drop(file::open_for_copying(store)?);
+    let _lock = file::lock(store)?;
+    let connection = file::open_for_writing(store)?;
+    jump(&connection).map_err(|source| OpenError::Sqlite {
+        path: store.to_owned(),
+        source,
+    })
+}
+
+/// Has numbers go on beyond any that another copy of the store can have given until now.
+pub(crate) fn jump(connection: &Connection) -> rusqlite::Result<()> {
+    let now = integer(SystemClock.now().as_micros());
+    let set = "INSERT INTO about (name, value) VALUES ('lost up to', ?1)
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    let number = now.max(lost_up_to(connection)?).to_string();
+    connection.execute(set, [number]).map(drop)
+}
+
+/// Up to where numbers may have been given by a store that was lost.
+pub(crate) fn lost_up_to(connection: &Connection) -> rusqlite::Result<i64> {
+    let select = "SELECT CAST(value AS INTEGER) FROM about WHERE name = 'lost up to'";
+    let found = connection.query_row(select, params![], |row| row.get(0));
+    Ok(found.optional()?.unwrap_or(0))
+}
