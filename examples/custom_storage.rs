@@ -4,17 +4,19 @@
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::Engine;
+use messenger_core::lookalikes::skeleton;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, BatchQueue, CreateAccountError,
     Expiry, FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Overflow,
-    Owner, PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage,
+    Owner, PURGE_EVERY, PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage,
     StorageError, UserData, UserNumber, Watermark,
 };
 use messenger_core::testing;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[derive(Default)]
 struct Tables {
@@ -103,6 +105,22 @@ impl Tables {
         )
     }
 
+    fn create_account(&mut self, account: Account) -> Result<(), CreateAccountError> {
+        if self.profiles.contains_key(&account.login) {
+            return Err(CreateAccountError::LoginTaken);
+        }
+        let mut accounts = self.accounts.values();
+        if accounts.any(|other| other.nick == account.nick) {
+            return Err(CreateAccountError::NickTaken);
+        }
+        let profile = Profile::new(account.nick.clone());
+        self.new_number(&account.login);
+        self.profiles
+            .insert(account.login.clone(), (profile, Keys::default()));
+        self.accounts.insert(account.login.clone(), account);
+        Ok(())
+    }
+
     fn new_number(&mut self, user: &UserId) {
         self.users += 1;
         self.numbers.insert(user.clone(), UserNumber(self.users));
@@ -111,7 +129,6 @@ impl Tables {
     fn is_there(&self, owner: &Owner) -> bool {
         self.numbers.get(&owner.user) == Some(&owner.number)
     }
-
     fn end_sessions(&mut self, over: impl Fn(&UserId, &SessionKey, &SessionRecord) -> bool) {
         self.sessions
             .retain(|(user, key, record)| !over(user, key, record));
@@ -173,24 +190,18 @@ impl Tables {
 #[async_trait]
 impl Accounts for TableStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        self.tables().create_account(account)
+    }
+
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
         let mut tables = self.tables();
-        if tables.profiles.contains_key(&account.login) {
-            return Err(CreateAccountError::LoginTaken);
+        let mut others = tables.profiles.keys().map(UserId::as_str);
+        let login = account.login.as_str();
+        // One that keeps the skeletons need not compute all of them.
+        if others.any(|other| other != login && skeleton(other) == skeleton(login)) {
+            return Err(CreateAccountError::Lookalike);
         }
-        if tables
-            .accounts
-            .values()
-            .any(|other| other.nick == account.nick)
-        {
-            return Err(CreateAccountError::NickTaken);
-        }
-        let profile = Profile::new(account.nick.clone());
-        tables.new_number(&account.login);
-        tables
-            .profiles
-            .insert(account.login.clone(), (profile, Keys::default()));
-        tables.accounts.insert(account.login.clone(), account);
-        Ok(())
+        tables.create_account(account)
     }
 
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
@@ -234,16 +245,14 @@ impl Storage for TableStorage {
         };
         let myids = tables.myids.iter().filter(|((owner, _), _)| owner == user);
         let sessions = tables.sessions.iter().filter(|(owner, ..)| owner == user);
-        Ok(Some(UserData {
-            has_account: tables.accounts.contains_key(user),
-            profile: profile.clone(),
-            contacts,
-            remembered: myids
-                .map(|((_, known), myid)| (known.clone(), myid.as_str().into()))
-                .collect(),
-            sessions: sessions.map(|(_, key, record)| (*key, *record)).collect(),
-            newest: tables.inboxes.get(user).map_or(0, |inbox| inbox.newest),
-        }))
+        let remembered = myids.map(|((_, known), myid)| (known.clone(), myid.as_str().into()));
+        let data = UserData::new(profile.clone())
+            .has_account(tables.accounts.contains_key(user))
+            .contacts(contacts)
+            .remembered(remembered.collect())
+            .sessions(sessions.map(|(_, key, record)| (*key, *record)).collect())
+            .newest(tables.inboxes.get(user).map_or(0, |inbox| inbox.newest));
+        Ok(Some(data))
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
@@ -429,17 +438,9 @@ impl Storage for TableStorage {
             .entry(owner.clone())
             .or_default()
             .delivered_up_to;
-        let record = SessionRecord {
-            user_number: new.owner.number,
-            delivered_up_to,
-            ack: new.ack,
-            used: new.now,
-        };
+        let record = SessionRecord::new(new.owner.number, delivered_up_to, new.ack, new.now);
         tables.sessions.push((owner, new.key, record));
-        Ok(OpenedSession {
-            delivered_up_to,
-            ended,
-        })
+        Ok(OpenedSession::new(delivered_up_to, ended))
     }
 
     async fn session(
@@ -518,7 +519,7 @@ impl Storage for TableStorage {
             .map_or(0, |inbox| inbox.newest))
     }
 
-    async fn purge_expired(&self, old: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, old: Expiry) -> Result<Duration, StorageError> {
         let mut tables = self.tables();
         tables.end_sessions(|_, _, record| record.used < old.sessions_before);
         tables.mids.retain(|_, first| first.now >= old.mids_before);
@@ -529,7 +530,7 @@ impl Storage for TableStorage {
         for user in tables.inboxes.keys().cloned().collect::<Vec<_>>() {
             tables.prune(&user);
         }
-        Ok(false)
+        Ok(PURGE_EVERY)
     }
 }
 

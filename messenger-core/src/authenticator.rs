@@ -64,7 +64,8 @@ use std::sync::Arc;
 /// ```
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Who has this login; `None` when nobody has.
+    /// Who has this login; `None` when nobody has. It comes as a client has written it, and when nobody has that and it is
+    /// not in the form in which new logins are kept, once more in that form.
     ///
     /// # Errors
     /// The question could not be answered.
@@ -76,8 +77,8 @@ pub trait Authenticator: Send + Sync + 'static {
     /// The question could not be answered.
     async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError>;
 
-    /// Creates an account. The fields are within their limits and not empty. Refuses unless
-    /// implemented.
+    /// Creates an account. The fields are within their limits and not empty, and login and nick in the forms
+    /// in which they are kept (RFC 8265, RFC 8266). Refuses unless implemented.
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -121,6 +122,7 @@ impl Identity {
 
 /// Whether a password is a login's.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It is.
     Accepted(Identity),
@@ -152,6 +154,9 @@ pub enum RegisterError {
     /// The nick is taken.
     #[error("the nick is taken")]
     NickTaken,
+    /// Another login looks like this one.
+    #[error("the login looks like another one")]
+    Lookalike,
     /// It will not be created; the sentence tells the client why.
     #[error("{0}")]
     Refused(Cow<'static, str>),
@@ -164,6 +169,7 @@ pub enum RegisterError {
 pub(crate) struct StoredAccounts {
     pub(crate) storage: Arc<TimedStorage>,
     pub(crate) passwords: Arc<Passwords>,
+    pub(crate) refuses_lookalikes: bool,
 }
 
 #[async_trait]
@@ -212,10 +218,16 @@ impl Authenticator for StoredAccounts {
             nick: register.nick.clone(),
             pass_hash: pass_hash.map_err(AuthenticatorError::from)?,
         };
-        match self.storage.create_account(account).await {
+        let created = if self.refuses_lookalikes {
+            self.storage.create_distinct_account(account).await
+        } else {
+            self.storage.create_account(account).await
+        };
+        match created {
             Ok(()) => Ok(()),
             Err(CreateAccountError::LoginTaken) => Err(RegisterError::LoginTaken),
             Err(CreateAccountError::NickTaken) => Err(RegisterError::NickTaken),
+            Err(CreateAccountError::Lookalike) => Err(RegisterError::Lookalike),
             Err(CreateAccountError::Storage(error)) => Err(unavailable(error).into()),
         }
     }

@@ -72,6 +72,34 @@ pub trait Notifier: Send + Sync + 'static {
     /// Tells every mailbox of `user`. It does not wait, and drops the notice rather than queue
     /// without bound.
     fn notify(&self, user: &UserId, notice: Notice);
+
+    /// Counts how often notices were lost of which it is not known whose they were: the connection to other servers
+    /// was gone for a while, say. The engine asks twice a second. When it is another number than before, it looks
+    /// into the store for all connections, spread over some seconds; so the notifier does not call
+    /// [`Mailbox::resync`] for each of them.
+    fn gaps(&self) -> u64 {
+        0
+    }
+
+    /// Whether it works; the engine is [asked](crate::Engine::health) by whoever looks after it. It does not wait.
+    ///
+    /// # Errors
+    /// Notices do not reach other servers at present.
+    fn check(&self) -> Result<(), NotifierError> {
+        Ok(())
+    }
+}
+
+/// The notifier does not work at present: messages come late.
+#[derive(Debug, thiserror::Error)]
+#[error("the notifier fails")]
+pub struct NotifierError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl NotifierError {
+    /// Wraps the cause.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
 }
 
 /// What a session is told.
@@ -108,11 +136,19 @@ pub enum Notice {
 
 /// Which connection, of all the nodes that share a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct ConnectionId {
     /// A random number that an engine draws when it starts.
     pub engine: u64,
     /// Counts the connections of one engine.
     pub number: u64,
+}
+
+impl ConnectionId {
+    /// This connection of this engine.
+    pub const fn new(engine: u64, number: u64) -> Self {
+        Self { engine, number }
+    }
 }
 
 impl fmt::Display for ConnectionId {

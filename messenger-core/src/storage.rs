@@ -1,10 +1,35 @@
 //! What the engine keeps, as a trait.
+//!
+//! # How to write a store
+//!
+//! - Implement [`Storage`]; a method with a body may be left out. If accounts are to be kept here, implement
+//!   [`Accounts`] and return it from [`accounts`](Storage::accounts). `examples/custom_storage.rs` is a whole one.
+//! - Put calls that wait for a disk into a [`BatchQueue`], which keeps what [`append`](Storage::append) promises about
+//!   the order.
+//! - Say so when it [is unknown](StorageError::unknown) whether a call was done. The engine gives up a call that takes
+//!   longer than [`Policy::storage_timeout`](crate::Policy::storage_timeout), and takes it for unknown: better fail
+//!   before that, and let nobody wait behind a call that hangs.
+//! - Run [`testing::storage::suite`](crate::testing::storage) on it, which needs the feature `testing`.
+//!
+//! A store across a network, which several servers share, also
+//!
+//! - does in one call what is several of others by default: [`resume`](Storage::resume),
+//!   [`inbox_for`](Storage::inbox_for) and [`look`](Storage::look),
+//! - says that watermarks may be gathered for longer: [`flush_delay`](Storage::flush_delay),
+//! - counts the limits that hold for all servers: [`budgets`](Storage::budgets),
+//! - lets one server at a time drop what is out of date: [`purge_expired`](Storage::purge_expired),
+//! - tells in [`check`](Storage::check) what else must be right, as the clocks of server and database.
 
 mod batch_queue;
+mod budgets;
+mod constructors;
+mod look;
 mod memory;
 mod overflow;
 
 pub use batch_queue::{BatchQueue, Batches, QueueLimits};
+pub use budgets::{Budgets, SharedLimit};
+pub use look::{LOOKED_AT_ONCE, Look, ResumedSession, Seen};
 pub use memory::MemoryStorage;
 pub use overflow::Overflow;
 
@@ -55,6 +80,12 @@ pub trait Storage: Send + Sync + 'static {
     /// The accounts, if they are kept here. `None` unless implemented: then the engine needs an
     /// [`Authenticator`](crate::authenticator::Authenticator) of the embedder's.
     fn accounts(&self) -> Option<&dyn Accounts> {
+        None
+    }
+
+    /// The limits that hold for all servers together, if they are counted here. `None` unless implemented: then
+    /// each server counts for itself, which is right for a store that only one has open.
+    fn budgets(&self) -> Option<&dyn Budgets> {
         None
     }
 
@@ -146,6 +177,23 @@ pub trait Storage: Send + Sync + 'static {
         key: &SessionKey,
     ) -> Result<Option<SessionRecord>, StorageError>;
 
+    /// The user's session with this key and the user's nick, for a client that comes back to it; `None` when there
+    /// is no such session. What [`session`](Self::session) says of expired ones is true here, too.
+    ///
+    /// A store that is asked across a network does it in one call.
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        let Some(profile) = self.profile(user).await? else {
+            return Ok(None);
+        };
+        // Asked behind it: a session that is there has been there as long as its user, whose profile this is.
+        let record = self.session(user, key).await?;
+        Ok(record.map(|record| ResumedSession::new(record, profile.nick)))
+    }
+
     /// Ends a session; one that is not there is no error.
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
 
@@ -161,6 +209,14 @@ pub trait Storage: Send + Sync + 'static {
     /// A store that keeps messages in memory wants to know early, and one on a disk wants few calls.
     fn flush_threshold_bytes(&self) -> usize {
         4 * 1024 * 1024
+    }
+
+    /// How long watermarks are gathered before [`advance`](Self::advance) is called, if that is not urgent. What
+    /// was delivered meanwhile is delivered again after a crash, unless it was acknowledged. 20 ms.
+    ///
+    /// A store that is asked across a network may say 200 ms.
+    fn flush_delay(&self) -> Duration {
+        Duration::from_millis(20)
     }
 
     /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, but for
@@ -215,9 +271,53 @@ pub trait Storage: Send + Sync + 'static {
         0
     }
 
+    /// Tells of many sessions at once which are still there, and what is newest in their users' inboxes: one answer
+    /// for each, in their order.
+    ///
+    /// The engine asks this way about all sessions that have a connection, once a minute and whenever it may have
+    /// missed something, some [thousand](LOOKED_AT_ONCE) at a time. A store that is asked across a network does it
+    /// in one call.
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        let mut seen = Vec::with_capacity(looks.len());
+        for Look { owner, session } in &looks {
+            // What is asked behind it is no later user's of the same id, if this one is still there.
+            let newest = self.newest(&owner.user).await?;
+            let number = match session {
+                Some(key) => self
+                    .session(&owner.user, key)
+                    .await?
+                    .map(|record| record.user_number),
+                None => self.user_number(&owner.user).await?,
+            };
+            seen.push(match number == Some(owner.number) {
+                true => Seen::There { newest },
+                false => Seen::Ended,
+            });
+        }
+        Ok(seen)
+    }
+
+    /// What the [`inbox`](Self::inbox) holds for a session that has a connection; `None` when the session has ended.
+    /// It is never that of a later user of the same id.
+    ///
+    /// A store that is asked across a network does it in one call.
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        let found = self.inbox(&look.owner.user, after, page).await?;
+        // Asked behind it: a user who is still there now was there when the inbox was read.
+        match self.look(vec![look.clone()]).await?.first() {
+            Some(Seen::There { .. }) => Ok(Some(found)),
+            Some(Seen::Ended) | None => Ok(None),
+        }
+    }
+
     /// True when another process has written to the store since this was last asked, as an operator's command
-    /// does beside a server: sessions may have ended there. The engine asks twice a second, and then looks
-    /// whether the sessions of its connections are still there.
+    /// does beside a server: sessions may have ended there. The engine asks twice a second, whether it has connections or
+    /// not, and then looks whether their sessions are still there.
     ///
     /// A store that no other process can write to, or whose [notifier](crate::notifier) tells of it, leaves
     /// this as it is.
@@ -225,9 +325,21 @@ pub trait Storage: Send + Sync + 'static {
         Ok(false)
     }
 
-    /// Drops what is out of date, a small step at a time. True when there may be more to do.
-    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError>;
+    /// Drops what is out of date, a small step at a time, and says after what time there may be something to drop
+    /// again: [none](Duration::ZERO) when there may be more now, and usually [a minute](PURGE_EVERY), which is how
+    /// often the engine asks at the most.
+    ///
+    /// A store that many servers share need not have all of them do it: to most it says a longer time.
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError>;
+
+    /// Whether the store works; the engine is [asked](crate::Engine::health) by whoever looks after it.
+    async fn check(&self) -> Result<(), StorageError> {
+        self.newest(&"".into()).await.map(drop)
+    }
 }
+
+/// How often the engine drops what is out of date.
+pub const PURGE_EVERY: Duration = Duration::from_secs(60);
 
 /// Where the built-in [`Authenticator`](crate::authenticator::Authenticator) keeps accounts: a part of a
 /// [`Storage`], as atomic and durable as the rest. Whoever has an account is a user, and
@@ -239,6 +351,14 @@ pub trait Accounts: Send + Sync {
     /// # Errors
     /// The login or the nick is taken. Of two racing calls for one of them exactly one succeeds.
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError>;
+
+    /// Creates an account as [`create_account`](Self::create_account) does, unless some user's login looks like
+    /// this one: has the same [`skeleton`](crate::lookalikes::skeleton).
+    ///
+    /// # Errors
+    /// There is such a user, or as for `create_account`. Of racing calls for logins that look the same exactly
+    /// one succeeds.
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError>;
 
     /// The account with this login.
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError>;
@@ -256,6 +376,7 @@ pub struct UserNumber(pub u64);
 
 /// In whose name something is done: a user's, and no later one's of the same id.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Owner {
     /// The user.
     pub user: UserId,
@@ -297,6 +418,7 @@ impl StorageError {
 
 /// An account.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Account {
     /// The login, which is the user's id.
     pub login: UserId,
@@ -317,6 +439,7 @@ impl fmt::Debug for Account {
 
 /// All that is kept of a user, but the messages; what the user has sent, and its `mid`s, lie with those it was sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UserData {
     /// The account is kept here; otherwise by an embedder's authenticator.
     pub has_account: bool,
@@ -342,6 +465,9 @@ pub enum CreateAccountError {
     /// An account has this nick.
     #[error("the nick is taken")]
     NickTaken,
+    /// A user's login looks like this one.
+    #[error("the login looks like another one")]
+    Lookalike,
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -349,6 +475,7 @@ pub enum CreateAccountError {
 
 /// New values of profile fields; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProfileChange {
     /// The line about the user's state of mind.
     pub user_status: Option<ByteString>,
@@ -362,6 +489,7 @@ pub struct ProfileChange {
 
 /// An email address or a phone number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Address {
     /// As the user wrote it; empty when there is none.
     pub text: ByteString,
@@ -389,6 +517,7 @@ pub enum AddContactError {
 
 /// A person to find.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lookup {
     /// The owner's own id for the person.
     pub myid: ByteString,
@@ -444,6 +573,7 @@ impl fmt::Debug for SessionKey {
 
 /// A session to begin.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewSession {
     /// Whose.
     pub owner: Owner,
@@ -461,6 +591,7 @@ pub struct NewSession {
 
 /// A session that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenedSession {
     /// Its place in the inbox: the next message it is to be given is the one behind.
     pub delivered_up_to: u64,
@@ -482,6 +613,7 @@ pub enum OpenSessionError {
 
 /// What is kept of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionRecord {
     /// Whose it is.
     pub user_number: UserNumber,
@@ -495,6 +627,7 @@ pub struct SessionRecord {
 
 /// A session's new place in the inbox and its last use.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Watermark {
     /// Whose session.
     pub user: UserId,
@@ -508,6 +641,7 @@ pub struct Watermark {
 
 /// A message to append.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewMessage {
     /// The message, with its recipient in `to`.
     pub message: SharedMessage,
@@ -608,6 +742,7 @@ impl PageLimits {
 
 /// What [`Storage::purge_expired`] may drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Expiry {
     /// Sessions last used before this moment.
     pub sessions_before: Timestamp,
@@ -615,15 +750,4 @@ pub struct Expiry {
     pub messages_before: Timestamp,
     /// `mid`s first used before this moment.
     pub mids_before: Timestamp,
-}
-
-impl Expiry {
-    /// What is older than its lifetime now.
-    pub fn at(now: Timestamp, sessions: Duration, messages: Duration, mids: Duration) -> Self {
-        Self {
-            sessions_before: now.before(sessions),
-            messages_before: now.before(messages),
-            mids_before: now.before(mids),
-        }
-    }
 }

@@ -9,8 +9,8 @@
 
 use bytes::BytesMut;
 use messenger_core::proto::{
-    Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, Failure, Import, ImportEntry,
-    Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
+    Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, ErrorCode, Failure, Import,
+    ImportEntry, Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
 };
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::{FaultyStorage, ManualClock};
@@ -115,6 +115,42 @@ fn take_all(session: &Connection) -> Vec<String> {
         bodies.push(delivery.event.message.body.as_str().to_owned());
     }
     bodies
+}
+
+#[tokio::test]
+async fn a_store_in_memory_keeps_no_more_than_it_may_and_leaves_room_for_others() {
+    const KIB: usize = 1024;
+    let storage = Arc::new(MemoryStorage::with_limit(100 * KIB as u64));
+    let engine = Engine::builder().policy(policy()).storage(storage);
+    let engine = engine.build().unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    let (mut bob, _) = join(&engine, "bob").await;
+    register(&engine, "eve").await;
+    // Each counts as 10 KiB. How many were taken before one was refused.
+    let fill = async |to: &str| {
+        for count in 0.. {
+            let message = SendMessage::new(to, "x".repeat(9 * KIB));
+            if let Err(refused) = ann.call(message).await {
+                assert_eq!(refused.code, ErrorCode::Unavailable);
+                return count;
+            }
+        }
+        unreachable!()
+    };
+    assert_eq!(fill("bob").await, 5, "half of all");
+    assert_eq!(fill("bob").await, 0);
+    assert_eq!(
+        fill("eve").await,
+        3,
+        "half of the rest, and what it fits into"
+    );
+    // What was delivered, or whose recipient is gone, gives way.
+    for _ in 0..5 {
+        bob.next_event().await.unwrap();
+    }
+    engine.run_maintenance().await.unwrap();
+    engine.delete_user(&"eve".into()).await.unwrap();
+    assert_eq!(fill("bob").await, 4, "one is still under way");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ fn notice() -> impl Strategy<Value = Notice> {
         (any::<u64>(), place, message()).prop_map(|(from, (engine, number), message)| {
             Notice::Copy {
                 from: UserNumber(from),
-                origin: ConnectionId { engine, number },
+                origin: ConnectionId::new(engine, number),
                 message,
             }
         }),
@@ -191,10 +191,7 @@ fn a_large_message_is_read_from_the_store_and_a_large_copy_carried() {
     assert!(place, "{decoded:?}");
     let copy = Notice::Copy {
         from: UserNumber(1),
-        origin: ConnectionId {
-            engine: 1,
-            number: 2,
-        },
+        origin: ConnectionId::new(1, 2),
         message,
     };
     let (_, decoded) = Notice::decode(&copy.encode(&"ann".into())).unwrap();

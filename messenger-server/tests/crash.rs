@@ -114,7 +114,7 @@ async fn register_accounts(address: String, round: u64) -> Vec<String> {
         return registered;
     };
     for number in 0.. {
-        let login = format!("account {round} {number}");
+        let login = format!("account-{round}-{number}");
         match client.register(&login, &pass(), &login).await {
             Ok(_) => registered.push(login),
             Err(ClientError::Refused(failure)) => panic!("refused: {failure}"),

@@ -1,15 +1,17 @@
-//! Copying a store that may be in use.
+//! Copying a store that may be in use, and saying that a store is a copy.
 
-use crate::{BackupError, file};
+use crate::lock::Lock;
+use crate::place::beside;
+use crate::{BackupError, OpenError, file, place, restored};
 use rusqlite::Connection;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Copies a store to a new file, also while a server in this process or another one uses it. The copy
 /// is the store as it was at one moment, and a store of its own. It blocks for as long as that takes.
 ///
-/// The copy counts as [restored](crate::mark_restored) when a server is first started on it. When it cannot be made,
+/// The copy counts as [restored](mark_restored) when a server is first started on it. When it cannot be made,
 /// nothing is left of it; while it is made, it is called `.partial`.
 ///
 /// # Errors
@@ -20,13 +22,13 @@ pub fn back_up(store: &Path, to: &Path) -> Result<(), BackupError> {
             path: to.to_owned(),
         });
     }
-    let connection = file::open_for_copying(store)?;
+    let connection = file::open_for_copying(&place::resolve(store)?)?;
     let partial = beside(to, ".partial");
     // One that was killed may have left it.
     remove(&partial);
     let made = copy(&connection, &partial).map_err(|source| BackupError::Copy {
         path: to.to_owned(),
-        source,
+        source: source.into(),
     });
     let made = made.and_then(|()| {
         keep(&partial, to).map_err(|source| BackupError::Sync {
@@ -61,8 +63,22 @@ fn remove(partial: &Path) {
     }
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
+/// Says that a store is an older copy of one that was lost, made in another way than by [`back_up`]: the copies of that
+/// say it themselves. No server may be using it.
+///
+/// The numbers of all inboxes go on beyond any that the lost store can have given, so that no client takes a new
+/// message for one it has seen.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn mark_restored(store: &Path) -> Result<(), OpenError> {
+    let path = &place::resolve(store)?;
+    // Or one would be made.
+    drop(file::open_for_copying(path)?);
+    let _lock = Lock::take(path)?;
+    let connection = file::open_for_writing(path, false)?;
+    restored::jump(&connection).map_err(|source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source: source.into(),
+    })
 }

@@ -1,11 +1,11 @@
-//! The file: its lock, its format, its connections.
+//! The file: its format, its connections.
 
-use crate::{OpenError, restored};
+use crate::{OpenError, restored, skeletons};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use std::fs::{File, OpenOptions, TryLockError};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Watermarks a SQLite file as a messenger store ("msgr").
@@ -18,57 +18,51 @@ const COPY: i64 = 0x6d73_6763;
 const APPLICATION_AT: u64 = 68;
 
 /// What turns each format into the next; the first makes an empty file a store.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
     include_str!("numbers.sql"),
+    include_str!("deletion.sql"),
+    include_str!("skeletons.sql"),
 ];
 
-/// How long a connection waits for a reader from outside, such as a backup.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The version of a store that is up to date.
+pub(crate) const VERSION: usize = MIGRATIONS.len();
+
+/// How long a call waits for another process that keeps the file locked. Whoever comes while a call waits, waits for
+/// that one and then as long: together it is less than the engine gives a call.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a copy waits, for which nobody waits.
+const COPY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Statements a connection keeps prepared.
 const STATEMENTS: usize = 64;
 
-/// Held while the store is open, so that no second server opens it.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    _file: File,
-}
-
-/// Locks the store, through a file beside it.
-pub(crate) fn lock(path: &Path) -> Result<Lock, OpenError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
-    let failed = |source| OpenError::Lock {
-        path: path.to_owned(),
-        source,
-    };
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    let file = options.open(PathBuf::from(beside)).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            path: path.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// The connection that writes. Makes or upgrades the store.
-pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+/// The connection that writes. Makes the store, if that may be, or upgrades it.
+pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connection, OpenError> {
     make_private(path);
     let mut connection = open_writable(path, OpenFlags::SQLITE_OPEN_CREATE)?;
-    let made_ready = upgrade(&mut connection)
-        .and_then(|()| restore(&mut connection))
-        .and_then(|()| use_log(&connection));
-    made_ready.map_err(|source| OpenError::Sqlite {
+    let failed = |source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
-    })?;
+        source: source.into(),
+    };
+    if !may_begin && !has_tables(&connection).map_err(failed)? {
+        return Err(OpenError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    upgrade(&mut connection, VERSION).map_err(failed)?;
+    skeletons::keep_up(&mut connection).map_err(failed)?;
+    restore(&mut connection).map_err(failed)?;
+    use_log(&connection).map_err(failed)?;
     Ok(connection)
+}
+
+pub(crate) fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
+    let mut select = connection.prepare("SELECT 1 FROM sqlite_schema")?;
+    select.exists([])
 }
 
 /// Makes the file readable to its owner only, before anything is in it. (SQLite gives the files beside
@@ -84,18 +78,17 @@ pub(crate) fn make_private(path: &Path) {
 /// A connection that writes beside a server.
 pub(crate) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
     let connection = open_writable(path, OpenFlags::empty())?;
-    let failed = |source| OpenError::Sqlite {
+    let failed = |source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     };
-    let version: i64 = number(&connection, "user_version").map_err(failed)?;
-    if usize::try_from(version) != Ok(MIGRATIONS.len()) {
+    if version(&connection).map_err(failed)? != VERSION {
         return Err(OpenError::Older {
             path: path.to_owned(),
         });
     }
     // A copy stays one, and beside those there is never a log of their own.
-    if number(&connection, "application_id").map_err(failed)? != COPY {
+    if !counts_as_copy(&connection).map_err(failed)? {
         use_log(&connection).map_err(failed)?;
     }
     Ok(connection)
@@ -106,20 +99,19 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
 }
 
 fn open_writable(path: &Path, more: OpenFlags) -> Result<Connection, OpenError> {
-    refuse_foreign_log(path)?;
-    let failed = |source| OpenError::Sqlite {
+    let failed = |source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    check_format(&connection, path)?;
     // SQLite falls back to reading, and would say so only at the first write.
     if connection.is_readonly("main").map_err(failed)? {
         return Err(OpenError::ReadOnly {
             path: path.to_owned(),
         });
     }
+    check_format(&connection, path)?;
     prepare(&connection).map_err(failed)?;
     Ok(connection)
 }
@@ -132,25 +124,24 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
         settle_in(&connection)?;
         Ok(connection)
     };
-    open().map_err(|source| OpenError::Sqlite {
+    open().map_err(|source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     })
 }
 
 /// A connection that copies a store which another process may be using.
 pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
-    refuse_foreign_log(path)?;
     let open = || {
         // A reader, too, writes to the file by which connections tell each other what they read.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
+        connection.busy_timeout(COPY_PATIENCE)?;
         Ok(connection)
     };
-    let connection = open().map_err(|source| OpenError::Sqlite {
+    let connection = open().map_err(|source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     })?;
     check_format(&connection, path)?;
     Ok(connection)
@@ -163,21 +154,14 @@ pub(crate) fn mark_as_copy(path: &Path) -> rusqlite::Result<()> {
     copy.pragma_update(None, "application_id", COPY)
 }
 
-/// A log beside a copy is of the store that was there before it: SQLite would take it for the copy's and write it
-/// all over it. So nothing is opened. (That is why copies use no log, and why the file is read as it is.)
-fn refuse_foreign_log(path: &Path) -> Result<(), OpenError> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let has_log = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
-    if has_log && is_copy(path).unwrap_or(false) {
-        return Err(OpenError::ForeignLog {
-            path: path.to_owned(),
-        });
-    }
-    Ok(())
+/// As [`is_copy`], of a file that SQLite has opened.
+pub(crate) fn counts_as_copy(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(number(connection, "application_id")? == COPY)
 }
 
-fn is_copy(path: &Path) -> io::Result<bool> {
+/// True of a copy on which no server was started yet. The file is read as it is, and SQLite not let near what lies
+/// beside it.
+pub(crate) fn is_copy(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let mut application = [0; 4];
     file.seek(SeekFrom::Start(APPLICATION_AT))?;
@@ -185,22 +169,30 @@ fn is_copy(path: &Path) -> io::Result<bool> {
     Ok(i64::from(u32::from_be_bytes(application)) == COPY)
 }
 
-fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(crate) fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let number = |pragma| {
         let value = connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         value.map_err(|source| OpenError::Sqlite {
             path: path.to_owned(),
-            source,
+            source: source.into(),
         })
     };
     let (application, found) = (number("application_id")?, number("user_version")?);
     let tables = number("schema_version")?;
+    let is_unmarked = tables != 0 && (found == 0 || application == 0);
+    if is_unmarked && has_our_tables(connection) {
+        return Err(OpenError::Unmarked {
+            path: path.to_owned(),
+            application: APPLICATION,
+            version: VERSION,
+        });
+    }
     if ![APPLICATION, COPY].contains(&application) && (application != 0 || tables != 0) {
         return Err(OpenError::NotOurs {
             path: path.to_owned(),
         });
     }
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = i64::try_from(VERSION).unwrap_or(i64::MAX);
     if found > known {
         return Err(OpenError::Newer {
             path: path.to_owned(),
@@ -209,6 +201,14 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
         });
     }
     Ok(())
+}
+
+/// True also of a store whose marks were lost.
+fn has_our_tables(connection: &Connection) -> bool {
+    let count = "SELECT count(*) FROM sqlite_schema
+                 WHERE type = 'table' AND name IN ('users', 'sessions', 'inboxes', 'messages')";
+    let count = connection.query_row(count, [], |row| row.get::<_, i64>(0));
+    count.is_ok_and(|count| count == 4)
 }
 
 /// What every connection of a running store needs.
@@ -224,6 +224,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     settle_in(connection)?;
     // A commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted is no longer in the file.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     // 64 MiB.
     connection.pragma_update(None, "cache_size", -65_536)
 }
@@ -236,17 +238,17 @@ fn use_log(connection: &Connection) -> rusqlite::Result<()> {
 /// A copy becomes the store, whose numbers go on beyond those of the one that was lost.
 fn restore(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if number(&transaction, "application_id")? == COPY {
+    if counts_as_copy(&transaction)? {
         restored::jump(&transaction)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
     }
     transaction.commit()
 }
 
-fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = usize::try_from(version).unwrap_or(0);
-    for (number, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
+/// Makes a store that of a later version.
+pub(crate) fn upgrade(connection: &mut Connection, to: usize) -> rusqlite::Result<()> {
+    let done = version(connection)?;
+    for (number, migration) in (1_i64..).zip(MIGRATIONS).take(to).skip(done) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;
         if number == 1 {
@@ -256,4 +258,19 @@ fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// The version of a store; 0 of none.
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<usize> {
+    let version = number(connection, "user_version")?;
+    Ok(usize::try_from(version).unwrap_or(0))
+}
+
+/// True when the file is not what SQLite once wrote.
+pub(crate) fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<rusqlite::Error>();
+    matches!(
+        error.and_then(rusqlite::Error::sqlite_error_code),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
 }

@@ -229,3 +229,35 @@ pub(crate) fn newest(connection: &Connection, user: &UserId) -> rusqlite::Result
     let newest = select.query_row([user.as_str()], |row| row.get(0));
     Ok(newest.optional()?.unwrap_or(0))
 }
+
+/// Counts all inboxes anew, of a store that was damaged. Numbers that anything tells of are not given again.
+pub(crate) fn recount(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "WITH known AS (
+             SELECT login AS user,
+                 (SELECT max(newest, given) FROM inboxes WHERE user = login) AS counted,
+                 (SELECT given FROM inboxes WHERE user = login) AS given,
+                 (SELECT max(seq) FROM messages WHERE recipient = login) AS newest,
+                 (SELECT max(given) FROM sessions WHERE user = login) AS fastest,
+                 (SELECT min(given) FROM sessions WHERE user = login) AS slowest
+             FROM users
+         ), places AS (
+             SELECT user, slowest,
+                 max(coalesce(counted, 0), coalesce(newest, 0), coalesce(fastest, 0)) AS newest,
+                 max(coalesce(given, 0), coalesce(fastest, 0)) AS given
+             FROM known
+         )
+         INSERT INTO inboxes
+             (user, newest, oldest, oldest_time, given, given_to_all, kept, bytes, waiting, waiting_bytes)
+         SELECT user, newest, coalesce(min(seq), newest + 1), coalesce(min(time), 0), given,
+             coalesce(slowest, given), count(seq), coalesce(sum(size), 0),
+             count(seq) FILTER (WHERE seq > given),
+             coalesce(sum(size) FILTER (WHERE seq > given), 0)
+         FROM places LEFT JOIN messages ON recipient = user WHERE newest > 0 GROUP BY user
+         ON CONFLICT (user) DO UPDATE SET
+             newest = excluded.newest, oldest = excluded.oldest,
+             oldest_time = excluded.oldest_time, given = excluded.given,
+             given_to_all = excluded.given_to_all, kept = excluded.kept, bytes = excluded.bytes,
+             waiting = excluded.waiting, waiting_bytes = excluded.waiting_bytes",
+    )
+}

@@ -6,29 +6,8 @@
 //! new: an inbox is not given a message each microsecond. They stay below 2^53 until the year 2255.
 
 use crate::sql::integer;
-use crate::{OpenError, file};
 use messenger_core::clock::{Clock, SystemClock};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::path::Path;
-
-/// Says that a store is an older copy of one that was lost, made in another way than by [`back_up`](crate::back_up):
-/// the copies of that say it themselves. No server may be using it.
-///
-/// The numbers of all inboxes go on beyond any that the lost store can have given, so that no client takes a new
-/// message for one it has seen.
-///
-/// # Errors
-/// See [`OpenError`].
-pub fn mark_restored(store: &Path) -> Result<(), OpenError> {
-    // Or one would be made.
-    drop(file::open_for_copying(store)?);
-    let _lock = file::lock(store)?;
-    let connection = file::open_for_writing(store)?;
-    jump(&connection).map_err(|source| OpenError::Sqlite {
-        path: store.to_owned(),
-        source,
-    })
-}
 
 /// Has numbers go on beyond any that another copy of the store can have given until now.
 pub(crate) fn jump(connection: &Connection) -> rusqlite::Result<()> {

@@ -9,7 +9,6 @@
 
 use messenger_core::Engine;
 use messenger_core::clock::Timestamp;
-use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{
     Ack, Auth, Credentials, ErrorCode, Inbound, Message, Register, SendMessage, UserId,
 };
@@ -19,6 +18,7 @@ use messenger_core::storage::{
 use messenger_sqlite::{BackupError, OpenError, SqliteStorage, back_up, mark_restored};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 const SESSION: SessionKey = SessionKey([1; 32]);
 
@@ -30,24 +30,13 @@ fn bob() -> UserId {
 }
 
 async fn send(store: &SqliteStorage, to: &UserId) -> u64 {
-    let new = NewMessage {
-        message: Message::new("", "ann", to.clone(), 8).body("x").into(),
-        sender: None,
-        mid: None,
-        mid_forgotten_before: Timestamp::default(),
-        now: Timestamp::default(),
-        limits: InboxLimits::default(),
-    };
+    let message = Message::new("", "ann", to.clone(), 8).body("x");
+    let new = NewMessage::new(message, Timestamp::default());
     store.append(new).await.unwrap().seq().unwrap()
 }
 
 async fn given(store: &SqliteStorage, up_to: u64) {
-    let mark = Watermark {
-        user: bob(),
-        session: SESSION,
-        delivered_up_to: up_to,
-        used: Timestamp::default(),
-    };
+    let mark = Watermark::new(bob(), SESSION, up_to, Timestamp::default());
     store.advance(vec![mark]).await.unwrap();
 }
 
@@ -67,18 +56,8 @@ async fn begin(path: &Path) -> SqliteStorage {
     let store = SqliteStorage::open(path).unwrap();
     store.upsert_external_user(&bob(), "Bob").await.unwrap();
     let number = store.user_number(&bob()).await.unwrap().unwrap();
-    let session = NewSession {
-        owner: Owner {
-            user: bob(),
-            number,
-        },
-        key: SESSION,
-        ack: true,
-        now: Timestamp::default(),
-        expired_before: Timestamp::default(),
-        limit: 8,
-    };
-    store.open_session(session).await.unwrap();
+    let session = NewSession::new(Owner::new(bob(), number), SESSION, Timestamp::default());
+    store.open_session(session.ack(true)).await.unwrap();
     for seq in 1..=10 {
         assert_eq!(send(&store, &bob()).await, seq);
     }
@@ -199,13 +178,10 @@ async fn a_restored_store_drops_what_was_given_in_few_steps() {
     let newest = *sent.last().unwrap();
     given(&copy, newest).await;
     assert_eq!(place(&copy).await, newest);
-    let expiry = Expiry {
-        sessions_before: Timestamp::default(),
-        messages_before: Timestamp::default(),
-        mids_before: Timestamp::default(),
-    };
+    let nothing = Duration::ZERO;
+    let expiry = Expiry::at(Timestamp::default(), nothing, nothing, nothing);
     let mut steps = 0;
-    while copy.purge_expired(expiry).await.unwrap() {
+    while copy.purge_expired(expiry).await.unwrap().is_zero() {
         steps += 1;
         assert!(steps < 10, "it does not come to an end");
     }

@@ -4,8 +4,13 @@
 
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
-use messenger_core::proto::{Auth, Import, ImportEntry, Message, Register, SetUserInfo};
-use messenger_core::storage::{AppendError, Appended, NewMessage, PageLimits, Storage};
+use messenger_core::proto::{
+    Auth, Import, ImportEntry, Message, Register, SendMessage, SetUserInfo, UserInfo,
+};
+use messenger_core::storage::{
+    Account, Accounts, AppendError, Appended, CreateAccountError, MemoryStorage, NewMessage,
+    PageLimits, Storage,
+};
 use messenger_core::{Connection, Engine, Policy};
 use messenger_sqlite::SqliteStorage;
 use std::path::Path;
@@ -85,14 +90,8 @@ async fn mids_of_a_store_of_version_2_are_kept_with_their_messages() {
     let store = SqliteStorage::open(&path).unwrap();
     let send = async |to: &str, mid: &str| {
         let message = Message::new("", "ann", to, 0).body("1");
-        let new = NewMessage {
-            message: message.into(),
-            sender: None,
-            mid: Some(mid.into()),
-            mid_forgotten_before: Timestamp::default(),
-            now: Timestamp::from_micros(8_000_000),
-            limits: InboxLimits::default(),
-        };
+        let now = Timestamp::from_micros(8_000_000);
+        let new = NewMessage::new(message, now).mid(mid);
         store.append(new).await.unwrap()
     };
     let first = Appended::Duplicate {
@@ -133,15 +132,11 @@ async fn inboxes_of_a_store_of_version_3_hold_as_much_as_they_did() {
     drop(old);
     let store = SqliteStorage::open(&path).unwrap();
     let send = async || {
-        let new = NewMessage {
-            message: Message::new("", "ann", "bob", 8).body("x").into(),
-            sender: None,
-            mid: None,
-            mid_forgotten_before: Timestamp::default(),
-            now: Timestamp::from_micros(8_000_000),
-            limits: InboxLimits::new(3, u64::MAX),
-        };
-        store.append(new).await
+        let message = Message::new("", "ann", "bob", 8).body("x");
+        let new = NewMessage::new(message, Timestamp::from_micros(8_000_000));
+        store
+            .append(new.limits(InboxLimits::new(3, u64::MAX)))
+            .await
     };
     let sent = send().await.unwrap();
     assert!(
@@ -161,6 +156,91 @@ async fn inboxes_of_a_store_of_version_3_hold_as_much_as_they_did() {
     assert!(matches!(send().await, Err(AppendError::InboxFull)));
 }
 
+/// Names that would be refused today, or be kept in another form, are served as they are.
+#[tokio::test]
+async fn odd_names_of_a_store_of_version_3_are_served_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    let tables = concat!(
+        include_str!("../src/schema.sql"),
+        include_str!("../src/about.sql"),
+        include_str!("../src/mids.sql")
+    );
+    old.execute_batch(tables).unwrap();
+    old.pragma_update(None, "application_id", 0x6d73_6772)
+        .unwrap();
+    old.pragma_update(None, "user_version", 3).unwrap();
+    let (pass_hash, logins) = (hash_of_secret().await, ODD_LOGINS);
+    for login in logins {
+        let insert = "INSERT INTO users (login, nick, pass_hash) VALUES (?1, ?1, ?2)";
+        old.execute(insert, [login, &pass_hash]).unwrap();
+    }
+    drop(old);
+    let engine = engine(&path, "RU");
+    for login in ODD_LOGINS {
+        let mut user = log_in(&engine, login).await;
+        let profile = user.call(UserInfo::new(login)).await.unwrap();
+        assert_eq!(profile.nick, login);
+        user.call(SendMessage::new(login, "a note")).await.unwrap();
+        assert_eq!(user.next_event().await.unwrap().message.to.as_str(), login);
+        let again = Register::new(login, "secret", "Another");
+        assert!(engine.connect().call(again).await.is_err(), "{login:?}");
+    }
+    // The composed form of a login that is there is no other login.
+    let composed = Register::new("jos\u{e9}", "secret", "José");
+    let taken = engine.connect().call(composed).await.unwrap_err();
+    assert_eq!(taken.code.number(), 1);
+}
+
+const ODD_LOGINS: [&str; 4] = [
+    "jose\u{301}",
+    "ann lee",
+    "a\u{200b}nn",
+    "\u{ff41}\u{ff4e}\u{ff4e}",
+];
+
+/// As a store keeps it.
+async fn hash_of_secret() -> String {
+    let storage = Arc::new(MemoryStorage::new());
+    let engine = Engine::builder().storage(Arc::clone(&storage) as Arc<dyn Storage>);
+    let engine = engine.manual_maintenance().build().unwrap();
+    let register = Register::new("ann", "secret", "Ann");
+    engine.connect().call(register).await.unwrap();
+    storage.account("ann").await.unwrap().unwrap().pass_hash
+}
+
+/// Also with those whose store knew nothing of looks, and after the tables of looks have changed.
+#[tokio::test]
+async fn lookalikes_are_refused_of_users_from_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let store = SqliteStorage::open(&path).unwrap();
+    for number in 0..2500 {
+        let user = format!("user-{number}").as_str().into();
+        store.upsert_external_user(&user, "User").await.unwrap();
+    }
+    drop(store);
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(
+        "UPDATE users SET skeleton = 'as it was by older tables';
+         UPDATE about SET value = '0' WHERE name = 'skeletons';",
+    )
+    .unwrap();
+    drop(file);
+    let store = SqliteStorage::open(&path).unwrap();
+    for (login, is_alike) in [
+        ("usеr-0", true),
+        ("user-2O0", true),
+        ("usеr-2499", true),
+        ("user-2500", false),
+    ] {
+        let account = Account::new(login, login, "hash");
+        let created = store.create_distinct_account(account).await;
+        let refused = matches!(created, Err(CreateAccountError::Lookalike));
+        assert_eq!(refused, is_alike, "{login}: {created:?}");
+    }
+}
 /// What version 1 took for the number of `+7 812 123-45-67` is another one.
 #[tokio::test]
 async fn keys_of_a_store_of_version_1_are_computed_anew() {

@@ -142,11 +142,9 @@ impl Mailbox {
         });
     }
 
-    /// Makes the session look into the store. True when it was to do so already and has not yet.
-    pub fn resync(&self) -> bool {
-        let mut was_to = false;
-        self.wake(|waiting| was_to = std::mem::replace(&mut waiting.resync, true));
-        was_to
+    /// Makes the session look into the store.
+    pub fn resync(&self) {
+        self.wake(|waiting| waiting.resync = true);
     }
 
     /// True once the session has ended.

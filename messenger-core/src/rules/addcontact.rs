@@ -1,6 +1,7 @@
 //! `addcontact`: one contact more.
 
 use super::external_user;
+use super::meant::meant;
 use super::rule::Rule;
 use crate::connection_state::{ConnectionState, Login};
 use crate::storage::AddContactError;
@@ -9,7 +10,7 @@ use messenger_proto::{AddContact, Card, Failure};
 impl Rule for AddContact {
     async fn carry_out(self, connection: &ConnectionState, login: &Login) -> Result<Card, Failure> {
         let shared = &*connection.shared;
-        let (owner, uid) = (login.owner(), &self.uid);
+        let (owner, uid) = (login.owner(), &meant(shared, self.uid).await?);
         if *uid == owner.user {
             return Err(AddContactError::AlreadyThere.into());
         }

@@ -3,7 +3,7 @@
 use crate::authenticator::{AuthenticatorError, RegisterError};
 use crate::background::NoThread;
 use crate::entropy::NoEntropy;
-use crate::rates::TooMany;
+use crate::rates::{Denied, TooMany};
 use crate::storage::{AddContactError, AppendError, StorageError};
 use messenger_proto::{ErrorCode, Failure};
 
@@ -58,6 +58,15 @@ impl From<TooMany> for Failure {
     }
 }
 
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::TooMany(too_many) => too_many.into(),
+            Denied::Storage(error) => error.into(),
+        }
+    }
+}
+
 impl From<NoThread> for Failure {
     fn from(error: NoThread) -> Self {
         unavailable(&error)
@@ -84,6 +93,10 @@ impl From<RegisterError> for Failure {
         match error {
             RegisterError::LoginTaken => Self::new(ErrorCode::AlreadyExists, "The login is taken"),
             RegisterError::NickTaken => Self::new(ErrorCode::AlreadyExists, "The nick is taken"),
+            RegisterError::Lookalike => {
+                let text = "The login looks like one that is taken";
+                Self::new(ErrorCode::AlreadyExists, text)
+            }
             RegisterError::Refused(text) => Self::new(ErrorCode::InvalidData, text),
             RegisterError::Failed(error) => error.into(),
         }

@@ -3,8 +3,10 @@
 use super::failures::{empty, no_such_user};
 use super::{check, external_user};
 use crate::connection_state::{ConnectionState, Login};
+use crate::names;
 use crate::notifier::Notice;
 use crate::reply::{Reply, Started};
+use crate::shared::Shared;
 use crate::storage::{AppendError, Appended, NewMessage, UserNumber};
 use messenger_proto::{
     Action, EvMessage, Event, Failure, Message, MessageAccepted, Outbound, SendMessage,
@@ -65,14 +67,34 @@ async fn wait(connection: Arc<ConnectionState>, new: NewMessage, recipient: Reci
         }
     }
     let _resolving = Resolving::begin(&connection.resolving);
-    match Box::pin(external_user::resolve(shared, &new.message.to)).await {
-        Ok(true) => {
+    match Box::pin(find_recipient(shared, new)).await {
+        Ok(Some(new)) => {
             let appended = shared.storage.append(new.clone()).await;
             conclude(&connection, &new, appended, false)
         }
-        Ok(false) => refuse(&connection, no_such_user()),
+        Ok(None) => refuse(&connection, no_such_user()),
         Err(failure) => refuse(&connection, failure),
     }
+}
+
+/// The message, to whoever its recipient's login means, and the store knows them. `None` when that is nobody.
+async fn find_recipient(
+    shared: &Shared,
+    mut new: NewMessage,
+) -> Result<Option<NewMessage>, Failure> {
+    if external_user::resolve(shared, &new.message.to).await? {
+        return Ok(Some(new));
+    }
+    let most = shared.policy.limits.name;
+    let Some(kept) = names::other_spelling(new.message.to.as_str(), most) else {
+        return Ok(None);
+    };
+    let mut message = (*new.message).clone();
+    message.to = kept.into();
+    let is_known = shared.storage.profile(&message.to).await?.is_some()
+        || external_user::resolve(shared, &message.to).await?;
+    new.message = message.into();
+    Ok(is_known.then_some(new))
 }
 
 /// The answer to a message that is not stored.
@@ -92,7 +114,9 @@ fn prepare(
     login.touch(now);
     check_limits(connection, &request)?;
     if let Some(limiters) = &shared.limiters {
-        limiters.message(&login.budget, now)?;
+        let attach = &request.attach;
+        let bytes = request.body.as_str().len() + attach.mime.len() + attach.data.as_str().len();
+        limiters.message(&login.budget, bytes, now)?;
     }
     Ok(NewMessage {
         message: SharedMessage::from(

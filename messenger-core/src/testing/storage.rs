@@ -1,6 +1,7 @@
 //! What every [`Storage`] must do.
 
 mod accounts;
+mod budgets;
 mod contacts;
 mod durability;
 mod inbox;
@@ -37,8 +38,19 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
             accounts::login_and_nick_are_each_taken_once,
             accounts::of_racing_registrations_one_succeeds,
             accounts::an_adopted_user_has_none,
+            accounts::may_have_to_look_different,
+            accounts::of_racing_lookalikes_one_succeeds,
             accounts::may_be_given_another_password,
             accounts::are_deleted_with_their_users,
+        ];
+    }
+    if make().await.budgets().is_some() {
+        run![
+            budgets::hold_so_much_in_a_time,
+            budgets::belong_to_a_limit_and_a_key,
+            budgets::are_given_back,
+            budgets::refill_from_where_the_clock_was_set_back,
+            budgets::of_those_who_race_give_no_more_than_they_hold,
         ];
     }
     run![
@@ -63,6 +75,9 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         sessions::that_expired_do_not_count,
         sessions::end,
         sessions::move_together,
+        sessions::are_looked_for_together,
+        sessions::are_resumed,
+        sessions::are_given_their_inbox_until_they_end,
         inbox::numbers_without_a_gap,
         inbox::racing_appends_leave_no_gap,
         inbox::appends_take_places_in_the_order_of_their_first_polls,

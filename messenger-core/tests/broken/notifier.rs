@@ -99,10 +99,7 @@ impl Notifier for Broken {
                 tell(notice);
             }
             (Fault::GivesCopiesToTheirOrigin, Notice::Copy { from, message, .. }) => {
-                let origin = ConnectionId {
-                    engine: 0,
-                    number: 0,
-                };
+                let origin = ConnectionId::new(0, 0);
                 tell(Notice::Copy {
                     from,
                     origin,

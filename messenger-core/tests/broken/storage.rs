@@ -3,15 +3,19 @@
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::clock::Timestamp;
+use messenger_core::lookalikes::skeleton;
+use messenger_core::policy::Rate;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
-    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, MemoryStorage, NewMessage, NewSession, OpenSessionError, OpenedSession,
-    Owner, PageLimits, ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
-    UserNumber, Watermark,
+    Account, Accounts, AddContactError, AppendError, Appended, Budgets, CreateAccountError, Expiry,
+    FindLimits, Look, Lookup, MemoryStorage, NewMessage, NewSession, OpenSessionError,
+    OpenedSession, Owner, PURGE_EVERY, PageLimits, ProfileChange, ResumedSession, Seen, SessionKey,
+    SessionRecord, SharedLimit, Storage, StorageError, UserData, UserNumber, Watermark,
 };
+use messenger_core::testing::FaultyStorage;
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::task::yield_now;
 
 macro_rules! faults {
@@ -64,9 +68,29 @@ faults![
     SessionsBeginAtTheBeginning,
     OverTheLimitTheNewestSessionEnds,
     ExpiredSessionsCount,
+    LooksFindEndedSessions,
+    LooksFindTheNextUser,
+    LooksLeaveOutWhatHasEnded,
+    LooksAreAnsweredInAnotherOrder,
+    LooksTellOnlyWhatIsKept,
+    ResumedSessionsHaveNoNick,
+    ResumedSessionsAreAnyUsers,
+    EndedSessionsAreGivenTheirInbox,
+    TheGoneAreGivenTheNextsInbox,
+    BudgetsAreEverybodys,
+    BudgetsOfAllLimitsAreOne,
+    BudgetsGrowWithTime,
+    BudgetsAreTakenFromInPart,
+    BudgetsAreNotGivenBack,
+    BudgetsAreGivenMoreThanTheyHold,
+    BudgetsWaitForTheClock,
+    BudgetsAreReadBeforeTheyAreWritten,
     SetPasswordAlwaysSaysTrue,
     LoginsAreCompared,
     RacingRegistrationsSucceed,
+    LookalikesPass,
+    RacingLookalikesPass,
+    LookalikesOfAdoptedUsersPass,
     ProfileChangesForgetAField,
     ProfileChangesClearWhatIsAbsent,
     ContactsAreSorted,
@@ -90,6 +114,8 @@ faults![
 
 pub(crate) struct Broken {
     inner: MemoryStorage,
+    /// For the budgets.
+    far: FaultyStorage,
     fault: Fault,
     state: Mutex<State>,
     lock: tokio::sync::Mutex<()>,
@@ -106,12 +132,17 @@ struct State {
     deleted: HashSet<UserId>,
     /// By messages' ids.
     senders: HashMap<String, UserId>,
+    first_taken: Option<Timestamp>,
+    /// How many take from a budget right now.
+    taking: u32,
+    given_back: HashSet<String>,
 }
 
 impl Broken {
     pub(crate) fn new(fault: Fault) -> Self {
         Self {
             inner: MemoryStorage::new(),
+            far: FaultyStorage::new(Arc::new(MemoryStorage::new())).far_away(),
             fault,
             state: Mutex::default(),
             lock: tokio::sync::Mutex::new(()),
@@ -172,10 +203,7 @@ impl Broken {
             Fault::MidsDoNotCompareAttachments => {
                 let mut message = (*new.message).clone();
                 message.attach = Default::default();
-                let without = NewMessage {
-                    message: message.into(),
-                    ..new.clone()
-                };
+                let without = NewMessage::new(message, new.now);
                 let key = format!("{from}\n{to}\n{mid}");
                 let digest = without.digest();
                 let first = self.state.lock().unwrap().mids.get(&key).cloned();
@@ -273,6 +301,36 @@ impl Accounts for Broken {
         self.inner.create_account(account).await
     }
 
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        match self.fault {
+            Fault::LookalikesPass => self.inner.create_account(account).await,
+            Fault::RacingLookalikesPass => {
+                let wanted = skeleton(account.login.as_str());
+                let users = self.inner.users(None, usize::MAX).await?;
+                yield_now().await;
+                if users.iter().any(|user| skeleton(user.as_str()) == wanted) {
+                    return Err(CreateAccountError::Lookalike);
+                }
+                self.inner.create_account(account).await
+            }
+            Fault::LookalikesOfAdoptedUsersPass => {
+                let created = self.inner.create_distinct_account(account.clone()).await;
+                let Err(CreateAccountError::Lookalike) = created else {
+                    return created;
+                };
+                let wanted = skeleton(account.login.as_str());
+                for user in self.inner.users(None, usize::MAX).await? {
+                    let has_account = self.inner.account(user.as_str()).await?.is_some();
+                    if has_account && skeleton(user.as_str()) == wanted {
+                        return Err(CreateAccountError::Lookalike);
+                    }
+                }
+                self.inner.create_account(account).await
+            }
+            _ => self.inner.create_distinct_account(account).await,
+        }
+    }
+
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
         let login = match self.fault {
             Fault::LoginsAreCompared => login.to_lowercase(),
@@ -288,7 +346,81 @@ impl Accounts for Broken {
 }
 
 #[async_trait]
+impl Budgets for Broken {
+    async fn take(
+        &self,
+        mut limit: SharedLimit,
+        mut key: &str,
+        count: u32,
+        rate: Rate,
+        mut now: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let budgets = self.far.budgets().unwrap();
+        match self.fault {
+            Fault::BudgetsAreEverybodys => key = "",
+            Fault::BudgetsOfAllLimitsAreOne => limit = SharedLimit::Import,
+            Fault::BudgetsGrowWithTime => {
+                let mut state = self.state.lock().unwrap();
+                let first = *state.first_taken.get_or_insert(now);
+                let minutes = now.since(first).as_secs() / 60;
+                if minutes > 2 {
+                    return Ok(u64::from(count) <= minutes);
+                }
+            }
+            Fault::BudgetsAreTakenFromInPart if count > rate.burst => {
+                budgets.take(limit, key, 1, rate, now).await?;
+                return Ok(false);
+            }
+            Fault::BudgetsAreGivenMoreThanTheyHold
+                if self.state.lock().unwrap().given_back.remove(key) =>
+            {
+                return Ok(true);
+            }
+            Fault::BudgetsWaitForTheClock => {
+                let mut state = self.state.lock().unwrap();
+                let first = state.first_taken.get_or_insert(now);
+                now = now.max(*first);
+                *first = now;
+            }
+            Fault::BudgetsAreReadBeforeTheyAreWritten => {
+                self.state.lock().unwrap().taking += 1;
+                yield_now().await;
+                let mut state = self.state.lock().unwrap();
+                let is_race = state.taking > 1;
+                state.taking -= 1;
+                if is_race {
+                    return Ok(true);
+                }
+            }
+            _ => {}
+        }
+        budgets.take(limit, key, count, rate, now).await
+    }
+
+    async fn give_back(
+        &self,
+        limit: SharedLimit,
+        key: &str,
+        rate: Rate,
+    ) -> Result<(), StorageError> {
+        match self.fault {
+            Fault::BudgetsAreNotGivenBack => return Ok(()),
+            Fault::BudgetsAreGivenMoreThanTheyHold => {
+                self.state.lock().unwrap().given_back.insert(key.to_owned());
+            }
+            _ => {}
+        }
+        let budgets = self.far.budgets().unwrap();
+        budgets.give_back(limit, key, rate).await
+    }
+}
+
+#[async_trait]
 impl Storage for Broken {
+    fn budgets(&self) -> Option<&dyn Budgets> {
+        Some(self)
+    }
+
     fn accounts(&self) -> Option<&dyn Accounts> {
         Some(self)
     }
@@ -317,7 +449,7 @@ impl Storage for Broken {
     async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
         let data = self.inner.user_data(user).await?;
         let contacts = self.contacts(user).await?;
-        Ok(data.map(|data| UserData { contacts, ..data }))
+        Ok(data.map(|data| data.contacts(contacts)))
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
@@ -413,15 +545,8 @@ impl Storage for Broken {
         }
         // By the email, and then by the phone.
         let entries = entries.into_iter().flat_map(|entry| {
-            let by_email = Lookup {
-                phones: Vec::new(),
-                ..entry.clone()
-            };
-            let by_phone = Lookup {
-                emails: Vec::new(),
-                ..entry
-            };
-            [by_email, by_phone]
+            let by_email = entry.clone().phones(Vec::new());
+            [by_email, entry.emails(Vec::new())]
         });
         let entries = entries.collect();
         self.inner.find_users(owner, entries, limits).await
@@ -461,12 +586,7 @@ impl Storage for Broken {
             Fault::SessionsBeginAtTheBeginning => 0,
             _ => return Ok(opened),
         };
-        let mark = Watermark {
-            user,
-            session: key,
-            delivered_up_to: opened.delivered_up_to,
-            used: Timestamp::default(),
-        };
+        let mark = Watermark::new(user, key, opened.delivered_up_to, Timestamp::default());
         self.inner.advance(vec![mark]).await?;
         Ok(opened)
     }
@@ -493,6 +613,24 @@ impl Storage for Broken {
         }
         record.ack &= !self.is(Fault::SessionsForgetThatTheyAcknowledge);
         Ok(Some(record))
+    }
+
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        let user = match self.fault {
+            Fault::ResumedSessionsAreAnyUsers => &"ann".into(),
+            _ => user,
+        };
+        let mut resumed = self.inner.resume(user, key).await?;
+        if let Some(resumed) = &mut resumed
+            && self.is(Fault::ResumedSessionsHaveNoNick)
+        {
+            resumed.nick = "".into();
+        }
+        Ok(resumed)
     }
 
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
@@ -676,6 +814,52 @@ impl Storage for Broken {
         Ok(found)
     }
 
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        if self.is(Fault::EndedSessionsAreGivenTheirInbox) {
+            let inbox = self.inner.inbox(&look.owner.user, after, page).await?;
+            return Ok(Some(inbox));
+        }
+        let mut look = look.clone();
+        look.owner = self
+            .unchecked(Fault::TheGoneAreGivenTheNextsInbox, &look.owner)
+            .await?;
+        self.inner.inbox_for(&look, after, page).await
+    }
+
+    async fn look(&self, mut looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        if self.is(Fault::LooksFindEndedSessions) {
+            for look in &mut looks {
+                look.session = None;
+            }
+        }
+        for look in &mut looks {
+            look.owner = self
+                .unchecked(Fault::LooksFindTheNextUser, &look.owner)
+                .await?;
+        }
+        let mut seen = self.inner.look(looks.clone()).await?;
+        match self.fault {
+            Fault::LooksLeaveOutWhatHasEnded => seen.retain(|seen| *seen != Seen::Ended),
+            Fault::LooksAreAnsweredInAnotherOrder => seen.reverse(),
+            Fault::LooksTellOnlyWhatIsKept => {
+                for (look, seen) in looks.iter().zip(&mut seen) {
+                    if let Seen::There { newest } = seen {
+                        let all = PageLimits::new(usize::MAX, usize::MAX);
+                        let kept = self.inner.inbox(&look.owner.user, 0, all).await?;
+                        *newest = kept.last().map_or(0, |(seq, _)| *seq);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(seen)
+    }
+
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
         if self.is(Fault::NewestGoesBack) {
             let all = PageLimits::new(usize::MAX, usize::MAX);
@@ -685,11 +869,11 @@ impl Storage for Broken {
         self.inner.newest(user).await
     }
 
-    async fn purge_expired(&self, mut old: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, mut old: Expiry) -> Result<Duration, StorageError> {
         match self.fault {
-            Fault::SweepsDropNothing => return Ok(false),
+            Fault::SweepsDropNothing => return Ok(PURGE_EVERY),
             Fault::SweepsDropWhatIsYoung => {
-                old.messages_before = old.messages_before.after(std::time::Duration::from_secs(5));
+                old.messages_before = old.messages_before.after(Duration::from_secs(5));
             }
             _ => {}
         }

@@ -6,7 +6,9 @@ use crate::inboxes::Inbox;
 use crate::sql::{integer, unsigned};
 use crate::writer::Writing;
 use messenger_core::proto::{Attachment, Message, UserId};
-use messenger_core::storage::{AppendError, Appended, NewMessage, Overflow, PageLimits};
+use messenger_core::storage::{
+    AppendError, Appended, NewMessage, Overflow, PageLimits, StorageError,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// How many messages are dropped at once, so that nobody waits long for it.
@@ -19,6 +21,7 @@ pub(super) fn append(
     let Writing {
         connection,
         inboxes,
+        disk,
         ..
     } = writing;
     let to = &new.message.to;
@@ -36,6 +39,9 @@ pub(super) fn append(
         && let Some(first) = mid.find(connection)?
     {
         return first;
+    }
+    if let Err(low) = disk.admit(new.message.size()) {
+        return refused(StorageError::new(low).into());
     }
     let size = integer(new.message.size());
     let (most, most_bytes) = (integer(new.limits.messages), integer(new.limits.bytes));

@@ -3,12 +3,13 @@
 use super::inbox;
 use crate::fault::{Fault, refused};
 use crate::inboxes::Inbox;
-use crate::sql::{integer, unsigned};
+use crate::sql::{self, integer, unsigned};
 use crate::writer::Writing;
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::UserId;
 use messenger_core::storage::{
-    NewSession, OpenSessionError, OpenedSession, SessionKey, SessionRecord, UserNumber, Watermark,
+    Look, NewSession, OpenSessionError, OpenedSession, ResumedSession, SessionKey, SessionRecord,
+    UserNumber, Watermark,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -47,10 +48,7 @@ pub(super) fn open(
     ])?;
     note_given_to_all(connection, owner, inbox)?;
     inbox.write(connection, owner)?;
-    Ok(OpenedSession {
-        delivered_up_to: unsigned(inbox.delivered_up_to),
-        ended,
-    })
+    Ok(OpenedSession::new(unsigned(inbox.delivered_up_to), ended))
 }
 
 /// The sessions that must end to make room for one more.
@@ -85,14 +83,37 @@ pub(super) fn read(
     record.optional()
 }
 
+pub(super) fn resume(
+    connection: &Connection,
+    user: &UserId,
+    key: &SessionKey,
+) -> rusqlite::Result<Option<ResumedSession>> {
+    let mut select = connection.prepare_cached(
+        "SELECT number, given, ack, used_us, nick FROM sessions JOIN users ON login = user
+         WHERE user = ?1 AND key = ?2",
+    )?;
+    let resumed = select.query_row(params![user.as_str(), key.0], |row| {
+        let nick: String = row.get(4)?;
+        Ok(ResumedSession::new(record(row)?, nick))
+    });
+    resumed.optional()
+}
+
+/// True when the session is there, or if none is named, its user; and not another user of the same login.
+pub(super) fn is_there(connection: &Connection, look: &Look) -> rusqlite::Result<bool> {
+    let Some(key) = &look.session else {
+        return sql::is_there(connection, &look.owner);
+    };
+    let record = read(connection, &look.owner.user, key)?;
+    Ok(record.is_some_and(|record| record.user_number == look.owner.number))
+}
+
 /// Reads a record from the columns number, given, ack, used_us.
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
-    Ok(SessionRecord {
-        user_number: UserNumber(unsigned(row.get(0)?)),
-        delivered_up_to: unsigned(row.get(1)?),
-        ack: row.get(2)?,
-        used: Timestamp::from_micros(unsigned(row.get(3)?)),
-    })
+    let number = UserNumber(unsigned(row.get(0)?));
+    let used = Timestamp::from_micros(unsigned(row.get(3)?));
+    let (given, ack) = (unsigned(row.get(1)?), row.get(2)?);
+    Ok(SessionRecord::new(number, given, ack, used))
 }
 
 pub(super) fn end(

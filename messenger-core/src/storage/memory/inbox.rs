@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// An empty inbox keeps room for this many messages at the most.
 const KEPT: usize = 4;
 
+/// What a message takes beside its text, in bytes.
+const OVERHEAD: u64 = 1024;
+
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     /// What is kept, with its places, which only grow: some between may be gone.
@@ -26,6 +29,11 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// What is kept takes so many bytes.
+    pub(super) fn held(&self) -> u64 {
+        self.bytes + self.messages.len() as u64 * OVERHEAD
+    }
+
     pub(super) fn newest(&self) -> u64 {
         self.newest
     }
@@ -130,6 +138,11 @@ impl Inbox {
             self.messages.pop_front();
         }
     }
+}
+
+/// What a message takes, in bytes.
+pub(super) fn held_by(message: &Message) -> u64 {
+    size(message) + OVERHEAD
 }
 
 fn size(message: &Message) -> u64 {

@@ -124,7 +124,6 @@ impl SenderMids {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::InboxLimits;
     use crate::storage::{MemoryStorage, Storage, UserNumber};
     use messenger_proto::Message;
     use std::sync::mpsc::channel;
@@ -138,14 +137,7 @@ mod tests {
 
     fn from(sender: &str) -> NewMessage {
         let message = Message::new("", sender, "ann", 0);
-        NewMessage {
-            message: message.into(),
-            sender: None,
-            mid: Some("mid".into()),
-            mid_forgotten_before: Timestamp::default(),
-            now: Timestamp::default(),
-            limits: InboxLimits::default(),
-        }
+        NewMessage::new(message, Timestamp::default()).mid("mid")
     }
 
     #[tokio::test]

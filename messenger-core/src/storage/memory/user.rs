@@ -3,7 +3,7 @@
 use super::inbox::Inbox;
 use crate::clock::Timestamp;
 use crate::storage::{
-    AddContactError, Expiry, NewSession, OpenedSession, SessionKey, SessionRecord, UserData,
+    AddContactError, Expiry, NewSession, OpenedSession, Seen, SessionKey, SessionRecord, UserData,
     UserNumber, Watermark,
 };
 use bytestring::ByteString;
@@ -119,6 +119,16 @@ impl User {
     pub(super) fn session(&self, key: &SessionKey) -> Option<&SessionRecord> {
         let mut sessions = self.sessions.iter();
         sessions.find_map(|(own, record)| (own == key).then_some(record))
+    }
+
+    /// Whether the session is there, or if none is named, what is there as long as the user is.
+    pub(super) fn see(&self, session: Option<&SessionKey>) -> Seen {
+        if session.is_some_and(|key| self.session(key).is_none()) {
+            return Seen::Ended;
+        }
+        Seen::There {
+            newest: self.inbox.newest(),
+        }
     }
 
     pub(super) fn end_session(&mut self, key: &SessionKey) {

@@ -74,6 +74,58 @@ pub(super) async fn of_racing_registrations_one_succeeds(storage: &Arc<dyn Stora
     assert_eq!(one_nick, 1);
 }
 
+pub(super) async fn may_have_to_look_different(storage: &Arc<dyn Storage>) {
+    let distinct = async |login: &str, nick| {
+        let account = account(login, nick);
+        accounts(storage).create_distinct_account(account).await
+    };
+    distinct("paul", "A").await.unwrap();
+    let same = distinct("paul", "B").await;
+    assert!(matches!(same, Err(CreateAccountError::LoginTaken)));
+    let nick = distinct("mary", "A").await;
+    assert!(matches!(nick, Err(CreateAccountError::NickTaken)));
+    // Neither the one with Cyrillic letters nor the one with a digit has taken its nick.
+    for lookalike in ["раul", "pau1"] {
+        let alike = distinct(lookalike, "B").await;
+        assert!(
+            matches!(alike, Err(CreateAccountError::Lookalike)),
+            "{lookalike}"
+        );
+        assert_eq!(accounts(storage).account(lookalike).await.unwrap(), None);
+    }
+    distinct("mary", "B").await.unwrap();
+    let eve = UserId::from("eve");
+    storage.upsert_external_user(&eve, "Eve").await.unwrap();
+    storage.upsert_external_user(&eve, "Eva").await.unwrap();
+    let like_adopted = distinct("еve", "C").await;
+    assert!(matches!(like_adopted, Err(CreateAccountError::Lookalike)));
+    // Who does not ask for it may look like somebody, and counts as well.
+    accounts(storage)
+        .create_account(account("раul", "D"))
+        .await
+        .unwrap();
+    for login in ["paul", "eve"] {
+        assert!(storage.delete_user(&login.into()).await.unwrap());
+    }
+    let like_left = distinct("paul", "E").await;
+    assert!(matches!(like_left, Err(CreateAccountError::Lookalike)));
+    distinct("еve", "E").await.unwrap();
+}
+
+pub(super) async fn of_racing_lookalikes_one_succeeds(storage: &Arc<dyn Storage>) {
+    let calls = ["paul", "раul", "pаul", "pau1", "pauI", "рaul"]
+        .into_iter()
+        .enumerate()
+        .map(|(number, login)| {
+            let account = account(login, &format!("nick {number}"));
+            let storage = Arc::clone(storage);
+            async move { accounts(&storage).create_distinct_account(account).await }
+        });
+    let results = race(calls.collect::<Vec<_>>()).await;
+    let created = results.iter().filter(|result| result.is_ok());
+    assert_eq!(created.count(), 1);
+}
+
 pub(super) async fn an_adopted_user_is_a_user(storage: &Arc<dyn Storage>) {
     let eve = UserId::from("eve");
     assert_eq!(storage.profile(&eve).await.unwrap(), None);

@@ -30,7 +30,7 @@ async fn fill(storage: &Arc<dyn Storage>, user: &UserId, count: u64) {
 }
 
 async fn purge_all(storage: &Arc<dyn Storage>, expiry: Expiry) -> Result<(), StorageError> {
-    while storage.purge_expired(expiry).await? {}
+    while storage.purge_expired(expiry).await?.is_zero() {}
     Ok(())
 }
 
