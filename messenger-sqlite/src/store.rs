@@ -66,7 +66,7 @@ impl SqliteStorage {
     /// Opens a store that a server may be using meanwhile, for an operator's calls. There must be one.
     ///
     /// A server notices what is written here: at once where its own memory would be wrong, and within
-    /// a minute that a session has ended.
+    /// a second that a session has ended.
     ///
     /// # Errors
     /// See [`OpenError`].

@@ -15,7 +15,7 @@ use messenger_core::proto::{
 use messenger_core::storage::{
     Expiry, NewMessage, NewSession, Owner, PageLimits, SessionKey, Storage, Watermark,
 };
-use messenger_sqlite::{BackupError, OpenError, SqliteStorage, back_up, mark_restored};
+use messenger_sqlite::{BackupError, OpenError, SqliteStorage, back_up, mark_restored, salvage};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -251,6 +251,7 @@ async fn a_log_that_lies_where_a_copy_is_put_is_not_taken_for_its_own() {
     SqliteStorage::open_beside(path("m.db")).unwrap_err();
     messenger_sqlite::check(&path("m.db")).unwrap_err();
     back_up(&path("m.db"), &path("another.db")).unwrap_err();
+    salvage(&path("m.db"), &path("saved.db")).unwrap_err();
     assert_eq!(
         std::fs::read(path("m.db")).unwrap(),
         std::fs::read(path("copy.db")).unwrap(),
