@@ -4,7 +4,6 @@ use crate::{OpenError, restored};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,9 +12,6 @@ const APPLICATION: i64 = 0x6d73_6772;
 
 /// Watermarks a copy on which no server was started yet ("msgc"). Its numbers are those of the store it was made of.
 const COPY: i64 = 0x6d73_6763;
-
-/// Where a SQLite file has that, as four bytes.
-const APPLICATION_AT: u64 = 68;
 
 /// What turns each format into the next; the first makes an empty file a store.
 const MIGRATIONS: [&str; 4] = [
@@ -177,12 +173,15 @@ fn refuse_foreign_log(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn is_copy(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
-    let mut application = [0; 4];
-    file.seek(SeekFrom::Start(APPLICATION_AT))?;
-    file.read_exact(&mut application)?;
-    Ok(i64::from(u32::from_be_bytes(application)) == COPY)
+/// Reads it from the file as it is, without its log. SQLite does that: were the file opened and closed beside it, the
+/// locks of all its connections in this process would be gone.
+fn is_copy(path: &Path) -> rusqlite::Result<bool> {
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    let name: String = bytes.map(|byte| format!("%{byte:02x}")).collect();
+    let uri = format!("file:{name}?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    Ok(number(&connection, "application_id")? == COPY)
 }
 
 fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
@@ -235,11 +234,12 @@ fn use_log(connection: &Connection) -> rusqlite::Result<()> {
 
 /// A copy becomes the store, whose numbers go on beyond those of the one that was lost.
 fn restore(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if number(&transaction, "application_id")? == COPY {
-        restored::jump(&transaction)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
+    if number(connection, "application_id")? != COPY {
+        return Ok(());
     }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    restored::jump(&transaction)?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.commit()
 }
 
