@@ -252,8 +252,8 @@ pub trait Storage: Send + Sync + 'static {
     /// The messages behind place `after`, oldest first: at most `page.messages` of them, and no
     /// further one once they come to `page.bytes`.
     ///
-    /// Empty only when there is none. The first may lie further on than `after + 1`, when those
-    /// between were dropped.
+    /// Empty only when there is none. Each may lie further on than one behind the one before, when those between
+    /// were dropped.
     async fn inbox(
         &self,
         user: &UserId,

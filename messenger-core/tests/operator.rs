@@ -14,6 +14,7 @@ use messenger_core::proto::{
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::{Connection, Engine, EventsEnded, Policy, ResetPasswordError, SessionKind};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 fn engine() -> Engine {
     engine_on(Arc::new(MemoryStorage::new()))
@@ -149,6 +150,11 @@ async fn whoever_is_deleted_unnoticed_is_given_nothing_of_the_next() {
     let bob = join(&engine, "bob").await;
     let mut gone = join(&engine, "ann").await;
     let mut gone_too = auth(&engine, "ann", "secret").await.unwrap();
+    for connection in [&gone, &gone_too] {
+        // They have looked into the inbox, and wait for what comes live.
+        let polled = connection.poll_event(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+    }
     let mut next = replace_ann(&engine, &storage).await;
     // The first in an inbox that begins anew, which would be the first in the old one as well.
     send(&bob, "ann", "for the next").await.unwrap();

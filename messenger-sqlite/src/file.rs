@@ -3,8 +3,7 @@
 use crate::{OpenError, restored, skeletons};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,9 +12,6 @@ const APPLICATION: i64 = 0x6d73_6772;
 
 /// Watermarks a copy on which no server was started yet ("msgc"). Its numbers are those of the store it was made of.
 const COPY: i64 = 0x6d73_6763;
-
-/// Where a SQLite file has that, as four bytes.
-const APPLICATION_AT: u64 = 68;
 
 /// What turns each format into the next; the first makes an empty file a store.
 const MIGRATIONS: [&str; 6] = [
@@ -159,14 +155,28 @@ pub(crate) fn counts_as_copy(connection: &Connection) -> rusqlite::Result<bool> 
     Ok(number(connection, "application_id")? == COPY)
 }
 
-/// True of a copy on which no server was started yet. The file is read as it is, and SQLite not let near what lies
-/// beside it.
-pub(crate) fn is_copy(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
-    let mut application = [0; 4];
-    file.seek(SeekFrom::Start(APPLICATION_AT))?;
-    file.read_exact(&mut application)?;
-    Ok(i64::from(u32::from_be_bytes(application)) == COPY)
+/// True of a copy on which no server was started yet. It is read from the file as it is, without what lies beside it.
+pub(crate) fn is_copy(path: &Path) -> rusqlite::Result<bool> {
+    counts_as_copy(&open_alone(path)?)
+}
+
+/// A connection that reads the file as it is, without its log, and makes nothing beside it. (SQLite does that: were the
+/// file opened and closed beside it, the locks of all its connections in this process would be gone.)
+pub(crate) fn open_alone(path: &Path) -> rusqlite::Result<Connection> {
+    let mut name = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                name.push(char::from(*byte));
+            }
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(name, flags)
 }
 
 pub(crate) fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
@@ -237,11 +247,12 @@ fn use_log(connection: &Connection) -> rusqlite::Result<()> {
 
 /// A copy becomes the store, whose numbers go on beyond those of the one that was lost.
 fn restore(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if counts_as_copy(&transaction)? {
-        restored::jump(&transaction)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
+    if !counts_as_copy(connection)? {
+        return Ok(());
     }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    restored::jump(&transaction)?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.commit()
 }
 
