@@ -143,7 +143,7 @@ impl Inbound {
         }
     }
 
-    /// In this session, whatever that of the connection is.
+    /// In this session, which an unauthenticated connection resumes. On any other they are not looked at.
     #[inline]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = credentials;

@@ -52,7 +52,7 @@ pub(crate) fn begin_to_count() {
 /// The variable that tells what is logged.
 const FILTER: &str = "RUST_LOG";
 
-/// [`FILTER`] cannot be read.
+/// `RUST_LOG` cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "RUST_LOG tells nothing with {0:?}; give a level (error, warn, info, debug, trace, off), or levels for parts: info,messenger_core=debug"

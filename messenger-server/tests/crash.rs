@@ -323,9 +323,9 @@ async fn accounts_contacts_and_sessions_are_as_acknowledged() {
         first,
         "the mid is remembered"
     );
-    let taken = ann.register("bob", &pass(), "another").await;
-    assert!(taken.is_err());
     let (bob, mut events) = connect(&process.address).await.unwrap();
+    let taken = bob.register("bob", &pass(), "another").await;
+    assert!(matches!(taken, Err(ClientError::Refused(failure)) if failure.code.number() == 1));
     bob.auth("bob", &pass()).await.unwrap();
     let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
     assert_eq!(

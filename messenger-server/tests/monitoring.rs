@@ -257,6 +257,11 @@ async fn silent_connections_keep_nobody_from_an_answer() {
         }
         assert_eq!(get(address, path).await.0, 200);
     }
+    // Each is an open file, of which few are kept for them.
+    let (_, page) = get(address, "/metrics").await;
+    let (_, files) = page.split_once("\nprocess_open_fds ").unwrap();
+    let files: u32 = files.lines().next().unwrap().parse().unwrap();
+    assert!(files < 150, "{files} open files");
     // They do not stay for long either: those that were not cut for newer ones are when they ask nothing.
     for mut stream in silent {
         let ended = timeout(SOON, stream.read_to_end(&mut Vec::new())).await;

@@ -460,7 +460,7 @@ async fn what_can_be_read_of_a_damaged_store_is_saved() {
         let (client, _events) = connect(&address).await.unwrap();
         let (login, pass) = (format!("user{number:03}"), Password::md5_of("secret"));
         let nick = format!("nick {number:03}");
-        client.register(&*login, &pass, &*nick).await.unwrap();
+        client.register(&login, &pass, &nick).await.unwrap();
     }
     server.signal("TERM").await;
     assert_eq!(server.ended().await, Some(0));

@@ -12,6 +12,9 @@ use std::fs::{self, File};
 use std::path::Path;
 use table::Table;
 
+/// Nobody has had more users: a larger number is not what was written.
+const MOST_USERS: i64 = 1 << 53;
+
 /// What was saved of a store. Shown, it is a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -114,8 +117,8 @@ fn copy(
     version: usize,
     mut new: Connection,
 ) -> rusqlite::Result<Option<Salvaged>> {
-    // It is synced when it is whole, and removed otherwise.
-    new.pragma_update(None, "journal_mode", "OFF")?;
+    // It is synced when it is whole, and removed otherwise. (But a row that is refused is to leave nothing.)
+    new.pragma_update(None, "journal_mode", "MEMORY")?;
     new.pragma_update(None, "synchronous", "OFF")?;
     // As the damaged one is, and only then as stores are now.
     file::upgrade(&mut new, version)?;
@@ -126,9 +129,9 @@ fn copy(
         transaction.commit()?;
         found.push((table, rows));
     }
-    keep_numbering(old, &new)?;
     file::upgrade(&mut new, file::VERSION)?;
     let transaction = new.transaction()?;
+    keep_numbering(old, &transaction)?;
     store::forget_strangers(&transaction)?;
     inboxes::recount(&transaction)?;
     transaction.commit()?;
@@ -150,13 +153,18 @@ fn copy(
     Ok(Some(Salvaged { tables }))
 }
 
-/// Users' numbers are not given again, also not those of users who are gone or lost.
+/// Users' numbers are not given again, also not those of users who are gone or lost. Damaged ones become new.
 fn keep_numbering(old: &Connection, new: &Connection) -> rusqlite::Result<()> {
+    let renumber = "UPDATE users SET number =
+                        (SELECT coalesce(max(number), 0) + 1 FROM users WHERE number BETWEEN 1 AND ?1)
+                    WHERE number = (SELECT number FROM users WHERE number NOT BETWEEN 1 AND ?1 LIMIT 1)";
+    while new.execute(renumber, [MOST_USERS])? > 0 {}
     let newest = "SELECT seq FROM sqlite_sequence WHERE name = 'users'";
     // Where it cannot be read, and in versions that number nobody, those who were saved tell.
-    if let Ok(newest) = old.query_row(newest, [], |row| row.get::<_, i64>(0)) {
-        let set = "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'users'";
-        new.execute(set, [newest])?;
-    }
-    Ok(())
+    let newest = old.query_row(newest, [], |row| row.get::<_, i64>(0)).ok();
+    let newest = newest.filter(|newest| *newest <= MOST_USERS);
+    let set =
+        "UPDATE sqlite_sequence SET seq = max(?1, (SELECT coalesce(max(number), 0) FROM users))
+               WHERE name = 'users'";
+    new.execute(set, [newest.unwrap_or(0)]).map(drop)
 }

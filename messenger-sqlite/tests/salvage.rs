@@ -265,3 +265,40 @@ async fn what_a_server_uses_is_left_and_what_is_there_is_kept() {
     assert!(matches!(error, SalvageError::Exists { .. }), "{error}");
     assert_eq!(fs::read(&to).unwrap(), b"mine");
 }
+
+/// Whatever the damage is: what is made is sound, and otherwise nothing is.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_damage_ends_in_a_sound_store_or_in_none() {
+    let (folder, path) = begin().await;
+    let sound = fs::read(&path).unwrap();
+    let mut random: usize = 11;
+    let mut below = |end: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % end
+    };
+    let mut saved = 0;
+    for round in 0..60 {
+        let mut bytes = sound.clone();
+        for _ in 0..=below(40) {
+            let at = below(bytes.len());
+            let length = (1 + below(64)).min(bytes.len() - at);
+            let byte = u8::try_from(below(256)).unwrap();
+            bytes[at..at + length].fill(byte);
+        }
+        if round % 10 == 0 {
+            bytes.truncate(bytes.len() / 3 * 2);
+        }
+        fs::write(&path, bytes).unwrap();
+        let to = folder.path().join(format!("{round}.db"));
+        if salvage(&path, &to).is_ok() {
+            saved += 1;
+            check(&to).unwrap();
+            drop(engine(&to));
+        } else {
+            assert!(!to.exists());
+        }
+    }
+    assert!(saved > 20, "only {saved}");
+}

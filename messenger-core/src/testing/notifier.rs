@@ -33,6 +33,8 @@ pub async fn suite<N: Notifier + ?Sized>(make: impl AsyncFn() -> (Arc<N>, Arc<N>
     a_look_reaches_every_mailbox_of_the_user(&*one, &*other).await;
     let (one, other) = make().await;
     no_subscription_is_the_only_one_beside_another(&*one, &*other);
+    let (one, other) = make().await;
+    has_no_gap_while_nothing_is_lost(&*one, &*other).await;
 }
 
 /// Whoever has the id in question.
@@ -194,6 +196,24 @@ async fn a_look_reaches_every_mailbox_of_the_user<N: Notifier + ?Sized>(one: &N,
         let look = timeout(SOON, poll_fn(|cx| mailbox.poll(cx))).await;
         assert!(matches!(look, Ok(Mail::Resync)), "{look:?}");
     }
+}
+
+async fn has_no_gap_while_nothing_is_lost<N: Notifier + ?Sized>(one: &N, other: &N) {
+    let ann = UserId::from("ann");
+    let mailboxes = [mailbox(1), mailbox(2)];
+    let [first, second] = mailboxes.clone();
+    let _subscriptions = [one.subscribe(&ann, first), other.subscribe(&ann, second)];
+    let mut gaps = None;
+    for seq in 1..=100 {
+        one.notify(&ann, stored(seq));
+        for mailbox in &mailboxes {
+            expect_seq(mailbox, seq).await;
+        }
+        // It may have had one when it began.
+        let now = (one.gaps(), other.gaps());
+        assert_eq!(*gaps.get_or_insert(now), now, "counts what was not lost");
+    }
+    assert!(one.check().is_ok() && other.check().is_ok());
 }
 
 fn no_subscription_is_the_only_one_beside_another<N: Notifier + ?Sized>(one: &N, other: &N) {

@@ -1,7 +1,7 @@
 //! Notifiers that break a promise.
 
 use messenger_core::notifier::{
-    ConnectionId, LocalNotifier, Mailbox, Notice, Notifier, Subscription,
+    ConnectionId, LocalNotifier, Mailbox, Notice, Notifier, NotifierError, Subscription,
 };
 use messenger_core::proto::UserId;
 use std::sync::Mutex;
@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     LosesTheEndOfAUser,
     LosesLooks,
     TakesEverySubscriptionForTheOnlyOne,
+    CountsGapsThoughNothingIsLost,
+    SaysThatItFails,
 }
 
 impl Fault {
@@ -38,6 +40,8 @@ impl Fault {
         Self::LosesTheEndOfAUser,
         Self::LosesLooks,
         Self::TakesEverySubscriptionForTheOnlyOne,
+        Self::CountsGapsThoughNothingIsLost,
+        Self::SaysThatItFails,
     ];
 }
 
@@ -79,6 +83,20 @@ impl Notifier for Broken {
                 Subscription::counted(subscription, AtomicUsize::new(1).into())
             }
             _ => subscription,
+        }
+    }
+
+    fn gaps(&self) -> u64 {
+        match self.fault {
+            Fault::CountsGapsThoughNothingIsLost => self.count.load(Ordering::SeqCst),
+            _ => 0,
+        }
+    }
+
+    fn check(&self) -> Result<(), NotifierError> {
+        match self.fault {
+            Fault::SaysThatItFails => Err(NotifierError::new("it works")),
+            _ => Ok(()),
         }
     }
 

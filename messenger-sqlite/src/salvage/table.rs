@@ -3,6 +3,7 @@
 use crate::sql::unsigned;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, Params, Row, Statement, params_from_iter};
+use std::cmp::Ordering;
 
 /// A table, and how its rows are found.
 pub(super) struct Table {
@@ -131,40 +132,40 @@ impl Copy<'_> {
         let Table { name, columns, .. } = self.table;
         let columns = columns.join(", ");
         let select = format!("SELECT {columns} FROM {name} NOT INDEXED {which}");
-        let mut last = None;
+        let mut numbers = Numbers::default();
         let Ok(mut select) = self.old.prepare(&select) else {
-            return Ok((last, false));
+            return Ok((None, false));
         };
         let Ok(mut rows) = select.query(params) else {
-            return Ok((last, false));
+            return Ok((None, false));
         };
-        loop {
-            match rows.next() {
-                Ok(Some(row)) => last = self.row(row)?.or(last),
-                Ok(None) => return Ok((last, true)),
-                Err(_) => return Ok((last, false)),
+        while let Ok(row) = rows.next() {
+            let Some(row) = row else {
+                return Ok((numbers.last, true));
+            };
+            if let Key::Number(key) = self.table.key
+                && !row.get(key).is_ok_and(|number| numbers.go_on(number))
+            {
+                break;
             }
+            self.row(row)?;
         }
+        Ok((numbers.last, false))
     }
 
-    /// Copies a row; its number, if it has one.
-    fn row(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<i64>> {
+    fn row(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
         self.read += 1;
-        let number = match self.table.key {
-            Key::Number(key) => row.get(key).ok(),
-            Key::Columns(_) => None,
-        };
         let values = (0..self.table.columns.len()).map(|column| row.get::<_, Value>(column));
         // What is no text where there has to be some cannot be kept.
         let Ok(values) = values.collect::<Result<Vec<_>, _>>() else {
-            return Ok(number);
+            return Ok(());
         };
         match self.insert.execute(params_from_iter(values)) {
             Err(error) if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) => {
                 Err(error)
             }
             // Rows are met twice, and damaged ones are not what may be in the table.
-            _ => Ok(number),
+            _ => Ok(()),
         }
     }
 
@@ -172,47 +173,47 @@ impl Copy<'_> {
     fn numbers_between(&mut self, key: usize, from: i64, to: i64) -> rusqlite::Result<()> {
         let column = self.table.columns.get(key).map_or("rowid", String::as_str);
         let mut damaged = from;
-        while let Some(behind) = self.behind(column, damaged, to) {
+        while let Some(next) = self.next_behind(column, damaged, to) {
             let which = format!("WHERE {column} >= ?1 ORDER BY {column}");
-            let (last, is_end) = self.rows(&which, [behind])?;
-            damaged = last.unwrap_or(behind).max(behind);
-            if is_end || damaged >= to {
+            let (last, is_end) = self.rows(&which, [next])?;
+            if is_end {
                 break;
             }
+            damaged = last.unwrap_or(next).max(next);
         }
         Ok(())
     }
 
-    /// The least number behind a damaged one from which rows can be found again, if one is found before the end.
-    fn behind(&self, column: &str, damaged: i64, end: i64) -> Option<i64> {
+    /// The number of the next row that is found behind a damaged one, if it is one before the end. It may be looked for
+    /// from any number; from those too near the way leads through what is damaged.
+    fn next_behind(&self, column: &str, damaged: i64, end: i64) -> Option<i64> {
         let name = &self.table.name;
         let find = format!(
             "SELECT {column} FROM {name} NOT INDEXED WHERE {column} >= ?1 ORDER BY {column} LIMIT 1"
         );
         let mut find = self.old.prepare(&find).ok()?;
-        let mut is_found = |number: i64| find.exists([number]).is_ok();
+        let mut next_from = |number: i64| {
+            let found = find.query_row([number], |row| row.get::<_, i64>(0));
+            found.ok().filter(|found| *found >= number)
+        };
         let mut step: i64 = 1;
-        loop {
-            let number = damaged.checked_add(step)?;
-            if number >= end {
-                return None;
-            }
-            if is_found(number) {
-                break;
+        let mut next = loop {
+            let number = damaged.checked_add(step).filter(|number| *number < end)?;
+            if let Some(next) = next_from(number) {
+                break next;
             }
             step = step.checked_mul(2)?;
-        }
+        };
         // Half of that was not far enough, or it is the first.
         let (mut too_near, mut far_enough) = (step / 2, step);
         while far_enough - too_near > 1 {
             let middle = too_near + (far_enough - too_near) / 2;
-            if is_found(damaged + middle) {
-                far_enough = middle;
-            } else {
-                too_near = middle;
+            match next_from(damaged + middle) {
+                Some(found) => (next, far_enough) = (found, middle),
+                None => too_near = middle,
             }
         }
-        Some(damaged + far_enough)
+        (next < end).then_some(next)
     }
 
     /// Copies the rows whose key begins with the login of a user who was saved.
@@ -227,5 +228,27 @@ impl Copy<'_> {
             self.rows(&which, [user.get::<_, String>(0)?])?;
         }
         Ok(())
+    }
+}
+
+/// The numbers of rows in the order they are met, which is that of the numbers unless they are damaged.
+#[derive(Default)]
+struct Numbers {
+    last: Option<i64>,
+    order: Option<Ordering>,
+}
+
+impl Numbers {
+    /// False when a row is not where it should be: one could be led in a circle.
+    fn go_on(&mut self, number: i64) -> bool {
+        if let Some(last) = self.last {
+            let order = number.cmp(&last);
+            if order == Ordering::Equal || self.order.is_some_and(|before| before != order) {
+                return false;
+            }
+            self.order = Some(order);
+        }
+        self.last = Some(number);
+        true
     }
 }
