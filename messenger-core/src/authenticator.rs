@@ -1,7 +1,7 @@
 //! Who a login is and whether its password is right, as a trait.
 
 use crate::passwords::{PasswordError, Passwords};
-use crate::storage::{Account, CreateAccountError};
+use crate::storage::{Account, CreateAccountError, UserNumber};
 use crate::timed_storage::TimedStorage;
 use async_trait::async_trait;
 use bytestring::ByteString;
@@ -106,6 +106,8 @@ pub struct Identity {
     pub picture: Option<ByteString>,
     /// The line about the user's state of mind.
     pub user_status: Option<ByteString>,
+    /// Which of those who have had the login it is, if the account is in the store.
+    pub(crate) user_number: Option<UserNumber>,
 }
 
 impl Identity {
@@ -179,6 +181,9 @@ impl Authenticator for StoredAccounts {
     }
 
     async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError> {
+        // Before the account is read, which is the same in the end: so it is the account's number, or no longer
+        // anybody's.
+        let user_number = self.storage.user_number(login).await.map_err(unavailable)?;
         let account = self.storage.account(login.as_str()).await;
         let Some(account) = account.map_err(unavailable)? else {
             // Takes the time of a wrong password, so that nobody learns by it which logins there are.
@@ -192,7 +197,10 @@ impl Authenticator for StoredAccounts {
         // That took its time: the password may have been reset meanwhile, or the user deleted.
         let still = self.storage.account(login.as_str()).await;
         match still.map_err(unavailable)? {
-            Some(still) if still == account => Ok(Verdict::Accepted(Identity::new(account.nick))),
+            Some(still) if still == account => Ok(Verdict::Accepted(Identity {
+                user_number,
+                ..Identity::new(account.nick)
+            })),
             Some(_) => Ok(Verdict::WrongPass),
             None => Ok(Verdict::NoSuchLogin),
         }

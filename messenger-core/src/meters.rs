@@ -38,6 +38,8 @@ pub(crate) struct Meters {
     pub(crate) mailbox_overrun: Counter,
     pub(crate) max_outgoing: Counter,
     pub(crate) inbox_full: Counter,
+    /// Messages that were pushed out of an inbox, and not given to sessions that lag.
+    pub(crate) dropped: Counter,
     requests: [[OnceLock<Counter>; STATUSES]; NAMES],
 }
 
@@ -70,6 +72,7 @@ impl Meters {
             mailbox_overrun: limit("mailbox"),
             max_outgoing: limit("max_outgoing"),
             inbox_full: limit("inbox"),
+            dropped: counter!("messenger_messages_dropped_total"),
             requests: Default::default(),
         };
         for action in Request::NAMES.iter().chain(&OTHERS) {

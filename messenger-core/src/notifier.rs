@@ -8,7 +8,7 @@ pub use local::LocalNotifier;
 pub use mailbox::{Mail, Mailbox};
 
 use crate::clock::Timestamp;
-use crate::storage::SessionKey;
+use crate::storage::{SessionKey, UserNumber};
 use messenger_proto::{SharedMessage, UserId};
 use std::any::Any;
 use std::fmt;
@@ -108,6 +108,8 @@ impl NotifierError {
 pub enum Notice {
     /// A message stands in the user's inbox.
     Inbox {
+        /// Whose inbox: a later user of the same id is not told.
+        to: UserNumber,
         /// Its place.
         seq: u64,
         /// When it was accepted, for measuring how long it takes.
@@ -117,6 +119,8 @@ pub enum Notice {
     },
     /// The user has sent a message through another of its connections.
     Copy {
+        /// Who has sent it: a later user of the same id is not told.
+        from: UserNumber,
         /// The connection that sent it and has its copy already.
         origin: ConnectionId,
         /// The message.

@@ -49,6 +49,7 @@ impl Entry {
             Seen::Ended => self.mailbox.deliver(Notice::SessionEnded(self.device.key)),
             Seen::There { newest } if newest > self.device.delivered_up_to() => {
                 self.mailbox.deliver(Notice::Inbox {
+                    to: self.device.user_number,
                     seq: newest,
                     accepted: Timestamp::default(),
                     message: None,

@@ -25,11 +25,13 @@ mod budgets;
 mod constructors;
 mod look;
 mod memory;
+mod overflow;
 
 pub use batch_queue::{BatchQueue, Batches, QueueLimits};
 pub use budgets::{Budgets, SharedLimit};
 pub use look::{LOOKED_AT_ONCE, Look, ResumedSession, Seen};
 pub use memory::MemoryStorage;
+pub use overflow::Overflow;
 
 use crate::address::AddressRule;
 use crate::clock::Timestamp;
@@ -91,6 +93,9 @@ pub trait Storage: Send + Sync + 'static {
     /// nick may be taken: that is the other place's affair.
     async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError>;
 
+    /// Which of those who have had this id the user is; `None` when there is no such user.
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError>;
+
     /// The users behind `after` in the order of their ids, at most `limit` of them.
     async fn users(
         &self,
@@ -105,17 +110,18 @@ pub trait Storage: Send + Sync + 'static {
     /// Deletes all that is kept of a user, the inbox included, and the user from the contacts and
     /// remembered ids of others. What the user has sent stays with those it was sent to.
     ///
-    /// False when there is no such user. A user of that id who comes later begins anew, as a sender and as
-    /// a recipient: no `mid` from or to the one before is remembered.
+    /// False when there is no such user. A user of that id who comes later is another one, with another
+    /// [number](Self::user_number), and begins anew, as a sender and as a recipient: no `mid` from or to the one
+    /// before is remembered. What is called in the name of the one before does nothing from then on.
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError>;
 
     /// The user's profile; `None` when there is no such user.
     async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError>;
 
-    /// Changes the fields that are there. An unknown user is left unknown.
+    /// Changes the fields that are there. It does nothing when the owner is no more.
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         change: ProfileChange,
     ) -> Result<(), StorageError>;
 
@@ -125,24 +131,26 @@ pub trait Storage: Send + Sync + 'static {
     /// Adds `uid` to the owner's contacts, of which there may be `limit`.
     ///
     /// # Errors
-    /// See [`AddContactError`], which are tested in that order.
+    /// See [`AddContactError`], which are tested in that order. An owner who is no more is no such user.
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError>;
 
-    /// Removes `uid` from the owner's contacts; one that is not there is no error.
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError>;
+    /// Removes `uid` from the owner's contacts; one that is not there is no error, and neither is an owner who is
+    /// no more.
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError>;
 
     /// Finds users by their addresses, and remembers for the owner under which of its own ids each
     /// was found: [`contacts`](Self::contacts) shows it from then on.
     ///
-    /// The result is in the order of the entries; one entry lists a user once.
+    /// The result is in the order of the entries; one entry lists a user once. For an owner who is no more
+    /// nothing is remembered.
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError>;
@@ -158,7 +166,7 @@ pub trait Storage: Send + Sync + 'static {
     /// included, was given. Over the limit the least recently used ones end.
     ///
     /// # Errors
-    /// There is no such user.
+    /// There is no such user, or it is another one who has the id now.
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError>;
 
     /// The user's session with this key; `None` when there is none. One that has outlived
@@ -178,11 +186,12 @@ pub trait Storage: Send + Sync + 'static {
         user: &UserId,
         key: &SessionKey,
     ) -> Result<Option<ResumedSession>, StorageError> {
-        let Some(record) = self.session(user, key).await? else {
+        let Some(profile) = self.profile(user).await? else {
             return Ok(None);
         };
-        let profile = self.profile(user).await?;
-        Ok(profile.map(|profile| ResumedSession::new(record, profile.nick)))
+        // Asked behind it: a session that is there has been there as long as its user, whose profile this is.
+        let record = self.session(user, key).await?;
+        Ok(record.map(|record| ResumedSession::new(record, profile.nick)))
     }
 
     /// Ends a session; one that is not there is no error.
@@ -210,21 +219,21 @@ pub trait Storage: Send + Sync + 'static {
         Duration::from_millis(20)
     }
 
-    /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, and the
-    /// numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
+    /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, but for
+    /// [restores](Self::lost_up_to), and the numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
     ///
     /// Appends take their places in the order in which their futures are first polled, so that a
     /// caller may have several under way; and from then on they get on without being polled, because
     /// a caller polls only the first of them. A [`BatchQueue`] does that for a store that waits.
     ///
     /// A `mid` belongs to its sender and recipient together. While it is not forgotten, the same text and
-    /// attachment under it are not appended again, however many appends race. (The sender is a user. If they
-    /// were deleted meanwhile it need not be remembered.)
+    /// attachment under it are not appended again, however many appends race.
     ///
     /// # Errors
-    /// There is no such recipient, the `mid` was used for something else, or what no session of theirs was
-    /// given yet is at its limit. What was given to some session and is over the limit is dropped instead,
-    /// oldest first.
+    /// There is no such recipient, the sender is no more, the `mid` was used for something else, or what no
+    /// session of theirs was given yet is at its limit. What was given to some session and is over the limit is
+    /// dropped instead: of the sender who has most there, in messages or in bytes, whatever is over, and the
+    /// oldest first ([`Overflow`] chooses). What no session was given is never dropped for it.
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError>;
 
     /// Does what [`append`](Self::append) does, if that takes no waiting: then a message costs no future.
@@ -243,8 +252,8 @@ pub trait Storage: Send + Sync + 'static {
     /// The messages behind place `after`, oldest first: at most `page.messages` of them, and no
     /// further one once they come to `page.bytes`.
     ///
-    /// Empty only when there is none. The first may lie further on than `after + 1`, when those
-    /// between were dropped.
+    /// Empty only when there is none. Each may lie further on than one behind the one before, when those between
+    /// were dropped.
     async fn inbox(
         &self,
         user: &UserId,
@@ -255,6 +264,13 @@ pub trait Storage: Send + Sync + 'static {
     /// The place of the newest message the inbox ever had; 0 when it never had one.
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError>;
 
+    /// Places up to this one may have been given by a store that was lost, of which this one is an older copy;
+    /// 0 for a store that is no copy. Inboxes go on behind it: a client that drops what it has seen must not be
+    /// given anything new under an old number.
+    fn lost_up_to(&self) -> u64 {
+        0
+    }
+
     /// Tells of many sessions at once which are still there, and what is newest in their users' inboxes: one answer
     /// for each, in their order.
     ///
@@ -263,15 +279,18 @@ pub trait Storage: Send + Sync + 'static {
     /// in one call.
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
         let mut seen = Vec::with_capacity(looks.len());
-        for Look { user, session } in &looks {
-            let is_there = match session {
-                Some(key) => self.session(user, key).await?.is_some(),
-                None => self.profile(user).await?.is_some(),
+        for Look { owner, session } in &looks {
+            // What is asked behind it is no later user's of the same id, if this one is still there.
+            let newest = self.newest(&owner.user).await?;
+            let number = match session {
+                Some(key) => self
+                    .session(&owner.user, key)
+                    .await?
+                    .map(|record| record.user_number),
+                None => self.user_number(&owner.user).await?,
             };
-            seen.push(match is_there {
-                true => Seen::There {
-                    newest: self.newest(user).await?,
-                },
+            seen.push(match number == Some(owner.number) {
+                true => Seen::There { newest },
                 false => Seen::Ended,
             });
         }
@@ -279,6 +298,7 @@ pub trait Storage: Send + Sync + 'static {
     }
 
     /// What the [`inbox`](Self::inbox) holds for a session that has a connection; `None` when the session has ended.
+    /// It is never that of a later user of the same id.
     ///
     /// A store that is asked across a network does it in one call.
     async fn inbox_for(
@@ -287,11 +307,10 @@ pub trait Storage: Send + Sync + 'static {
         after: u64,
         page: PageLimits,
     ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        let found = self.inbox(&look.owner.user, after, page).await?;
+        // Asked behind it: a user who is still there now was there when the inbox was read.
         match self.look(vec![look.clone()]).await?.first() {
-            Some(Seen::There { newest }) if *newest > after => {
-                self.inbox(&look.user, after, page).await.map(Some)
-            }
-            Some(Seen::There { .. }) => Ok(Some(Vec::new())),
+            Some(Seen::There { .. }) => Ok(Some(found)),
             Some(Seen::Ended) | None => Ok(None),
         }
     }
@@ -346,6 +365,23 @@ pub trait Accounts: Send + Sync {
 
     /// Gives the account with this login another password. False when there is none.
     async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
+}
+
+/// Tells a user from everybody else who has ever had the same id: a number that a store gives once.
+///
+/// Who was deleted may have an open connection for a moment, and another may register under the id meanwhile:
+/// whatever is done for a user is done for this number, and not for the next one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserNumber(pub u64);
+
+/// In whose name something is done: a user's, and no later one's of the same id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Owner {
+    /// The user.
+    pub user: UserId,
+    /// Which of those who have had the id.
+    pub number: UserNumber,
 }
 
 /// The store failed. Nothing was done, unless that [is unknown](Self::is_unknown).
@@ -540,7 +576,7 @@ impl fmt::Debug for SessionKey {
 #[non_exhaustive]
 pub struct NewSession {
     /// Whose.
-    pub user: UserId,
+    pub owner: Owner,
     /// What it will be found by.
     pub key: SessionKey,
     /// True when its client acknowledges what it has processed.
@@ -579,6 +615,8 @@ pub enum OpenSessionError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionRecord {
+    /// Whose it is.
+    pub user_number: UserNumber,
     /// Its place in the inbox.
     pub delivered_up_to: u64,
     /// True when its client acknowledges what it has processed.
@@ -607,6 +645,8 @@ pub struct Watermark {
 pub struct NewMessage {
     /// The message, with its recipient in `to`.
     pub message: SharedMessage,
+    /// Who sends it, who must still be there; `None` for what is put there by nobody who could be deleted.
+    pub sender: Option<UserNumber>,
     /// The sender's own id for what it sends to this recipient.
     pub mid: Option<ByteString>,
     /// A `mid` first used before this moment is forgotten.
@@ -638,6 +678,10 @@ pub enum Appended {
     Stored {
         /// The place.
         seq: u64,
+        /// Who has got it.
+        recipient: UserNumber,
+        /// How many messages it has pushed out, which sessions that lag will not be given.
+        dropped: u64,
     },
     /// The sender has sent it to the recipient before, under the same `mid`; nothing was done.
     Duplicate {
@@ -648,6 +692,16 @@ pub enum Appended {
     },
 }
 
+impl Appended {
+    /// The place of a message that was stored.
+    pub fn seq(&self) -> Option<u64> {
+        match self {
+            Self::Stored { seq, .. } => Some(*seq),
+            Self::Duplicate { .. } => None,
+        }
+    }
+}
+
 /// Why a message was not appended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -655,6 +709,9 @@ pub enum AppendError {
     /// There is no such recipient.
     #[error("there is no such user")]
     NoSuchUser,
+    /// The sender is no more, though another may have the id.
+    #[error("the sender is no user any more")]
+    NoSuchSender,
     /// The recipient was not given yet as much as an inbox holds.
     #[error("the inbox is full")]
     InboxFull,

@@ -9,8 +9,9 @@ use crate::policy::Rate;
 use crate::sharded_counter::ShardedCounter;
 use crate::storage::{
     Account, AddContactError, AppendError, Appended, CreateAccountError, Expiry, FindLimits, Look,
-    Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits, ProfileChange,
-    ResumedSession, Seen, SessionKey, SharedLimit, Storage, StorageError, UserData, Watermark,
+    Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner, PageLimits,
+    ProfileChange, ResumedSession, Seen, SessionKey, SharedLimit, Storage, StorageError, UserData,
+    UserNumber, Watermark,
 };
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use metrics::Histogram;
@@ -162,6 +163,11 @@ impl TimedStorage {
         Some(appended)
     }
 
+    /// See [`Storage::lost_up_to`].
+    pub(crate) fn lost_up_to(&self) -> u64 {
+        self.storage.lost_up_to()
+    }
+
     /// Does several things, in the time that one call may take.
     pub(crate) async fn in_time<T, E: From<StorageError>>(
         &self,
@@ -228,15 +234,16 @@ timed! {
     Read take(limit: SharedLimit, key: &str, count: u32, rate: Rate, now: Timestamp) -> Result<bool, StorageError>, of budgets;
     Read give_back(limit: SharedLimit, key: &str, rate: Rate) -> Result<(), StorageError>, of budgets;
     Write upsert_external_user(user: &UserId, nick: &str) -> Result<(), StorageError>;
+    Read user_number(user: &UserId) -> Result<Option<UserNumber>, StorageError>;
     Read users(after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, StorageError>;
     Read user_data(user: &UserId) -> Result<Option<UserData>, StorageError>;
     Write delete_user(user: &UserId) -> Result<bool, StorageError>;
     Read profile(user: &UserId) -> Result<Option<Profile>, StorageError>;
-    Write change_profile(user: &UserId, change: ProfileChange) -> Result<(), StorageError>;
+    Write change_profile(owner: &Owner, change: ProfileChange) -> Result<(), StorageError>;
     Read contacts(owner: &UserId) -> Result<Vec<Contact>, StorageError>;
-    Write add_contact(owner: &UserId, uid: &UserId, limit: usize) -> Result<Card, AddContactError>;
-    Write remove_contact(owner: &UserId, uid: &UserId) -> Result<(), StorageError>;
-    Write find_users(owner: &UserId, entries: Vec<Lookup>, limits: FindLimits) -> Result<Vec<Contact>, StorageError>;
+    Write add_contact(owner: &Owner, uid: &UserId, limit: usize) -> Result<Card, AddContactError>;
+    Write remove_contact(owner: &Owner, uid: &UserId) -> Result<(), StorageError>;
+    Write find_users(owner: &Owner, entries: Vec<Lookup>, limits: FindLimits) -> Result<Vec<Contact>, StorageError>;
     Long rekey(rule: &AddressRule) -> Result<(), StorageError>;
     Write open_session(session: NewSession) -> Result<OpenedSession, OpenSessionError>;
     Read resume(user: &UserId, key: &SessionKey) -> Result<Option<ResumedSession>, StorageError>;

@@ -5,7 +5,7 @@
 //! there to store knows that it is stored.
 
 use crate::clock::Timestamp;
-use crate::storage::{Look, SessionKey, StorageError, Watermark};
+use crate::storage::{Look, Owner, Seen, SessionKey, StorageError, UserNumber, Watermark};
 use crate::timed_storage::{Kind, TimedStorage};
 use crate::watermark::{AtomicWatermark, Raise, Raised};
 use messenger_proto::UserId;
@@ -33,6 +33,7 @@ const PARTS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Device {
     pub(crate) user: UserId,
+    pub(crate) user_number: UserNumber,
     pub(crate) key: SessionKey,
     /// The store does not know it, and is told nothing of it.
     pub(crate) is_ephemeral: bool,
@@ -101,14 +102,15 @@ impl Part {
 
 impl Device {
     pub(crate) fn new(
-        user: UserId,
+        owner: Owner,
         key: SessionKey,
         delivered_up_to: u64,
         used: Timestamp,
     ) -> Self {
         Self {
-            part: part_of(&user),
-            user,
+            part: part_of(&owner.user),
+            user: owner.user,
+            user_number: owner.number,
             key,
             is_ephemeral: false,
             delivered_up_to: AtomicWatermark::new(delivered_up_to),
@@ -119,17 +121,29 @@ impl Device {
     }
 
     /// A session that ends with its connection.
-    pub(crate) fn ephemeral(user: UserId, delivered_up_to: u64, now: Timestamp) -> Self {
-        let key = ephemeral_key(&user);
+    pub(crate) fn ephemeral(owner: Owner, delivered_up_to: u64, now: Timestamp) -> Self {
+        let key = ephemeral_key(&owner.user);
         Self {
             is_ephemeral: true,
-            ..Self::new(user, key, delivered_up_to, now)
+            ..Self::new(owner, key, delivered_up_to, now)
         }
+    }
+
+    /// In whose name things are done through it.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner::new(self.user.clone(), self.user_number)
     }
 
     /// What to ask the store, should the notice of its end have been lost.
     pub(crate) fn look(&self) -> Look {
-        Look::new(self.user.clone(), (!self.is_ephemeral).then_some(self.key))
+        Look::new(self.owner(), (!self.is_ephemeral).then_some(self.key))
+    }
+
+    /// Whether it is there now. Then it has been there since it began, and its user with it: what was read of the user
+    /// before this was asked is this user's, and not a later one's of the same id.
+    pub(crate) async fn is_there(&self, storage: &TimedStorage) -> Result<bool, StorageError> {
+        let seen = storage.look(vec![self.look()]).await?;
+        Ok(matches!(seen.first(), Some(Seen::There { .. })))
     }
 
     pub(crate) fn delivered_up_to(&self) -> u64 {
@@ -193,7 +207,8 @@ impl Watermarks {
             self.changed.notify_one();
         }
         let is_far = seq.saturating_sub(device.stored.load(Ordering::Relaxed)) >= URGENT;
-        let messages = usize::try_from(seq - before).unwrap_or(usize::MAX);
+        // Some may be missing between them, or very many after a restore.
+        let messages = usize::try_from((seq - before).min(URGENT)).unwrap_or(usize::MAX);
         let bytes = messages.saturating_mul(OVERHEAD).saturating_add(text);
         if is_far || self.count(device, bytes) {
             self.urgent.notify_one();

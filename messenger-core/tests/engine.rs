@@ -474,6 +474,43 @@ async fn what_an_acknowledgement_covers_is_not_given_again() {
     );
 }
 
+/// What is over the limit of an inbox, and some device was given, is dropped from whoever has most there; a device
+/// that lags sees by the numbers that something is missing, and where.
+#[tokio::test]
+async fn a_flood_of_one_sender_pushes_out_nothing_of_another() {
+    let mut policy = policy();
+    policy.limits.inbox.messages = 20;
+    policy.rates = None;
+    let engine = Engine::builder().policy(policy).build().unwrap();
+    let (phone, _) = join(&engine, "bob").await;
+    let tablet = engine.connect();
+    let sid = auth(&tablet, "bob", "secret").await.unwrap();
+    drop(tablet);
+    let (friend, _) = join(&engine, "friend").await;
+    let (stranger, _) = join(&engine, "stranger").await;
+    friend.call(message("bob", "of a friend")).await.unwrap();
+    for number in 2..=100 {
+        let body = number.to_string();
+        stranger.call(message("bob", &body)).await.unwrap();
+        take_all(&phone);
+        engine.run_maintenance().await.unwrap();
+    }
+    let tablet = resume(&engine, "bob", &sid).await.unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut given = Vec::new();
+    while let Poll::Ready(Ok(delivery)) = tablet.poll_event(&mut cx) {
+        let body = delivery.event.message.body.as_str().to_owned();
+        given.push((delivery.event.seq.unwrap(), body));
+    }
+    let expected = (82..=100).map(|seq| (seq, seq.to_string()));
+    let friends = (1, "of a friend".to_owned());
+    assert_eq!(given, Vec::from_iter([friends].into_iter().chain(expected)));
+    // It goes on from there as ever.
+    stranger.call(message("bob", "live")).await.unwrap();
+    assert_eq!(take_all(&tablet), ["live"]);
+    tablet.call(Ack::new(101)).await.unwrap();
+}
+
 #[tokio::test]
 async fn nothing_secret_shows_in_debug() {
     let engine = Engine::builder().policy(policy()).build().unwrap();

@@ -69,7 +69,7 @@ async fn after_a_gap_everybody_has_their_messages_within_seconds() {
     let (engine, notifier) = engine(&storage);
     let mut joined = Vec::new();
     for number in 0..20 {
-        joined.push(join(&engine, &format!("user {number}")).await);
+        joined.push(join(&engine, &format!("user-{number}")).await);
     }
     tokio::time::pause();
     for connection in &mut joined {
@@ -77,7 +77,7 @@ async fn after_a_gap_everybody_has_their_messages_within_seconds() {
     }
     // Everybody looks once a minute anyway: not in the seconds after this.
     for number in 10..20 {
-        let message = SendMessage::new(format!("user {number}"), "hello");
+        let message = SendMessage::new(format!("user-{number}"), "hello");
         joined[0].call(message).await.unwrap();
     }
     let began = Instant::now();

@@ -100,7 +100,7 @@ async fn whoever_comes_back_has_only_what_they_were_given_stored_first() {
     let (ann, sid) = fixture.join("ann").await;
     let mut others = Vec::new();
     for number in 0..8 {
-        let login = format!("other {number}");
+        let login = format!("other-{number}");
         let (other, sid) = fixture.join(&login).await;
         for user in [login.as_str(), "ann"] {
             other.call(SendMessage::new(user, "hello")).await.unwrap();
@@ -145,7 +145,7 @@ async fn all_connections_are_looked_for_in_one_call() {
     let fixture = Fixture::new();
     let mut joined = Vec::new();
     for number in 0..20 {
-        joined.push(fixture.join(&format!("user {number}")).await.0);
+        joined.push(fixture.join(&format!("user-{number}")).await.0);
     }
     for connection in &joined {
         assert_eq!(take(connection), 0);

@@ -18,8 +18,8 @@ use std::path::PathBuf;
 /// Users are listed so many at a time.
 const PAGE: usize = 1000;
 
-/// What an operator can have done. All of it but `salvage` also while a server uses the store; that notices at
-/// once, but for sessions that have ended: within a minute.
+/// What an operator can have done. All of it but `restored` and `salvage` also while a server uses the store; that
+/// notices at once, but for sessions that have ended: within a second.
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
 pub enum Command {
@@ -30,6 +30,11 @@ pub enum Command {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
         path: PathBuf,
     },
+    /// Say that the store is an older copy of one that was lost, and was not made by `backup`: to be done before a
+    /// server is started on it.
+    ///
+    /// Messages' numbers then go on beyond those that clients may have seen. Copies that `backup` has made need it not.
+    Restored,
     /// Save what can be read of a damaged store to a new file. No server may use it meanwhile.
     Salvage {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
@@ -183,6 +188,10 @@ impl Command {
                     path.display()
                 )?)
             }
+            Self::Restored => {
+                settings.mark_restored()?;
+                Ok(writeln!(out, "the store counts as restored")?)
+            }
             Self::Salvage { path } => Ok(writeln!(out, "{}", settings.salvage(path)?)?),
             Self::User(command) => on_engine(settings, async |engine| {
                 command.run(engine, &mut *out).await
@@ -300,7 +309,7 @@ fn show(user: &UserId, data: &UserData, out: &mut impl Write) -> Result<(), Comm
         ("account", account.to_owned()),
         ("contacts", data.contacts.len().to_string()),
         ("sessions", data.sessions.len().to_string()),
-        ("messages received", data.newest.to_string()),
+        ("newest message", data.newest.to_string()),
     ] {
         // A user's text must not steer the operator's terminal.
         writeln!(out, "{name}: {}", value.escape_debug())?;

@@ -544,6 +544,18 @@ impl Settings {
         }
     }
 
+    /// Says that the store is an older copy of one that was lost.
+    ///
+    /// # Errors
+    /// The store is not a file, cannot be opened, or a server uses it.
+    pub fn mark_restored(&self) -> Result<(), SettingsError> {
+        match &self.store {
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => Ok(messenger_sqlite::mark_restored(path)?),
+            Store::Memory => Err(SettingsError::NoFile),
+        }
+    }
+
     /// An engine builder with the store and the notifier that were asked for.
     ///
     /// # Errors

@@ -10,11 +10,12 @@
 
 mod support;
 
+use messenger_core::authenticator::Identity;
 use messenger_core::notifier::{Mailbox, Notice, Notifier, NotifierError, Subscription};
-use messenger_core::proto::UserId;
+use messenger_core::proto::{SendMessage, UserId};
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::FaultyStorage;
-use messenger_core::{Engine, Policy};
+use messenger_core::{Engine, Policy, SessionKind};
 use messenger_server::{Monitoring, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,6 +73,22 @@ async fn shows(address: SocketAddr, line: &str) {
     }
 }
 
+/// Sends as many messages as this to somebody with two devices, of which one is away.
+async fn push_out(engine: &Engine, messages: usize) {
+    let join = async |user: &str| {
+        let connected = engine.connect_as(user.into(), Identity::new("x"), SessionKind::Lasting);
+        connected.await.unwrap()
+    };
+    drop(join("max").await);
+    let (mut max, sender) = (join("max").await, join("eve").await);
+    for _ in 0..messages {
+        sender.call(SendMessage::new("max", "x")).await.unwrap();
+        max.next_event().await.unwrap();
+        // The event before this one counts as delivered.
+        engine.run_maintenance().await.unwrap();
+    }
+}
+
 /// Tells nobody anything.
 struct Deaf;
 
@@ -93,7 +110,8 @@ async fn metrics_and_health_are_told() {
     let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
     let mut transport = Transport::default();
     transport.connections = 3;
-    let policy = Policy::default();
+    let mut policy = Policy::default();
+    policy.limits.inbox.messages = 10;
     let server = TestServer::limited(Arc::new(storage.clone()), policy, transport).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -181,6 +199,8 @@ async fn metrics_and_health_are_told() {
         r#"messenger_limits_total{limit="failed_auth_login"} 1"#,
     )
     .await;
+    push_out(server.server.engine(), 12).await;
+    shows(address, "messenger_messages_dropped_total 2").await;
     drop((ann, bob, eve));
     shows(address, "messenger_connections 0").await;
     shows(address, "messenger_sessions 0").await;

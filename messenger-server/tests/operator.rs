@@ -9,7 +9,7 @@
 
 mod support;
 
-use messenger_client::proto::{ErrorCode, Password};
+use messenger_client::proto::{ErrorCode, Password, SendMessage, SetUserInfo};
 use messenger_client::{Client, ClientError, Events, connect};
 use serde_json::Value;
 use std::path::Path;
@@ -148,6 +148,50 @@ async fn a_user_is_deleted_beside_the_server() {
     assert_eq!(world.run(&["user", "delete", "ann"], "").await.0, Some(1));
     world.join("ann").await;
     bob.send("ann", "hello again").await.unwrap();
+}
+
+/// Whoever was deleted, and has a connection for a moment more, does nothing to the next one of the name.
+#[tokio::test]
+async fn the_next_of_a_deleted_users_name_has_nothing_to_do_with_the_one_before() {
+    let world = World::new().await;
+    let (bob, mut to_bob) = world.join("bob").await;
+    let (gone, mut to_gone) = world.join("ann").await;
+    let deleted = world.run(&["user", "delete", "ann"], "").await;
+    assert_eq!(deleted.0, Some(0), "{}", deleted.1);
+    let (next, mut to_next) = world.join("ann").await;
+    let of_gone = SendMessage::new("bob", "of the gone").mid("m");
+    let email = SetUserInfo::default().email("gone@example.org");
+    let refused = [
+        gone.send_message(of_gone).await.map(drop),
+        gone.set_user_info(email).await,
+        gone.add_contact("bob").await.map(drop),
+        gone.contact_list().await.map(drop),
+    ];
+    for refused in refused {
+        match refused {
+            Err(ClientError::Refused(failure)) => assert_eq!(failure.code, ErrorCode::NeedAuth),
+            // Told meanwhile.
+            Err(ClientError::Closed) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    bob.send("ann", "for the next").await.unwrap();
+    let of_next = SendMessage::new("bob", "of the next").mid("m");
+    next.send_message(of_next).await.unwrap();
+    let ended = timeout(SOON, to_gone.next()).await;
+    let ended = ended.expect("its connection is closed");
+    assert!(ended.is_err(), "given to the one before: {ended:?}");
+    for body in ["for the next", "of the next"] {
+        let event = timeout(SOON, to_next.next_message()).await.unwrap();
+        assert_eq!(event.unwrap().message.body.as_str(), body);
+    }
+    let of_bob = ["for the next", "of the next"];
+    for body in of_bob {
+        let event = timeout(SOON, to_bob.next_message()).await.unwrap();
+        assert_eq!(event.unwrap().message.body.as_str(), body);
+    }
+    assert_eq!(next.user_info("ann").await.unwrap().email, "");
+    assert!(next.contact_list().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -76,6 +76,12 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// It is a copy, and beside it lies the log of the store that it has replaced.
+    #[error("{0}-wal is of the store that was there before {0} was put in its place; remove {0}-wal and {0}-shm", path.display())]
+    ForeignLog {
+        /// The copy.
+        path: PathBuf,
+    },
     /// It is a store but for the marks in its first page, which a shell's `.dump` leaves out.
     #[error("{} has the tables of a store without its marks, as what .dump of sqlite3 has written; if all of it is there, set them: sqlite3 {} 'PRAGMA application_id = {application}; PRAGMA user_version = {version}' (or what PRAGMA user_version told of the store it was written from)", path.display(), path.display())]
     Unmarked {
@@ -190,7 +196,7 @@ pub enum BackupError {
         /// The file.
         path: PathBuf,
     },
-    /// The copy could not be made; there may be a part of it.
+    /// The copy could not be made; there is nothing of it.
     #[error("cannot copy the store to {}; is there room, and may it be written to?", path.display())]
     Copy {
         /// Where the copy was to be.
@@ -198,8 +204,8 @@ pub enum BackupError {
         /// What SQLite says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The copy may not be on the disk.
-    #[error("cannot tell whether {} has reached the disk", path.display())]
+    /// The copy may not be on the disk, or not under its name.
+    #[error("cannot tell whether {} has reached the disk; make another copy", path.display())]
     Sync {
         /// The copy.
         path: PathBuf,

@@ -1,9 +1,8 @@
 //! The file: its format, its connections.
 
-use crate::OpenError;
-use crate::skeletons;
+use crate::{OpenError, restored, skeletons};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +10,15 @@ use std::time::Duration;
 /// Watermarks a SQLite file as a messenger store ("msgr").
 const APPLICATION: i64 = 0x6d73_6772;
 
+/// Watermarks a copy on which no server was started yet ("msgc"). Its numbers are those of the store it was made of.
+const COPY: i64 = 0x6d73_6763;
+
 /// What turns each format into the next; the first makes an empty file a store.
 const MIGRATIONS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
-    "",
+    include_str!("numbers.sql"),
     include_str!("deletion.sql"),
     include_str!("skeletons.sql"),
 ];
@@ -49,6 +51,8 @@ pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connectio
     }
     upgrade(&mut connection, VERSION).map_err(failed)?;
     skeletons::keep_up(&mut connection).map_err(failed)?;
+    restore(&mut connection).map_err(failed)?;
+    use_log(&connection).map_err(failed)?;
     Ok(connection)
 }
 
@@ -70,16 +74,24 @@ pub(crate) fn make_private(path: &Path) {
 /// A connection that writes beside a server.
 pub(crate) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
     let connection = open_writable(path, OpenFlags::empty())?;
-    match version(&connection) {
-        Ok(VERSION) => Ok(connection),
-        Ok(_) => Err(OpenError::Older {
+    let failed = |source: rusqlite::Error| OpenError::Sqlite {
+        path: path.to_owned(),
+        source: source.into(),
+    };
+    if version(&connection).map_err(failed)? != VERSION {
+        return Err(OpenError::Older {
             path: path.to_owned(),
-        }),
-        Err(source) => Err(OpenError::Sqlite {
-            path: path.to_owned(),
-            source: source.into(),
-        }),
+        });
     }
+    // A copy stays one, and beside those there is never a log of their own.
+    if !counts_as_copy(&connection).map_err(failed)? {
+        use_log(&connection).map_err(failed)?;
+    }
+    Ok(connection)
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
 fn open_writable(path: &Path, more: OpenFlags) -> Result<Connection, OpenError> {
@@ -131,6 +143,42 @@ pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Says of a copy that it is one, until a server is started on it.
+pub(crate) fn mark_as_copy(path: &Path) -> rusqlite::Result<()> {
+    let copy = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    copy.pragma_update(None, "journal_mode", "DELETE")?;
+    copy.pragma_update(None, "application_id", COPY)
+}
+
+/// As [`is_copy`], of a file that SQLite has opened.
+pub(crate) fn counts_as_copy(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(number(connection, "application_id")? == COPY)
+}
+
+/// True of a copy on which no server was started yet. It is read from the file as it is, without what lies beside it.
+pub(crate) fn is_copy(path: &Path) -> rusqlite::Result<bool> {
+    counts_as_copy(&open_alone(path)?)
+}
+
+/// A connection that reads the file as it is, without its log, and makes nothing beside it. (SQLite does that: were the
+/// file opened and closed beside it, the locks of all its connections in this process would be gone.)
+pub(crate) fn open_alone(path: &Path) -> rusqlite::Result<Connection> {
+    let mut name = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                name.push(char::from(*byte));
+            }
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(name, flags)
+}
+
 pub(crate) fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let number = |pragma| {
         let value = connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
@@ -149,7 +197,7 @@ pub(crate) fn check_format(connection: &Connection, path: &Path) -> Result<(), O
             version: VERSION,
         });
     }
-    if application != APPLICATION && (application != 0 || tables != 0) {
+    if ![APPLICATION, COPY].contains(&application) && (application != 0 || tables != 0) {
         return Err(OpenError::NotOurs {
             path: path.to_owned(),
         });
@@ -184,7 +232,6 @@ fn settle_in(connection: &Connection) -> rusqlite::Result<()> {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     settle_in(connection)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
     // A commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // What is deleted is no longer in the file.
@@ -193,13 +240,31 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -65_536)
 }
 
+/// A log beside the file takes what is written, so that readers need not wait.
+fn use_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")
+}
+
+/// A copy becomes the store, whose numbers go on beyond those of the one that was lost.
+fn restore(connection: &mut Connection) -> rusqlite::Result<()> {
+    if !counts_as_copy(connection)? {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    restored::jump(&transaction)?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.commit()
+}
+
 /// Makes a store that of a later version.
 pub(crate) fn upgrade(connection: &mut Connection, to: usize) -> rusqlite::Result<()> {
     let done = version(connection)?;
     for (number, migration) in (1_i64..).zip(MIGRATIONS).take(to).skip(done) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        if number == 1 {
+            transaction.pragma_update(None, "application_id", APPLICATION)?;
+        }
         transaction.pragma_update(None, "user_version", number)?;
         transaction.commit()?;
     }
@@ -208,7 +273,7 @@ pub(crate) fn upgrade(connection: &mut Connection, to: usize) -> rusqlite::Resul
 
 /// The version of a store; 0 of none.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<usize> {
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = number(connection, "user_version")?;
     Ok(usize::try_from(version).unwrap_or(0))
 }
 

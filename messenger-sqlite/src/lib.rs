@@ -29,6 +29,7 @@ mod inboxes;
 mod lock;
 mod place;
 mod readers;
+mod restored;
 mod salvage;
 mod skeletons;
 mod sql;
@@ -37,7 +38,7 @@ mod untouched;
 mod wal;
 mod writer;
 
-pub use backup::back_up;
+pub use backup::{back_up, mark_restored};
 pub use check::check;
 pub use error::{BackupError, CheckError, OpenError, SalvageError};
 pub use salvage::{Salvaged, SalvagedTable, salvage};

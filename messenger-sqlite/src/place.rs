@@ -1,7 +1,7 @@
 //! Where a store's file lies, or has lain. SQLite keeps what was committed last in a log beside it, and our lock lies there too, both
 //! under the file's name. Through another name of the same file neither is found.
 
-use crate::OpenError;
+use crate::{OpenError, file};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let resolved = path.canonicalize().or_else(|_| not_there(path))?;
     refuse_gone(&resolved)?;
+    refuse_foreign_log(&resolved)?;
     // What cannot be looked at cannot be opened either, which tells why.
     if let Ok(file) = resolved.metadata() {
         refuse_links(&resolved, &file)?;
@@ -113,6 +114,17 @@ fn refuse_gone(path: &Path) -> Result<(), OpenError> {
         }),
         None => Ok(()),
     }
+}
+
+/// A log beside a copy is of the store that was there before it: SQLite would take it for the copy's and write it
+/// all over it. So nothing is opened. (That is why copies use no log.)
+fn refuse_foreign_log(path: &Path) -> Result<(), OpenError> {
+    if !is_empty(&beside(path, "-wal")) && file::is_copy(path).unwrap_or(false) {
+        return Err(OpenError::ForeignLog {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// True also of a file that is not there.

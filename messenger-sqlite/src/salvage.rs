@@ -12,6 +12,9 @@ use std::fs::{self, File};
 use std::path::Path;
 use table::Table;
 
+/// Nobody has had more users: a larger number is not what was written.
+const MOST_USERS: i64 = 1 << 53;
+
 /// What was saved of a store. Shown, it is a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,6 +101,9 @@ fn save(old: &Connection, version: usize, to: &Path) -> Result<Option<Salvaged>,
     };
     let new = Connection::open(to).map_err(failed)?;
     let saved = copy(old, version, new).map_err(failed)?;
+    if file::counts_as_copy(old).map_err(failed)? {
+        file::mark_as_copy(to).map_err(failed)?;
+    }
     let synced = File::open(to).and_then(|copy| copy.sync_all());
     synced.map_err(|source| SalvageError::Sync {
         path: to.to_owned(),
@@ -125,6 +131,7 @@ fn copy(
     }
     file::upgrade(&mut new, file::VERSION)?;
     let transaction = new.transaction()?;
+    keep_numbering(old, &transaction)?;
     store::forget_strangers(&transaction)?;
     inboxes::recount(&transaction)?;
     transaction.commit()?;
@@ -144,4 +151,20 @@ fn copy(
     });
     let tables = saved.collect::<rusqlite::Result<_>>()?;
     Ok(Some(Salvaged { tables }))
+}
+
+/// Users' numbers are not given again, also not those of users who are gone or lost. Damaged ones become new.
+fn keep_numbering(old: &Connection, new: &Connection) -> rusqlite::Result<()> {
+    let renumber = "UPDATE users SET number =
+                        (SELECT coalesce(max(number), 0) + 1 FROM users WHERE number BETWEEN 1 AND ?1)
+                    WHERE number = (SELECT number FROM users WHERE number NOT BETWEEN 1 AND ?1 LIMIT 1)";
+    while new.execute(renumber, [MOST_USERS])? > 0 {}
+    let newest = "SELECT seq FROM sqlite_sequence WHERE name = 'users'";
+    // Where it cannot be read, and in versions that number nobody, those who were saved tell.
+    let newest = old.query_row(newest, [], |row| row.get::<_, i64>(0)).ok();
+    let newest = newest.filter(|newest| *newest <= MOST_USERS);
+    let set =
+        "UPDATE sqlite_sequence SET seq = max(?1, (SELECT coalesce(max(number), 0) FROM users))
+               WHERE name = 'users'";
+    new.execute(set, [newest.unwrap_or(0)]).map(drop)
 }

@@ -18,16 +18,17 @@ use crate::inboxes;
 use crate::lock::Lock;
 use crate::place;
 use crate::readers::Readers;
-use crate::sql::unsigned;
+use crate::restored;
+use crate::sql::{unsigned, user_number};
 use crate::writer::{Writer, Writing};
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PURGE_EVERY,
-    PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord, Storage,
-    StorageError, UserData, Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner,
+    PURGE_EVERY, PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord,
+    Storage, StorageError, UserData, UserNumber, Watermark,
 };
 use rusqlite::Connection;
 use std::path::Path;
@@ -44,6 +45,7 @@ pub struct SqliteStorage {
     // Dropped in this order: the writer closes the file when nobody reads it any more.
     readers: Readers,
     writer: Writer,
+    lost_up_to: u64,
     floor: Floor,
     _lock: Option<Lock>,
 }
@@ -64,7 +66,7 @@ impl SqliteStorage {
     /// Opens a store that a server may be using meanwhile, for an operator's calls. There must be one.
     ///
     /// A server notices what is written here: at once where its own memory would be wrong, and within
-    /// a minute that a session has ended.
+    /// a second that a session has ended.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -77,9 +79,15 @@ impl SqliteStorage {
         let floor = Floor::default();
         let disk = Disk::of(path, floor.clone());
         let reading = (0..READERS).map(|_| file::open_for_reading(path));
+        let lost_up_to = restored::lost_up_to(&writing);
+        let lost_up_to = lost_up_to.map_err(|source| OpenError::Sqlite {
+            path: path.to_owned(),
+            source: source.into(),
+        })?;
         Ok(Self {
             readers: Readers::start(reading.collect::<Result<_, _>>()?)?,
-            writer: Writer::start(path, writing, disk)?,
+            writer: Writer::start(path, writing, disk, lost_up_to)?,
+            lost_up_to: unsigned(lost_up_to),
             floor,
             _lock: lock,
         })
@@ -136,6 +144,12 @@ impl Storage for SqliteStorage {
         Some(self)
     }
 
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        let user = user.clone();
+        let read = move |connection: &_| user_number(connection, &user);
+        self.readers.call(read).await
+    }
+
     async fn users(
         &self,
         after: Option<&UserId>,
@@ -175,13 +189,13 @@ impl Storage for SqliteStorage {
 
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         change: ProfileChange,
     ) -> Result<(), StorageError> {
-        let user = user.clone();
+        let owner = owner.clone();
         let bytes = change.picture.as_ref().map_or(0, |picture| picture.len());
         let change = move |writing: &mut Writing<'_>| {
-            Ok(accounts::change(writing.connection, &user, &change)?)
+            Ok(accounts::change(writing.connection, &owner, &change)?)
         };
         self.writer.call::<_, StorageError>(bytes, change).await
     }
@@ -194,7 +208,7 @@ impl Storage for SqliteStorage {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
@@ -204,7 +218,7 @@ impl Storage for SqliteStorage {
         self.writer.call(0, add).await
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
         let (owner, uid) = (owner.clone(), uid.clone());
         self.write(move |writing| contacts::remove(writing.connection, &owner, &uid))
             .await
@@ -212,7 +226,7 @@ impl Storage for SqliteStorage {
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
@@ -322,7 +336,7 @@ impl Storage for SqliteStorage {
             // Both as they were at one moment.
             let connection = &connection.unchecked_transaction()?;
             match sessions::is_there(connection, &look)? {
-                true => inbox::read(connection, &look.user, after, page).map(Some),
+                true => inbox::read(connection, &look.owner.user, after, page).map(Some),
                 false => Ok(None),
             }
         };
@@ -338,6 +352,10 @@ impl Storage for SqliteStorage {
         let user = user.clone();
         let read = move |connection: &_| inboxes::newest(connection, &user);
         Ok(unsigned(self.readers.call(read).await?))
+    }
+
+    fn lost_up_to(&self) -> u64 {
+        self.lost_up_to
     }
 
     async fn was_changed_beside(&self) -> Result<bool, StorageError> {
@@ -362,6 +380,6 @@ fn see(connection: &Connection, look: &Look) -> rusqlite::Result<Seen> {
         return Ok(Seen::Ended);
     }
     Ok(Seen::There {
-        newest: unsigned(inboxes::newest(connection, &look.user)?),
+        newest: unsigned(inboxes::newest(connection, &look.owner.user)?),
     })
 }

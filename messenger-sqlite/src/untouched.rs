@@ -1,6 +1,6 @@
 //! Reading a store that is left as it is, to the byte, whatever state it is in and whoever uses it.
 
-use crate::file::PATIENCE;
+use crate::file::{self, PATIENCE};
 use crate::place::beside;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -11,7 +11,8 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = if beside(path, "-wal").exists() {
         open_with_log(path)?
     } else {
-        open_alone(path)?
+        // Nobody uses it, or there would be a log; SQLite would make one.
+        file::open_alone(path)?
     };
     // A page that is damaged is told, rather than what may be read in it.
     connection.pragma_update(None, "cell_size_check", true)?;
@@ -31,22 +32,4 @@ fn open_with_log(path: &Path) -> rusqlite::Result<Connection> {
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     }
     Ok(connection)
-}
-
-/// Nobody uses it, or there would be a log; SQLite would make one.
-fn open_alone(path: &Path) -> rusqlite::Result<Connection> {
-    let mut name = "file:".to_owned();
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
-                name.push(char::from(*byte));
-            }
-            _ => name.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    name.push_str("?immutable=1");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(name, flags)
 }

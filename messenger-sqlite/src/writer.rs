@@ -32,11 +32,17 @@ type Outcome = Box<dyn Any + Send>;
 pub(crate) struct Writer(BatchQueue<Job, Outcome, StorageError>);
 
 impl Writer {
-    pub(crate) fn start(path: &Path, connection: Connection, disk: Disk) -> io::Result<Self> {
+    /// Numbers up to `lost_up_to` are not given.
+    pub(crate) fn start(
+        path: &Path,
+        connection: Connection,
+        disk: Disk,
+        lost_up_to: i64,
+    ) -> io::Result<Self> {
         let mut file = File {
             connection,
             wal: Wal::of(path),
-            inboxes: Inboxes::default(),
+            inboxes: Inboxes::new(lost_up_to),
             disk,
             was_changed_beside: false,
             version: 0,

@@ -5,8 +5,11 @@
 mod support;
 
 use messenger_core::proto::{Ack, AddContact, Auth, ContactList, Register};
+use messenger_core::storage::Storage;
 use messenger_core::{Connection, Engine};
-use messenger_sqlite::{SalvageError, Salvaged, SalvagedTable, check, salvage};
+use messenger_sqlite::{
+    SalvageError, Salvaged, SalvagedTable, SqliteStorage, back_up, check, salvage,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -203,6 +206,37 @@ async fn a_store_whose_counters_are_lost_goes_on_behind_its_messages() {
     send(&bob, "bob", "a note".to_owned(), 1).await;
     let note = timeout(DEADLINE, bob.next_event()).await.unwrap().unwrap();
     assert_eq!(note.seq, Some(all + 1));
+}
+
+/// Nor is any of the lost store's places: what is saved of a copy is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_users_number_is_given_again_also_where_a_copy_is_saved() {
+    let (folder, path) = begin().await;
+    let number = async |store: &SqliteStorage, user: &str| {
+        store.user_number(&user.into()).await.unwrap().unwrap()
+    };
+    let store = SqliteStorage::open(&path).unwrap();
+    let bob = number(&store, "bob").await;
+    let gone = "gone".into();
+    store.upsert_external_user(&gone, "Gone").await.unwrap();
+    let last = number(&store, "gone").await;
+    store.delete_user(&gone).await.unwrap();
+    drop(store);
+    let copy = folder.path().join("copy.db");
+    back_up(&path, &copy).unwrap();
+    check(&copy).unwrap();
+    assert_eq!(damage(&copy, "messages", |leaf, of| leaf == of / 2), 1);
+    let to = folder.path().join("saved.db");
+    salvage(&copy, &to).unwrap();
+    check(&to).unwrap();
+    let saved = SqliteStorage::open(&to).unwrap();
+    assert!(saved.lost_up_to() > u64::try_from(MESSAGES).unwrap());
+    assert_eq!(number(&saved, "bob").await, bob);
+    saved
+        .upsert_external_user(&"new".into(), "New")
+        .await
+        .unwrap();
+    assert!(number(&saved, "new").await > last);
 }
 
 #[tokio::test(flavor = "multi_thread")]

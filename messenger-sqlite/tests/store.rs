@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Auth, Message, Register, SendMessage, UserId, UserInfo};
 use messenger_core::storage::{
-    AppendError, Expiry, NewMessage, NewSession, PageLimits, SessionKey, Storage, Watermark,
+    AppendError, Expiry, NewMessage, NewSession, Owner, PageLimits, SessionKey, Storage, Watermark,
 };
 use messenger_core::{Engine, Policy, testing};
 use messenger_sqlite::{OpenError, SqliteStorage};
@@ -124,7 +124,9 @@ async fn the_file_does_not_grow_under_steady_traffic() {
             .upsert_external_user(&user(number), "nick")
             .await
             .unwrap();
-        let session = NewSession::new(user(number), SessionKey([0; 32]), at(0));
+        let known = storage.user_number(&user(number)).await.unwrap();
+        let owner = Owner::new(user(number), known.unwrap());
+        let session = NewSession::new(owner, SessionKey([0; 32]), at(0));
         storage.open_session(session).await.unwrap();
     }
     // The log beside the file is emptied into it at 4 MiB, whenever that is.
@@ -244,7 +246,7 @@ async fn while_another_program_keeps_the_file_locked_everybody_is_told_to_try_la
     let engine = Engine::builder().policy(policy).storage(storage.clone());
     let engine = engine.build().unwrap();
     let joining = (0..30).map(async |number| {
-        let (connection, login) = (engine.connect(), format!("user {number}"));
+        let (connection, login) = (engine.connect(), format!("user-{number}"));
         let account = Register::new(login.as_str(), "secret", login.as_str());
         connection.call(account).await.unwrap();
         connection.call(Auth::new(login, "secret")).await.unwrap();
@@ -263,17 +265,17 @@ async fn while_another_program_keeps_the_file_locked_everybody_is_told_to_try_la
     // One after the other they would wait for minutes.
     let refused = joined.iter().flat_map(|connection| {
         (0..5).map(move |number| async move {
-            let message = SendMessage::new("user 0", format!("locked {number}"));
+            let message = SendMessage::new("user-0", format!("locked {number}"));
             connection.call(message).await.unwrap_err()
         })
     });
     let refused = timeout(DEADLINE, join_all(refused)).await.unwrap();
     assert!(refused.iter().all(|failure| failure.code.number() == 22));
-    joined[1].call(UserInfo::new("user 1")).await.unwrap();
+    joined[1].call(UserInfo::new("user-1")).await.unwrap();
     // The store itself says that nothing was done, before the engine gives up.
     let ended = (0..100).map(|_| async {
         let error = storage
-            .end_session(&"user 0".into(), &SessionKey([0; 32]))
+            .end_session(&"user-0".into(), &SessionKey([0; 32]))
             .await;
         error.unwrap_err().is_unknown()
     });
@@ -282,11 +284,11 @@ async fn while_another_program_keeps_the_file_locked_everybody_is_told_to_try_la
     other.execute_batch("ROLLBACK").unwrap();
 
     joined[1]
-        .call(SendMessage::new("user 0", "unlocked"))
+        .call(SendMessage::new("user-0", "unlocked"))
         .await
         .unwrap();
     let all = PageLimits::new(usize::MAX, usize::MAX);
-    let kept = storage.inbox(&"user 0".into(), 0, all).await.unwrap();
+    let kept = storage.inbox(&"user-0".into(), 0, all).await.unwrap();
     let bodies: Vec<_> = kept.iter().map(|(_, message)| &message.body).collect();
     let are_known = refused
         .iter()

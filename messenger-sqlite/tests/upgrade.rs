@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use messenger_core::clock::Timestamp;
+use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{
     Auth, Import, ImportEntry, Message, Register, SendMessage, SetUserInfo, UserInfo,
 };
 use messenger_core::storage::{
-    Account, Accounts, Appended, CreateAccountError, MemoryStorage, NewMessage, Storage,
+    Account, Accounts, AppendError, Appended, CreateAccountError, MemoryStorage, NewMessage,
+    PageLimits, Storage,
 };
 use messenger_core::{Connection, Engine, Policy};
 use messenger_sqlite::SqliteStorage;
@@ -97,9 +99,61 @@ async fn mids_of_a_store_of_version_2_are_kept_with_their_messages() {
         time: 7,
     };
     assert_eq!(send("bob", "m").await, first);
-    assert_eq!(send("eve", "m").await, Appended::Stored { seq: 1 });
-    assert_eq!(send("bob", "n").await, Appended::Stored { seq: 2 });
+    assert_eq!(send("eve", "m").await.seq(), Some(1));
+    assert_eq!(send("bob", "n").await.seq(), Some(2));
     assert!(matches!(send("bob", "n").await, Appended::Duplicate { .. }));
+}
+
+/// Counters of inboxes, which earlier versions had in the numbers, are right from the first message on.
+#[tokio::test]
+async fn inboxes_of_a_store_of_version_3_hold_as_much_as_they_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    let tables = concat!(
+        include_str!("../src/schema.sql"),
+        include_str!("../src/about.sql"),
+        include_str!("../src/mids.sql")
+    );
+    old.execute_batch(tables).unwrap();
+    old.pragma_update(None, "application_id", 0x6d73_6772)
+        .unwrap();
+    old.pragma_update(None, "user_version", 3).unwrap();
+    old.execute_batch(
+        "INSERT INTO users (login, nick) VALUES ('bob', 'Bob');
+         INSERT INTO inboxes (user, newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes)
+         VALUES ('bob', 3, 2, 7, 2, 1, 2, 1);
+         INSERT INTO messages (recipient, seq, id, sender, nick, time, size, body, mime, attachment)
+         VALUES ('bob', 2, '2', 'ann', 'Ann', 7, 1, '2', '', ''),
+                ('bob', 3, '3', 'ann', 'Ann', 7, 1, '3', '', ''),
+                ('bob', 4, '4', 'ann', 'Ann', 7, 1, '4', '', '');",
+    )
+    .unwrap();
+    drop(old);
+    let store = SqliteStorage::open(&path).unwrap();
+    let send = async || {
+        let message = Message::new("", "ann", "bob", 8).body("x");
+        let new = NewMessage::new(message, Timestamp::from_micros(8_000_000));
+        store
+            .append(new.limits(InboxLimits::new(3, u64::MAX)))
+            .await
+    };
+    let sent = send().await.unwrap();
+    assert!(
+        matches!(
+            sent,
+            Appended::Stored {
+                seq: 5,
+                dropped: 1,
+                ..
+            }
+        ),
+        "{sent:?}"
+    );
+    let kept = store.inbox(&"bob".into(), 0, PageLimits::new(9, 9)).await;
+    let kept: Vec<_> = kept.unwrap().into_iter().map(|(seq, _)| seq).collect();
+    assert_eq!(kept, [3, 4, 5]);
+    assert!(matches!(send().await, Err(AppendError::InboxFull)));
 }
 
 /// Names that would be refused today, or be kept in another form, are served as they are.
@@ -187,7 +241,6 @@ async fn lookalikes_are_refused_of_users_from_before() {
         assert_eq!(refused, is_alike, "{login}: {created:?}");
     }
 }
-
 /// What version 1 took for the number of `+7 812 123-45-67` is another one.
 #[tokio::test]
 async fn keys_of_a_store_of_version_1_are_computed_anew() {

@@ -6,7 +6,7 @@
 use super::Login;
 use crate::clock::Timestamp;
 use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
-use crate::notifier::{Mail, Notice};
+use crate::notifier::Mail;
 use crate::shared::Shared;
 use crate::storage::{PageLimits, StorageError};
 use messenger_proto::{EvMessage, Message, SharedMessage};
@@ -147,9 +147,7 @@ impl Feed {
                 Ok(())
             }
             Ok(None) => {
-                login
-                    .mailbox
-                    .deliver(Notice::SessionEnded(login.device.key));
+                login.end();
                 self.behind = false;
                 Ok(())
             }

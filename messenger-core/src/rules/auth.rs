@@ -1,6 +1,6 @@
 //! `auth`: a login and a password for a new session.
 
-use super::failures::no_such_user;
+use super::failures::no_such_login;
 use super::meant::meant;
 use super::{check, connect_as, external_user};
 use crate::authenticator::{Identity, Verdict};
@@ -8,7 +8,7 @@ use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::names;
 use crate::notifier::Notice;
 use crate::shared::Shared;
-use crate::storage::{NewSession, OpenSessionError, OpenedSession, SessionKey};
+use crate::storage::{NewSession, OpenSessionError, OpenedSession, Owner, SessionKey};
 use crate::watermarks::Device;
 use messenger_proto::{Auth, AuthAccepted, ErrorCode, Failure, SessionId, UserId};
 use sha2::{Digest, Sha256};
@@ -81,8 +81,7 @@ async fn verify(
         Verdict::Accepted(identity) => Ok((user, identity)),
         Verdict::NoSuchLogin => {
             log_failure(connection, &request.login, "no such login");
-            let text = "No account has this login";
-            Err(Failure::new(ErrorCode::NeedRegister, text))
+            Err(no_such_login())
         }
         Verdict::WrongPass => {
             log_failure(connection, &request.login, "wrong password");
@@ -133,26 +132,23 @@ async fn open(
     // which one ends.
     shared.watermarks.flush_user(&shared.storage, user).await?;
     let now = shared.now();
-    let new = NewSession {
-        user: user.clone(),
-        key,
-        ack,
-        now,
-        expired_before: now.before(shared.policy.session_lifetime),
-        limit: shared.policy.limits.sessions,
-    };
     // An account kept elsewhere may be new here, or have another nick now.
-    external_user::upsert(shared, user, identity).await?;
+    let number = external_user::upsert(shared, user, identity).await?;
+    let owner = Owner::new(user.clone(), number);
+    let new = NewSession::new(owner.clone(), key, now)
+        .ack(ack)
+        .expired_before(now.before(shared.policy.session_lifetime))
+        .limit(shared.policy.limits.sessions);
     let opened = shared.storage.open_session(new).await;
     let OpenedSession {
         delivered_up_to,
         ended,
     } = opened.map_err(|error| match error {
-        OpenSessionError::NoSuchUser => no_such_user(),
+        OpenSessionError::NoSuchUser => no_such_login(),
         OpenSessionError::Storage(error) => error.into(),
     })?;
     for key in ended {
         shared.notifier.notify(user, Notice::SessionEnded(key));
     }
-    Ok(Device::new(user.clone(), key, delivered_up_to, now))
+    Ok(Device::new(owner, key, delivered_up_to, now))
 }

@@ -5,7 +5,7 @@ use super::failures::need_auth;
 use super::meant::meant;
 use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::shared::Shared;
-use crate::storage::{ResumedSession, SessionKey};
+use crate::storage::{Owner, ResumedSession, SessionKey};
 use crate::watermarks::Device;
 use messenger_proto::{Credentials, Failure, UserId};
 use std::sync::Arc;
@@ -39,8 +39,9 @@ async fn resume(
     let resumed = live_session(shared, &user, &key).await?;
     let ResumedSession { record, nick, .. } = resumed.ok_or_else(need_auth)?;
     tracing::debug!(login = ?user.as_str(), session = %key, "a session is resumed");
+    let owner = Owner::new(user, record.user_number);
     let who = Identified {
-        device: Device::new(user, key, record.delivered_up_to, record.used),
+        device: Device::new(owner, key, record.delivered_up_to, record.used),
         nick,
         ack: record.ack,
     };

@@ -3,6 +3,7 @@
 use super::{auth, check, external_user};
 use crate::authenticator::Identity;
 use crate::connection_state::{ConnectionState, Identified, Login};
+use crate::storage::Owner;
 use crate::watermarks::Device;
 use messenger_proto::{Failure, UserId};
 
@@ -60,11 +61,11 @@ pub(super) async fn visit(
     after: Option<u64>,
 ) -> Result<(), Failure> {
     let shared = &*connection.shared;
-    external_user::upsert(shared, &user, &identity).await?;
+    let number = external_user::upsert(shared, &user, &identity).await?;
     let newest = shared.storage.newest(&user).await?;
     let start = after.unwrap_or(newest).min(newest);
     let who = Identified {
-        device: Device::ephemeral(user, start, shared.now()),
+        device: Device::ephemeral(Owner::new(user, number), start, shared.now()),
         nick: identity.nick,
         ack: false,
     };

@@ -13,7 +13,7 @@ impl Rule for DelContact {
     ) -> Result<UserId, Failure> {
         let shared = &*connection.shared;
         let uid = meant(shared, self.uid).await?;
-        shared.storage.remove_contact(login.user(), &uid).await?;
+        shared.storage.remove_contact(&login.owner(), &uid).await?;
         Ok(uid)
     }
 }

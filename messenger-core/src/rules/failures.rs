@@ -20,6 +20,11 @@ pub(super) fn over_limit(field: &str, limit: usize, unit: &str) -> Failure {
     Failure::new(ErrorCode::InvalidData, text)
 }
 
+/// A password was right, and its account is gone or another's.
+pub(super) fn no_such_login() -> Failure {
+    Failure::new(ErrorCode::NeedRegister, "No account has this login")
+}
+
 pub(super) fn no_such_user() -> Failure {
     Failure::new(ErrorCode::UserNotFound, "There is no such user")
 }
@@ -118,6 +123,7 @@ impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::NoSuchUser => no_such_user(),
+            AppendError::NoSuchSender => need_auth(),
             AppendError::InboxFull => {
                 Self::new(ErrorCode::InboxFull, "The recipient's inbox is full")
             }

@@ -38,7 +38,8 @@ impl Rule for Import {
             remembered: limits.remembered_ids,
         };
         let storage = &shared.storage;
-        let mut found = storage.find_users(login.user(), entries, bounds).await?;
+        let owner = login.owner();
+        let mut found = storage.find_users(&owner, entries, bounds).await?;
         pictures::bound(&mut found, login, limits);
         Ok(found)
     }

@@ -7,7 +7,7 @@ use crate::names;
 use crate::notifier::Notice;
 use crate::reply::{Reply, Started};
 use crate::shared::Shared;
-use crate::storage::{AppendError, Appended, NewMessage};
+use crate::storage::{AppendError, Appended, NewMessage, UserNumber};
 use messenger_proto::{
     Action, EvMessage, Event, Failure, Message, MessageAccepted, Outbound, SendMessage,
     SharedMessage,
@@ -130,6 +130,7 @@ fn prepare(
             .body(request.body)
             .attach(request.attach),
         ),
+        sender: Some(login.device.user_number),
         mid: request.mid.filter(|mid| !mid.is_empty()),
         mid_forgotten_before: now.before(shared.policy.mid_lifetime),
         now,
@@ -151,6 +152,9 @@ fn conclude(
         Err(error) => {
             if let AppendError::InboxFull = error {
                 connection.shared.meters.inbox_full.increment(1);
+            }
+            if let (AppendError::NoSuchSender, Some(sender)) = (&error, new.sender) {
+                connection.end_login_of(sender);
             }
             if let AppendError::Storage(error) = &error
                 && error.is_unknown()
@@ -176,8 +180,15 @@ fn answer(
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
     let echo = connection.shared.policy.echo && message.from != message.to;
     let (id, time, copy) = match appended {
-        Appended::Stored { seq } => {
-            tell(connection, new, seq, echo && !is_only);
+        Appended::Stored {
+            seq,
+            recipient,
+            dropped,
+        } => {
+            if dropped > 0 {
+                connection.shared.meters.dropped.increment(dropped);
+            }
+            tell(connection, new, (recipient, seq), echo && !is_only);
             let copy = echo.then(|| message.clone());
             (message.id.clone(), message.time, copy)
         }
@@ -203,18 +214,25 @@ fn answer(
 }
 
 /// Tells the sender's other connections, if they are to have a copy, and the recipient's.
-fn tell(connection: &ConnectionState, new: &NewMessage, seq: u64, others: bool) {
+fn tell(
+    connection: &ConnectionState,
+    new: &NewMessage,
+    (to, seq): (UserNumber, u64),
+    others: bool,
+) {
     let shared = &*connection.shared;
     let message = &new.message;
     shared.meters.accepted.count();
-    if others {
+    if let (true, Some(from)) = (others, new.sender) {
         let copy = Notice::Copy {
+            from,
             origin: connection.id,
             message: message.clone(),
         };
         shared.notifier.notify(&message.from, copy);
     }
     let stored = Notice::Inbox {
+        to,
         seq,
         accepted: new.now,
         message: Some(message.clone()),

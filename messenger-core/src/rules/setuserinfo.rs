@@ -37,6 +37,7 @@ impl Rule for SetUserInfo {
             }),
             picture: self.picture,
         };
-        Ok(shared.storage.change_profile(login.user(), change).await?)
+        let owner = login.owner();
+        Ok(shared.storage.change_profile(&owner, change).await?)
     }
 }

@@ -1,8 +1,8 @@
 //! How what a [`Storage`](super::Storage) takes and gives is made: with what it must have, and a setter for all else.
 
 use super::{
-    Account, Address, Expiry, Lookup, NewMessage, NewSession, OpenedSession, ProfileChange,
-    SessionKey, SessionRecord, UserData, Watermark,
+    Account, Address, Expiry, Lookup, NewMessage, NewSession, OpenedSession, Owner, ProfileChange,
+    SessionKey, SessionRecord, UserData, UserNumber, Watermark,
 };
 use crate::clock::Timestamp;
 use crate::policy::InboxLimits;
@@ -21,6 +21,16 @@ impl Account {
             login: login.into(),
             nick: nick.into(),
             pass_hash: pass_hash.into(),
+        }
+    }
+}
+
+impl Owner {
+    /// The user who has, or had, this id and this number.
+    pub fn new(user: impl Into<UserId>, number: UserNumber) -> Self {
+        Self {
+            user: user.into(),
+            number,
         }
     }
 }
@@ -146,9 +156,9 @@ impl Lookup {
 impl NewSession {
     /// A session that begins now. Its client does not acknowledge, none of the user's others has expired, and there
     /// may be any number of them.
-    pub fn new(user: impl Into<UserId>, key: SessionKey, now: Timestamp) -> Self {
+    pub fn new(owner: Owner, key: SessionKey, now: Timestamp) -> Self {
         Self {
-            user: user.into(),
+            owner,
             key,
             ack: false,
             now,
@@ -190,9 +200,10 @@ impl OpenedSession {
 }
 
 impl SessionRecord {
-    /// A session at this place, whose client acknowledges or not, used then.
-    pub fn new(delivered_up_to: u64, ack: bool, used: Timestamp) -> Self {
+    /// A session of this user at this place, whose client acknowledges or not, used then.
+    pub fn new(user_number: UserNumber, delivered_up_to: u64, ack: bool, used: Timestamp) -> Self {
         Self {
+            user_number,
             delivered_up_to,
             ack,
             used,
@@ -218,15 +229,23 @@ impl Watermark {
 }
 
 impl NewMessage {
-    /// A message without a `mid`, to an inbox of the usual size.
+    /// A message of nobody who could be deleted, without a `mid`, to an inbox of the usual size.
     pub fn new(message: impl Into<SharedMessage>, now: Timestamp) -> Self {
         Self {
             message: message.into(),
+            sender: None,
             mid: None,
             mid_forgotten_before: Timestamp::default(),
             now,
             limits: InboxLimits::default(),
         }
+    }
+
+    /// Who sends it, who must still be there.
+    #[must_use]
+    pub fn sender(mut self, sender: UserNumber) -> Self {
+        self.sender = Some(sender);
+        self
     }
 
     /// The sender's own id for what it sends to this recipient.

@@ -1,8 +1,7 @@
 //! What the engine asks about sessions that it may have to tell something, and what it is told.
 
-use super::{SessionKey, SessionRecord};
+use super::{Owner, SessionKey, SessionRecord};
 use bytestring::ByteString;
-use messenger_proto::UserId;
 
 /// A session that a client comes back to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,15 +31,16 @@ pub const LOOKED_AT_ONCE: usize = 1000;
 #[non_exhaustive]
 pub struct Look {
     /// Whose.
-    pub user: UserId,
-    /// Which. `None` for one that the store was not told of: it is there as long as its user is.
+    pub owner: Owner,
+    /// Which. `None` for one that the store was not told of: it is there as long as its user is, and no later one of
+    /// the same id.
     pub session: Option<SessionKey>,
 }
 
 impl Look {
     /// For this session of this user.
-    pub fn new(user: UserId, session: Option<SessionKey>) -> Self {
-        Self { user, session }
+    pub fn new(owner: Owner, session: Option<SessionKey>) -> Self {
+        Self { owner, session }
     }
 }
 

@@ -2,13 +2,14 @@
 
 mod inbox;
 mod mids;
+mod numbers;
 mod user;
 
 use super::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PURGE_EVERY,
-    PageLimits, ProfileChange, Seen, SessionKey, SessionRecord, Storage, StorageError, UserData,
-    Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner,
+    PURGE_EVERY, PageLimits, ProfileChange, Seen, SessionKey, SessionRecord, Storage, StorageError,
+    UserData, UserNumber, Watermark,
 };
 use crate::address::AddressRule;
 use crate::lookalikes::skeleton;
@@ -18,6 +19,7 @@ use dashmap::{DashMap, Entry};
 use inbox::Inbox;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use mids::Mids;
+use numbers::Numbers;
 use parking_lot::Mutex;
 use std::collections::hash_map::Entry as HashEntry;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -33,6 +35,7 @@ use user::User;
 /// [bounded](Self::with_limit).
 // Locks are taken in the order of the fields, and of users never two at once.
 pub struct MemoryStorage {
+    numbers: Numbers,
     names: Mutex<Names>,
     mids: Mids,
     users: DashMap<UserId, Arc<Mutex<User>>>,
@@ -93,6 +96,7 @@ impl MemoryStorage {
     /// a few that are filled on purpose, and not read, leave room for everybody else.
     pub fn with_limit(bytes: u64) -> Self {
         Self {
+            numbers: Numbers::default(),
             names: Mutex::default(),
             mids: Mids::default(),
             users: DashMap::new(),
@@ -106,6 +110,12 @@ impl MemoryStorage {
         let user = self.users.get(user)?;
         let mut user = user.lock();
         Some(act(&mut user))
+    }
+
+    /// Does something in the name of the owner, who cannot be deleted meanwhile.
+    fn with_owner<T>(&self, owner: &Owner, act: impl FnOnce(&mut User) -> T) -> Option<T> {
+        let act = |user: &mut User| (user.number == owner.number).then(|| act(user));
+        self.with_user(&owner.user, act).flatten()
     }
 
     /// As [`with_user`](Self::with_user), for what changes how much the inbox holds.
@@ -126,8 +136,12 @@ impl MemoryStorage {
         done
     }
 
-    fn card(&self, user: &UserId) -> Option<Card> {
-        self.with_user(user, |found| found.card(user))
+    fn card(&self, user: &UserId) -> Option<(UserNumber, Card)> {
+        self.with_user(user, |found| (found.number, found.card(user)))
+    }
+
+    fn is_gone(&self, sender: Option<UserNumber>) -> bool {
+        sender.is_some_and(|sender| self.numbers.is_gone(sender))
     }
 
     fn create(&self, account: Account, is_distinct: bool) -> Result<(), CreateAccountError> {
@@ -143,7 +157,8 @@ impl MemoryStorage {
             return Err(CreateAccountError::NickTaken);
         }
         names.add_login(skeleton);
-        let user = User::new(account.nick, Some(account.pass_hash));
+        let number = self.numbers.next();
+        let user = User::new(number, account.nick, Some(account.pass_hash));
         place.insert(Arc::new(Mutex::new(user)));
         Ok(())
     }
@@ -151,23 +166,34 @@ impl MemoryStorage {
     /// Appends the message, unless its sender has sent it before.
     fn append_once(&self, new: &NewMessage) -> Result<Appended, AppendError> {
         let Some(mid) = &new.mid else {
-            let seq = self.append_to(new)?;
-            return Ok(Appended::Stored { seq });
+            return self.append_to(new);
         };
         let digest = new.digest();
         let of_sender = self.mids.of(&new.message.from);
         let mut of_sender = of_sender.lock();
+        // They may be those of the next one who has the id.
+        if self.is_gone(new.sender) {
+            return Err(AppendError::NoSuchSender);
+        }
         of_sender.append_once(new, mid, digest, || self.append_to(new))
     }
 
-    fn append_to(&self, new: &NewMessage) -> Result<u64, AppendError> {
+    fn append_to(&self, new: &NewMessage) -> Result<Appended, AppendError> {
+        if self.is_gone(new.sender) {
+            return Err(AppendError::NoSuchSender);
+        }
         self.with_inbox(&new.message.to, |user| {
             let with_it = user.inbox.held() + inbox::held_by(&new.message);
             // Those that are appended at the same moment may each pass it by one message.
             if with_it > self.limit.saturating_sub(self.held.load(Ordering::Relaxed)) {
                 return Err(StorageError::new(Full { limit: self.limit }).into());
             }
-            user.inbox.append(new.message.to_kept(), new.limits)
+            let (seq, dropped) = user.inbox.append(new.message.to_kept(), new.limits)?;
+            Ok(Appended::Stored {
+                seq,
+                recipient: user.number,
+                dropped,
+            })
         })
         .ok_or(AppendError::NoSuchUser)?
     }
@@ -222,6 +248,10 @@ impl Storage for MemoryStorage {
         Some(self)
     }
 
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        Ok(self.with_user(user, |user| user.number))
+    }
+
     async fn users(
         &self,
         after: Option<&UserId>,
@@ -249,6 +279,7 @@ impl Storage for MemoryStorage {
         let Entry::Occupied(place) = self.users.entry(id.clone()) else {
             return Ok(false);
         };
+        self.numbers.mark_gone(place.get().lock().number);
         let user = place.remove();
         self.mids.drop_user(id);
         let mut user = user.lock();
@@ -275,7 +306,7 @@ impl Storage for MemoryStorage {
             Entry::Occupied(known) => known.get().lock().profile.nick = nick.into(),
             Entry::Vacant(place) => {
                 names.add_login(skeleton(user.as_str()));
-                let new = User::new(nick.into(), None);
+                let new = User::new(self.numbers.next(), nick.into(), None);
                 place.insert(Arc::new(Mutex::new(new)));
             }
         }
@@ -286,12 +317,20 @@ impl Storage for MemoryStorage {
         Ok(self.with_user(user, |user| user.profile.clone()))
     }
 
-    async fn change_profile(&self, id: &UserId, change: ProfileChange) -> Result<(), StorageError> {
+    async fn change_profile(
+        &self,
+        owner: &Owner,
+        change: ProfileChange,
+    ) -> Result<(), StorageError> {
+        let id = &owner.user;
         // Held until the end: whoever is deleted meanwhile must not be found by a new address.
         let Some(user) = self.users.get(id) else {
             return Ok(());
         };
         let mut user = user.lock();
+        if user.number != owner.number {
+            return Ok(());
+        }
         let mut addresses = self.addresses.lock();
         if let Some(email) = change.email {
             let old = std::mem::replace(&mut user.email_key, email.key);
@@ -317,7 +356,7 @@ impl Storage for MemoryStorage {
         let contacts = contacts.unwrap_or_default().into_iter();
         Ok(contacts
             .filter_map(|(uid, myid)| {
-                let card = self.card(&uid)?;
+                let (_, card) = self.card(&uid)?;
                 Some(Contact::new(card).myid(myid))
             })
             .collect())
@@ -325,24 +364,30 @@ impl Storage for MemoryStorage {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
-        let card = self.card(uid).ok_or(AddContactError::NoSuchUser)?;
-        self.with_user(owner, |owner| owner.add_contact(uid.clone(), limit))
-            .ok_or(AddContactError::NoSuchUser)??;
+        let (number, card) = self.card(uid).ok_or(AddContactError::NoSuchUser)?;
+        self.with_owner(owner, |owner| {
+            // Or they would stay in the list: the owner has forgotten them already.
+            if self.numbers.is_gone(number) {
+                return Err(AddContactError::NoSuchUser);
+            }
+            owner.add_contact(uid.clone(), limit)
+        })
+        .ok_or(AddContactError::NoSuchUser)??;
         Ok(card)
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
-        self.with_user(owner, |owner| owner.contacts.retain(|other| other != uid));
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
+        self.with_owner(owner, |owner| owner.contacts.retain(|other| other != uid));
         Ok(())
     }
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
@@ -352,7 +397,7 @@ impl Storage for MemoryStorage {
             // Not in the head of the loop, where the lock would be held to its end.
             let matching = self.addresses.lock().matching(&entry, limits.matches);
             for uid in matching {
-                let Some(card) = self.card(&uid) else {
+                let Some((number, card)) = self.card(&uid) else {
                     continue;
                 };
                 let myid = entry.myid.clone();
@@ -361,8 +406,11 @@ impl Storage for MemoryStorage {
                 if bytes > limits.bytes {
                     return Ok(found);
                 }
-                self.with_user(owner, |owner| {
-                    owner.remember(uid, entry.myid.clone(), limits.remembered);
+                self.with_owner(owner, |owner| {
+                    // As a contact, see above.
+                    if !self.numbers.is_gone(number) {
+                        owner.remember(uid, entry.myid.clone(), limits.remembered);
+                    }
                 });
                 found.push(contact);
             }
@@ -385,7 +433,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
-        self.with_user(&session.user, |user| user.open_session(&session))
+        self.with_owner(&session.owner, |user| user.open_session(&session))
             .ok_or(OpenSessionError::NoSuchUser)
     }
 
@@ -434,8 +482,9 @@ impl Storage for MemoryStorage {
     }
 
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
-        let see =
-            |Look { user, session }: &Look| self.with_user(user, |user| user.see(session.as_ref()));
+        let see = |Look { owner, session }: &Look| {
+            self.with_owner(owner, |user| user.see(session.as_ref()))
+        };
         let seen = looks.iter().map(|look| see(look).unwrap_or(Seen::Ended));
         Ok(seen.collect())
     }

@@ -6,9 +6,9 @@ use crate::policy::Rate;
 use crate::rates::quota::Quota;
 use crate::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, Budgets, CreateAccountError, Expiry,
-    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord, SharedLimit, Storage,
-    StorageError, UserData, Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner,
+    PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord, SharedLimit,
+    Storage, StorageError, UserData, UserNumber, Watermark,
 };
 use async_trait::async_trait;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
@@ -236,6 +236,10 @@ impl Storage for FaultyStorage {
         if self.is_far { FAR } else { NEAR }
     }
 
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        self.fault().await?;
+        self.inner.user_number(user).await
+    }
     async fn users(
         &self,
         after: Option<&UserId>,
@@ -267,11 +271,11 @@ impl Storage for FaultyStorage {
 
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         change: ProfileChange,
     ) -> Result<(), StorageError> {
         self.fault().await?;
-        self.inner.change_profile(user, change).await
+        self.inner.change_profile(owner, change).await
     }
 
     async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
@@ -281,7 +285,7 @@ impl Storage for FaultyStorage {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
@@ -289,14 +293,14 @@ impl Storage for FaultyStorage {
         self.inner.add_contact(owner, uid, limit).await
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
         self.fault().await?;
         self.inner.remove_contact(owner, uid).await
     }
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
@@ -398,6 +402,10 @@ impl Storage for FaultyStorage {
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
         self.fault().await?;
         self.inner.newest(user).await
+    }
+
+    fn lost_up_to(&self) -> u64 {
+        self.inner.lost_up_to()
     }
 
     async fn was_changed_beside(&self) -> Result<bool, StorageError> {

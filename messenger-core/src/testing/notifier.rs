@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::notifier::{ConnectionId, Mail, Mailbox, Notice, Notifier, Subscription};
-use crate::storage::SessionKey;
+use crate::storage::{SessionKey, UserNumber};
 use messenger_proto::{Message, SharedMessage, UserId};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -37,12 +37,15 @@ pub async fn suite<N: Notifier + ?Sized>(make: impl AsyncFn() -> (Arc<N>, Arc<N>
     has_no_gap_while_nothing_is_lost(&*one, &*other).await;
 }
 
+/// Whoever has the id in question.
+const USER: UserNumber = UserNumber(1);
+
 fn connection(number: u64) -> ConnectionId {
     ConnectionId { engine: 7, number }
 }
 
 fn mailbox(number: u64) -> Mailbox {
-    Mailbox::new(connection(number), key(number), 1 << 20)
+    Mailbox::new(connection(number), USER, key(number), 1 << 20)
 }
 
 fn key(number: u64) -> SessionKey {
@@ -59,6 +62,7 @@ fn message(body: &str) -> SharedMessage {
 
 fn stored(seq: u64) -> Notice {
     Notice::Inbox {
+        to: USER,
         seq,
         accepted: Timestamp::default(),
         message: Some(message("hello")),
@@ -131,6 +135,7 @@ async fn a_copy_does_not_return_to_its_origin<N: Notifier + ?Sized>(one: &N, oth
     one.notify(
         &ann,
         Notice::Copy {
+            from: USER,
             origin: connection(1),
             message: message("mine"),
         },

@@ -12,8 +12,8 @@ mod users;
 use crate::clock::Timestamp;
 use crate::policy::InboxLimits;
 use crate::storage::{
-    Account, AppendError, Appended, NewMessage, NewSession, OpenedSession, PageLimits, SessionKey,
-    Storage, Watermark,
+    Account, AppendError, Appended, NewMessage, NewSession, OpenedSession, Owner, PageLimits,
+    SessionKey, Storage, Watermark,
 };
 use futures_util::future::join_all;
 use messenger_proto::{Message, SharedMessage, UserId};
@@ -58,6 +58,9 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         accounts::a_profile_changes_where_told,
         users::are_listed_in_the_order_of_their_ids,
         users::are_deleted_with_all_that_is_theirs,
+        users::are_told_from_others_who_have_had_the_id,
+        users::who_are_gone_do_nothing_in_the_name_of_the_next,
+        users::are_deleted_while_they_send,
         contacts::are_listed_in_the_order_they_were_added,
         contacts::are_refused_in_the_documented_order,
         contacts::are_found_by_email_and_phone,
@@ -84,6 +87,8 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         inbox::is_full_of_what_nobody_was_given,
         inbox::is_full_by_bytes,
         inbox::drops_the_oldest_of_what_only_laggards_miss,
+        inbox::drops_of_the_sender_who_has_most,
+        inbox::drops_of_the_sender_who_has_most_bytes,
         inbox::keeps_what_a_session_misses_and_drops_what_is_old,
         inbox::returns_every_field,
         mids::store_once,
@@ -148,9 +153,18 @@ async fn create(storage: &Arc<dyn Storage>, login: &str) -> UserId {
     user
 }
 
+/// In whose name the user of this id acts now.
+async fn as_owner(storage: &Arc<dyn Storage>, user: &UserId) -> Owner {
+    let number = storage.user_number(user).await.unwrap();
+    Owner {
+        user: user.clone(),
+        number: number.expect("a user"),
+    }
+}
+
 async fn open(storage: &Arc<dyn Storage>, user: &UserId, number: u8, now: u64) -> OpenedSession {
     let session = NewSession {
-        user: user.clone(),
+        owner: as_owner(storage, user).await,
         key: key(number),
         ack: false,
         now: at(now),
@@ -188,6 +202,7 @@ fn message_to(user: &UserId, body: &str) -> NewMessage {
             .nick("Sender")
             .body(body),
         ),
+        sender: None,
         mid: None,
         mid_forgotten_before: at(0),
         now: at(0),
@@ -204,7 +219,7 @@ async fn append(
     let mut message = message_to(user, body);
     message.limits = limits;
     match storage.append(message).await? {
-        Appended::Stored { seq } => Ok(seq),
+        Appended::Stored { seq, .. } => Ok(seq),
         duplicate @ Appended::Duplicate { .. } => panic!("not stored: {duplicate:?}"),
     }
 }

@@ -9,8 +9,8 @@ use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, Budgets, CreateAccountError, Expiry,
     FindLimits, Look, Lookup, MemoryStorage, NewMessage, NewSession, OpenSessionError,
-    OpenedSession, PURGE_EVERY, PageLimits, ProfileChange, ResumedSession, Seen, SessionKey,
-    SessionRecord, SharedLimit, Storage, StorageError, UserData, Watermark,
+    OpenedSession, Owner, PURGE_EVERY, PageLimits, ProfileChange, ResumedSession, Seen, SessionKey,
+    SessionRecord, SharedLimit, Storage, StorageError, UserData, UserNumber, Watermark,
 };
 use messenger_core::testing::FaultyStorage;
 use std::collections::{HashMap, HashSet};
@@ -45,6 +45,8 @@ faults![
     PagesStopBeforeTheFirst,
     InboxesHoldOneMore,
     InboxesAreNeverFullByBytes,
+    FullInboxesDropTheOldestOfAnybody,
+    DroppedMessagesAreNotTold,
     SweepsDropWhatIsYoung,
     SweepsDropNothing,
     MidsAreTheSendersOnly,
@@ -67,12 +69,14 @@ faults![
     OverTheLimitTheNewestSessionEnds,
     ExpiredSessionsCount,
     LooksFindEndedSessions,
+    LooksFindTheNextUser,
     LooksLeaveOutWhatHasEnded,
     LooksAreAnsweredInAnotherOrder,
     LooksTellOnlyWhatIsKept,
     ResumedSessionsHaveNoNick,
     ResumedSessionsAreAnyUsers,
     EndedSessionsAreGivenTheirInbox,
+    TheGoneAreGivenTheNextsInbox,
     BudgetsAreEverybodys,
     BudgetsOfAllLimitsAreOne,
     BudgetsGrowWithTime,
@@ -98,6 +102,14 @@ faults![
     UsersAreListedFromTheOneAfter,
     DeletedUsersLeaveTheirInbox,
     DeletedUsersStayInContacts,
+    TheGoneChangeTheNextsProfile,
+    TheGoneAddToTheNextsContacts,
+    TheGoneRemoveTheNextsContacts,
+    TheGoneRememberForTheNext,
+    TheGoneBeginSessionsOfTheNext,
+    TheGoneSend,
+    TheGoneSendWithMids,
+    UserNumbersAreGivenAgain,
 ];
 
 pub(crate) struct Broken {
@@ -118,6 +130,8 @@ struct State {
     hidden: HashSet<u64>,
     contacts: HashMap<UserId, Vec<Contact>>,
     deleted: HashSet<UserId>,
+    /// By messages' ids.
+    senders: HashMap<String, UserId>,
     first_taken: Option<Timestamp>,
     /// How many take from a budget right now.
     taking: u32,
@@ -137,6 +151,17 @@ impl Broken {
 
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    /// Whoever has the id now, whoever was meant, for a store that forgets to look in one place.
+    async fn unchecked(&self, fault: Fault, owner: &Owner) -> Result<Owner, StorageError> {
+        let mut owner = owner.clone();
+        if (self.is(fault) || self.is(Fault::UserNumbersAreGivenAgain))
+            && let Some(number) = self.inner.user_number(&owner.user).await?
+        {
+            owner.number = number;
+        }
+        Ok(owner)
     }
 
     /// A memory of `mid`s beside the store's, under a key of its own.
@@ -244,6 +269,10 @@ impl Broken {
                     let (id, time) = (new.message.id.clone(), new.message.time);
                     return Ok(Appended::Duplicate { id, time });
                 }
+                self.inner.append(new).await
+            }
+            Fault::TheGoneSendWithMids => {
+                new.sender = None;
                 self.inner.append(new).await
             }
             Fault::RepeatedMidsAreAnsweredWithTheirOwnId => {
@@ -396,6 +425,14 @@ impl Storage for Broken {
         Some(self)
     }
 
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        let number = self.inner.user_number(user).await?;
+        Ok(match self.fault {
+            Fault::UserNumbersAreGivenAgain => number.map(|_| UserNumber(1)),
+            _ => number,
+        })
+    }
+
     async fn users(
         &self,
         after: Option<&UserId>,
@@ -443,7 +480,7 @@ impl Storage for Broken {
 
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         mut change: ProfileChange,
     ) -> Result<(), StorageError> {
         match self.fault {
@@ -453,7 +490,8 @@ impl Storage for Broken {
             }
             _ => {}
         }
-        self.inner.change_profile(user, change).await
+        let owner = self.unchecked(Fault::TheGoneChangeTheNextsProfile, owner);
+        self.inner.change_profile(&owner.await?, change).await
     }
 
     async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
@@ -471,27 +509,32 @@ impl Storage for Broken {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
-        let count = self.inner.contacts(owner).await?.len();
+        let count = self.inner.contacts(&owner.user).await?.len();
         if self.is(Fault::ContactsAreRefusedInAnotherOrder) && count >= limit {
             return Err(AddContactError::Full);
         }
-        self.inner.add_contact(owner, uid, limit).await
+        let owner = self.unchecked(Fault::TheGoneAddToTheNextsContacts, owner);
+        self.inner.add_contact(&owner.await?, uid, limit).await
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
-        self.inner.remove_contact(owner, uid).await
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
+        let owner = self.unchecked(Fault::TheGoneRemoveTheNextsContacts, owner);
+        self.inner.remove_contact(&owner.await?, uid).await
     }
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         mut limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
+        let owner = &self
+            .unchecked(Fault::TheGoneRememberForTheNext, owner)
+            .await?;
         match self.fault {
             Fault::UsersAreFoundBeyondTheBytes => limits.bytes = usize::MAX,
             Fault::UsersAreRememberedWithoutLimit => limits.remembered = usize::MAX,
@@ -517,21 +560,24 @@ impl Storage for Broken {
     }
 
     async fn open_session(&self, mut new: NewSession) -> Result<OpenedSession, OpenSessionError> {
+        new.owner = self
+            .unchecked(Fault::TheGoneBeginSessionsOfTheNext, &new.owner)
+            .await?;
         if self.is(Fault::ExpiredSessionsCount) {
             new.expired_before = Timestamp::default();
             new.limit = 8;
         }
         let mut ended = Vec::new();
         if self.is(Fault::OverTheLimitTheNewestSessionEnds)
-            && let Some(data) = self.inner.user_data(&new.user).await?
+            && let Some(data) = self.inner.user_data(&new.owner.user).await?
             && data.sessions.len() >= new.limit
         {
             let newest = data.sessions.iter().max_by_key(|(_, record)| record.used);
             let (key, _) = newest.unwrap();
-            self.inner.end_session(&new.user, key).await?;
+            self.inner.end_session(&new.owner.user, key).await?;
             ended.push(*key);
         }
-        let (user, key) = (new.user.clone(), new.key);
+        let (user, key) = (new.owner.user.clone(), new.key);
         let mut opened = self.inner.open_session(new).await?;
         opened.ended.extend(ended);
         let newest = self.inner.newest(&user).await?;
@@ -655,26 +701,54 @@ impl Storage for Broken {
                 appended
             }
             Fault::NumbersHaveGaps => match self.inner.append(new).await? {
-                Appended::Stored { seq } => Ok(Appended::Stored { seq: seq * 2 }),
+                Appended::Stored {
+                    seq,
+                    recipient,
+                    dropped,
+                } => Ok(Appended::Stored {
+                    seq: seq * 2,
+                    recipient,
+                    dropped,
+                }),
                 duplicate => Ok(duplicate),
             },
             Fault::NumbersBecomeVisibleOutOfOrder => {
-                let place = {
+                let (appended, place) = {
                     let mut state = self.state.lock().unwrap();
-                    match self.inner.append_now(&new).unwrap()? {
-                        Appended::Stored { seq } => {
-                            state.hidden.insert(seq);
-                            seq
-                        }
-                        duplicate => return Ok(duplicate),
-                    }
+                    let appended = self.inner.append_now(&new).unwrap()?;
+                    let Some(seq) = appended.seq() else {
+                        return Ok(appended);
+                    };
+                    state.hidden.insert(seq);
+                    (appended, seq)
                 };
                 // Whoever appends and reads meanwhile sees what comes behind it.
                 let _hidden = Hidden(self, place);
                 for _ in 0..place % 3 * 10 {
                     yield_now().await;
                 }
-                Ok(Appended::Stored { seq: place })
+                Ok(appended)
+            }
+            Fault::FullInboxesDropTheOldestOfAnybody => {
+                // As if one had sent all of it.
+                let mut message = (*new.message).clone();
+                let from = std::mem::replace(&mut message.from, "anybody".into());
+                let id = message.id.as_str().to_owned();
+                self.state.lock().unwrap().senders.insert(id, from);
+                new.message = message.into();
+                self.inner.append(new).await
+            }
+            Fault::DroppedMessagesAreNotTold => match self.inner.append(new).await? {
+                Appended::Stored { seq, recipient, .. } => Ok(Appended::Stored {
+                    seq,
+                    recipient,
+                    dropped: 0,
+                }),
+                duplicate => Ok(duplicate),
+            },
+            Fault::TheGoneSend | Fault::UserNumbersAreGivenAgain => {
+                new.sender = None;
+                self.inner.append(new).await
             }
             Fault::InboxesHoldOneMore => {
                 new.limits.messages = new.limits.messages.saturating_add(1);
@@ -713,6 +787,12 @@ impl Storage for Broken {
         let mut found = self.inner.inbox(user, after, page).await?;
         let state = self.state.lock().unwrap();
         match self.fault {
+            Fault::FullInboxesDropTheOldestOfAnybody => {
+                for (_, message) in &mut found {
+                    let from = state.senders.get(message.id.as_str());
+                    message.from = from.cloned().unwrap_or_default();
+                }
+            }
             Fault::PagesAreUnordered => found.reverse(),
             Fault::NumbersHaveGaps => {
                 for (seq, _) in &mut found {
@@ -741,10 +821,14 @@ impl Storage for Broken {
         page: PageLimits,
     ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
         if self.is(Fault::EndedSessionsAreGivenTheirInbox) {
-            let inbox = self.inner.inbox(&look.user, after, page).await?;
+            let inbox = self.inner.inbox(&look.owner.user, after, page).await?;
             return Ok(Some(inbox));
         }
-        self.inner.inbox_for(look, after, page).await
+        let mut look = look.clone();
+        look.owner = self
+            .unchecked(Fault::TheGoneAreGivenTheNextsInbox, &look.owner)
+            .await?;
+        self.inner.inbox_for(&look, after, page).await
     }
 
     async fn look(&self, mut looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
@@ -752,6 +836,11 @@ impl Storage for Broken {
             for look in &mut looks {
                 look.session = None;
             }
+        }
+        for look in &mut looks {
+            look.owner = self
+                .unchecked(Fault::LooksFindTheNextUser, &look.owner)
+                .await?;
         }
         let mut seen = self.inner.look(looks.clone()).await?;
         match self.fault {
@@ -761,7 +850,7 @@ impl Storage for Broken {
                 for (look, seen) in looks.iter().zip(&mut seen) {
                     if let Seen::There { newest } = seen {
                         let all = PageLimits::new(usize::MAX, usize::MAX);
-                        let kept = self.inner.inbox(&look.user, 0, all).await?;
+                        let kept = self.inner.inbox(&look.owner.user, 0, all).await?;
                         *newest = kept.last().map_or(0, |(seq, _)| *seq);
                     }
                 }

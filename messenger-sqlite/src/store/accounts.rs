@@ -1,10 +1,10 @@
 //! Accounts and profiles.
 
 use crate::fault::{Fault, refused};
-use crate::sql::exists;
+use crate::sql::{is_there, user_number};
 use messenger_core::lookalikes::skeleton;
 use messenger_core::proto::{Profile, UserId};
-use messenger_core::storage::{Account, CreateAccountError, ProfileChange};
+use messenger_core::storage::{Account, CreateAccountError, Owner, ProfileChange};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 pub(super) fn create(
@@ -23,7 +23,7 @@ pub(super) fn create(
     ]) {
         Ok(_) => Ok(()),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-            refused(if exists(connection, &account.login)? {
+            refused(if user_number(connection, &account.login)?.is_some() {
                 CreateAccountError::LoginTaken
             } else {
                 CreateAccountError::NickTaken
@@ -99,10 +99,13 @@ pub(super) fn profile(connection: &Connection, user: &UserId) -> rusqlite::Resul
 
 pub(super) fn change(
     connection: &Connection,
-    user: &UserId,
+    owner: &Owner,
     change: &ProfileChange,
 ) -> rusqlite::Result<()> {
-    let user = user.as_str();
+    if !is_there(connection, owner)? {
+        return Ok(());
+    }
+    let user = owner.user.as_str();
     if let Some(email) = &change.email {
         let set = "UPDATE users SET email = ?2, email_key = ?3 WHERE login = ?1";
         connection

@@ -3,7 +3,7 @@
 use super::mids::{self, SentUnderMids};
 use super::{accounts, contacts, sessions};
 use crate::inboxes;
-use crate::sql::{exists, integer, unsigned};
+use crate::sql::{integer, unsigned, user_number};
 use crate::writer::Writing;
 use messenger_core::proto::{ByteString, UserId};
 use messenger_core::storage::{SessionKey, UserData};
@@ -53,8 +53,9 @@ pub(super) fn data(connection: &Connection, user: &UserId) -> rusqlite::Result<O
     let sessions = all(
         connection,
         user,
-        "SELECT given, ack, used_us, key FROM sessions WHERE user = ?1",
-        |row| Ok((SessionKey(row.get(3)?), sessions::record(row)?)),
+        "SELECT number, given, ack, used_us, key FROM sessions JOIN users ON login = user
+         WHERE user = ?1",
+        |row| Ok((SessionKey(row.get(4)?), sessions::record(row)?)),
     )?;
     let data = UserData::new(profile)
         .has_account(accounts::account(connection, user.as_str())?.is_some())
@@ -91,15 +92,15 @@ pub(super) fn delete(
     sent: &SentUnderMids,
 ) -> rusqlite::Result<bool> {
     let connection = writing.connection;
-    if !exists(connection, user)? {
+    let Some(number) = user_number(connection, user)? else {
         return Ok(false);
-    }
+    };
     for (table, column) in KEPT {
         let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
         connection.execute(&delete, [user.as_str()])?;
     }
     mids::forget_sender(connection, user, sent)?;
-    writing.inboxes.forget_user(user);
+    writing.inboxes.forget_user(user, number);
     writing.wal.empty_soon();
     Ok(true)
 }

@@ -4,7 +4,7 @@ use super::inbox::Inbox;
 use crate::clock::Timestamp;
 use crate::storage::{
     AddContactError, Expiry, NewSession, OpenedSession, Seen, SessionKey, SessionRecord, UserData,
-    Watermark,
+    UserNumber, Watermark,
 };
 use bytestring::ByteString;
 use messenger_proto::{Card, Profile, UserId};
@@ -12,6 +12,7 @@ use std::collections::HashMap;
 
 #[derive(Default)]
 pub(super) struct User {
+    pub(super) number: UserNumber,
     pub(super) pass_hash: Option<String>,
     pub(super) profile: Profile,
     pub(super) email_key: Option<String>,
@@ -25,8 +26,9 @@ pub(super) struct User {
 }
 
 impl User {
-    pub(super) fn new(nick: ByteString, pass_hash: Option<String>) -> Self {
+    pub(super) fn new(number: UserNumber, nick: ByteString, pass_hash: Option<String>) -> Self {
         let mut user = Self {
+            number,
             pass_hash,
             ..Self::default()
         };
@@ -102,6 +104,7 @@ impl User {
         }
         let delivered_up_to = self.inbox.delivered_up_to();
         let record = SessionRecord {
+            user_number: self.number,
             delivered_up_to,
             ack: new.ack,
             used: new.now,

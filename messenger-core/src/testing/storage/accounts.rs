@@ -1,7 +1,9 @@
 //! Accounts and profiles.
 
-use super::{create, race};
-use crate::storage::{Account, Accounts, Address, CreateAccountError, ProfileChange, Storage};
+use super::{as_owner, create, race};
+use crate::storage::{
+    Account, Accounts, Address, CreateAccountError, Owner, ProfileChange, Storage, UserNumber,
+};
 use messenger_proto::UserId;
 use std::sync::Arc;
 
@@ -199,20 +201,27 @@ pub(super) async fn a_profile_changes_where_told(storage: &Arc<dyn Storage>) {
         picture: Some("pic".into()),
         user_status: Some("here".into()),
     };
-    storage.change_profile(&ann, change).await.unwrap();
+    storage
+        .change_profile(&as_owner(storage, &ann).await, change)
+        .await
+        .unwrap();
     let change = ProfileChange {
         email: Some(Address::default()),
         ..ProfileChange::default()
     };
-    storage.change_profile(&ann, change).await.unwrap();
+    storage
+        .change_profile(&as_owner(storage, &ann).await, change)
+        .await
+        .unwrap();
     let profile = storage.profile(&ann).await.unwrap().unwrap();
     assert_eq!(profile.email, "", "cleared");
     assert_eq!(profile.phone, "+1", "absent stays");
     assert_eq!((&*profile.picture, &*profile.user_status), ("pic", "here"));
-    let nobody = UserId::from("nobody");
-    storage
-        .change_profile(&nobody, ProfileChange::default())
-        .await
-        .unwrap();
-    assert_eq!(storage.profile(&nobody).await.unwrap(), None);
+    let nobody = Owner {
+        user: "nobody".into(),
+        number: UserNumber::default(),
+    };
+    let change = ProfileChange::default();
+    storage.change_profile(&nobody, change).await.unwrap();
+    assert_eq!(storage.profile(&nobody.user).await.unwrap(), None);
 }

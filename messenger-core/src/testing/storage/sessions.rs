@@ -1,9 +1,9 @@
 //! Sessions and their places.
 
-use super::{ALL, NO_LIMIT, advance, append, at, bodies, create, key, open};
+use super::{ALL, NO_LIMIT, advance, append, as_owner, at, bodies, create, key, open};
 use crate::storage::{
-    LOOKED_AT_ONCE, Look, NewSession, OpenSessionError, PageLimits, ResumedSession, Seen, Storage,
-    Watermark,
+    LOOKED_AT_ONCE, Look, NewSession, OpenSessionError, Owner, PageLimits, ResumedSession, Seen,
+    Storage, UserNumber, Watermark,
 };
 use messenger_proto::UserId;
 use std::sync::Arc;
@@ -28,7 +28,10 @@ pub(super) async fn begin_behind_what_any_session_was_given(storage: &Arc<dyn St
         "ended ones count too"
     );
     let nobody = NewSession {
-        user: "nobody".into(),
+        owner: Owner {
+            user: "nobody".into(),
+            number: UserNumber::default(),
+        },
         key: key(9),
         ack: false,
         now: at(0),
@@ -42,7 +45,7 @@ pub(super) async fn begin_behind_what_any_session_was_given(storage: &Arc<dyn St
 pub(super) async fn keep_their_own_places(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
     let session = NewSession {
-        user: ann.clone(),
+        owner: as_owner(storage, &ann).await,
         key: key(1),
         ack: true,
         now: at(5),
@@ -101,7 +104,7 @@ pub(super) async fn that_expired_do_not_count(storage: &Arc<dyn Storage>) {
     append(storage, &ann, "a", NO_LIMIT).await.unwrap();
     open(storage, &ann, 1, 1).await;
     let session = NewSession {
-        user: ann.clone(),
+        owner: as_owner(storage, &ann).await,
         key: key(2),
         ack: false,
         now: at(50),
@@ -188,28 +191,35 @@ pub(super) async fn are_looked_for_together(storage: &Arc<dyn Storage>) {
     advance(storage, &ann, 1, 2, 2).await;
     advance(storage, &ann, 2, 2, 2).await;
     storage.end_session(&ann, &key(1)).await.unwrap();
-    let nobody = UserId::from("nobody");
+    let (of_ann, of_bob) = (as_owner(storage, &ann).await, as_owner(storage, &bob).await);
+    let nobody = Owner::new("nobody", UserNumber(u64::MAX));
     let there = |newest| Seen::There { newest };
     let cases = [
-        (&ann, Some(1), Seen::Ended),
-        (&ann, Some(2), there(2)),
-        (&bob, Some(3), there(0)),
-        (&bob, Some(2), Seen::Ended),
+        (&of_ann, Some(1), Seen::Ended),
+        (&of_ann, Some(2), there(2)),
+        (&of_bob, Some(3), there(0)),
+        (&of_bob, Some(2), Seen::Ended),
         (&nobody, Some(2), Seen::Ended),
-        (&ann, None, there(2)),
+        (&of_ann, None, there(2)),
         (&nobody, None, Seen::Ended),
-        (&ann, Some(2), there(2)),
+        (&of_ann, Some(2), there(2)),
     ];
     let looks = cases
         .iter()
-        .map(|(user, session, _)| Look::new((*user).clone(), session.map(key)));
+        .map(|(owner, session, _)| Look::new((*owner).clone(), session.map(key)));
     let seen = storage.look(looks.collect()).await.unwrap();
     assert_eq!(seen, cases.map(|(.., seen)| seen));
 
     assert_eq!(storage.look(Vec::new()).await.unwrap(), []);
-    let many = vec![Look::new(ann.clone(), Some(key(2))); LOOKED_AT_ONCE];
+    let many = vec![Look::new(of_ann.clone(), Some(key(2))); LOOKED_AT_ONCE];
     let seen = storage.look(many).await.unwrap();
     assert_eq!(seen, [there(2); LOOKED_AT_ONCE]);
+
+    storage.delete_user(&ann).await.unwrap();
+    create(storage, "ann").await;
+    let looks = [Some(key(2)), None].map(|session| Look::new(of_ann.clone(), session));
+    let seen = storage.look(looks.to_vec()).await.unwrap();
+    assert_eq!(seen, [Seen::Ended; 2], "another has the id");
 }
 
 pub(super) async fn are_resumed(storage: &Arc<dyn Storage>) {
@@ -236,9 +246,10 @@ pub(super) async fn are_given_their_inbox_until_they_end(storage: &Arc<dyn Stora
     for body in ["a", "b", "c"] {
         append(storage, &ann, body, NO_LIMIT).await.unwrap();
     }
+    let owner = as_owner(storage, &ann).await;
     let (session, user) = (
-        Look::new(ann.clone(), Some(key(1))),
-        Look::new(ann.clone(), None),
+        Look::new(owner.clone(), Some(key(1))),
+        Look::new(owner, None),
     );
     let page = PageLimits::new(2, usize::MAX);
     for (after, page) in [(0, page), (1, page), (0, ALL), (3, ALL), (9, ALL)] {
@@ -253,4 +264,12 @@ pub(super) async fn are_given_their_inbox_until_they_end(storage: &Arc<dyn Stora
     assert!(storage.inbox_for(&user, 0, ALL).await.unwrap().is_some());
     storage.delete_user(&ann).await.unwrap();
     assert_eq!(storage.inbox_for(&user, 0, ALL).await.unwrap(), None);
+    create(storage, "ann").await;
+    append(storage, &ann, "for the next", NO_LIMIT)
+        .await
+        .unwrap();
+    for look in [&session, &user] {
+        let given = storage.inbox_for(look, 0, ALL).await.unwrap();
+        assert_eq!(given, None, "another has the id");
+    }
 }
