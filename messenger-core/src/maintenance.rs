@@ -72,6 +72,7 @@ async fn resync(shared: Weak<Shared>) {
             return;
         };
         shared.publish_metrics();
+        shared.clock.follow();
         let blind = shared.online.resync_part(
             &shared.watermarks,
             shared.now(),
@@ -124,7 +125,7 @@ async fn purge(shared: Weak<Shared>) {
             log_failure(&error);
         }
         if let Some(limiters) = &shared.limiters {
-            limiters.forget_idle(shared.now());
+            limiters.forget_idle(shared.steady());
         }
         purge_all(&shared).await;
     }
@@ -164,6 +165,10 @@ impl Shared {
 
     /// One step of dropping what is out of date. True when there may be more to do.
     pub(crate) async fn purge_expired(&self) -> Result<bool, StorageError> {
+        self.compare_clock().await?;
+        if !self.clock.is_settled() {
+            return Ok(false);
+        }
         let policy = &self.policy;
         let expiry = Expiry::at(
             self.now(),

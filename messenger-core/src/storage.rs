@@ -210,7 +210,16 @@ pub trait Storage: Send + Sync + 'static {
         Ok(false)
     }
 
+    /// The latest [use](SessionRecord::used) of any session: about when the store was used last. `None` when there is
+    /// none, or nobody can tell. The engine asks once: a clock that is far ahead of it may be wrong.
+    async fn latest_use(&self) -> Result<Option<Timestamp>, StorageError> {
+        Ok(None)
+    }
+
     /// Drops what is out of date, a small step at a time. True when there may be more to do.
+    ///
+    /// Sessions used later than [`Expiry::now`] were used by a clock that was wrong: they count as used at that
+    /// moment from then on, so that they do not outlast those in use.
     async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError>;
 }
 
@@ -557,6 +566,8 @@ impl PageLimits {
 /// What [`Storage::purge_expired`] may drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
+    /// Now.
+    pub now: Timestamp,
     /// Sessions last used before this moment.
     pub sessions_before: Timestamp,
     /// Messages accepted before this moment.
@@ -569,6 +580,7 @@ impl Expiry {
     /// What is older than its lifetime now.
     pub fn at(now: Timestamp, sessions: Duration, messages: Duration, mids: Duration) -> Self {
         Self {
+            now,
             sessions_before: now.before(sessions),
             messages_before: now.before(messages),
             mids_before: now.before(mids),

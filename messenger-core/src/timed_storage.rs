@@ -1,7 +1,7 @@
 //! The storage as the engine calls it: each call is timed.
 
 use crate::address::AddressRule;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::meters;
 use crate::sharded_counter::ShardedCounter;
 use crate::storage::{
@@ -147,5 +147,6 @@ timed! {
     inbox(user: &UserId, after: u64, page: PageLimits) -> Result<Vec<(u64, Message)>, StorageError>;
     newest(user: &UserId) -> Result<u64, StorageError>;
     was_changed_beside() -> Result<bool, StorageError>;
+    latest_use() -> Result<Option<Timestamp>, StorageError>;
     purge_expired(expiry: Expiry) -> Result<bool, StorageError>;
 }

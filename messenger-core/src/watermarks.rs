@@ -175,6 +175,13 @@ impl Watermarks {
         }
     }
 
+    /// The device was used in what is the future: the clock was wrong.
+    pub(crate) fn used_at_most(&self, device: &Arc<Device>, now: Timestamp) {
+        if !device.is_ephemeral {
+            self.used.set_back(device, now.as_micros());
+        }
+    }
+
     /// Stores the places that have moved.
     pub(crate) async fn flush_moved_watermarks(
         &self,

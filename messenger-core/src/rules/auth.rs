@@ -110,7 +110,7 @@ async fn open(
         key,
         ack,
         now,
-        expired_before: now.before(shared.policy.session_lifetime),
+        expired_before: shared.out_of_date(shared.policy.session_lifetime),
         limit: shared.policy.limits.sessions,
     };
     // An account kept elsewhere may be new here, or have another nick now.

@@ -62,7 +62,13 @@ async fn resume(
     let profile = shared.storage.profile(cid).await?.ok_or_else(need_auth)?;
     let user = UserId::from(cid.as_str());
     let who = Identified {
-        device: Device::new(user, key, record.delivered_up_to, record.used),
+        // A clock that was wrong may have put its last use into the future.
+        device: Device::new(
+            user,
+            key,
+            record.delivered_up_to,
+            record.used.min(shared.now()),
+        ),
         nick: profile.nick,
         sid: SessionId::from(sid.as_str()),
         ack: record.ack,
@@ -78,7 +84,7 @@ async fn live_session(
     key: &SessionKey,
 ) -> Result<Option<SessionRecord>, Failure> {
     let record = shared.storage.session(user, key).await?;
-    let expired_before = shared.now().before(shared.policy.session_lifetime);
+    let expired_before = shared.out_of_date(shared.policy.session_lifetime);
     Ok(record.filter(|record| record.used >= expired_before))
 }
 

@@ -1,6 +1,7 @@
 //! A store that fails or waits when told to.
 
 use crate::address::AddressRule;
+use crate::clock::Timestamp;
 use crate::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
     FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
@@ -268,6 +269,11 @@ impl Storage for FaultyStorage {
     async fn was_changed_beside(&self) -> Result<bool, StorageError> {
         self.check()?;
         self.inner.was_changed_beside().await
+    }
+
+    async fn latest_use(&self) -> Result<Option<Timestamp>, StorageError> {
+        self.check()?;
+        self.inner.latest_use().await
     }
 
     async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {

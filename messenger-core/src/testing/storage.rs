@@ -60,6 +60,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         sessions::that_expired_do_not_count,
         sessions::end,
         sessions::move_together,
+        sessions::used_in_the_future_are_brought_back,
         inbox::numbers_without_a_gap,
         inbox::racing_appends_leave_no_gap,
         inbox::appends_take_places_in_the_order_of_their_first_polls,

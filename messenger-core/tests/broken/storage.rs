@@ -43,6 +43,7 @@ faults![
     InboxesAreNeverFullByBytes,
     SweepsDropWhatIsYoung,
     SweepsDropNothing,
+    SweepsLeaveSessionsInTheFuture,
     MidsAreTheSendersOnly,
     MidsOfOneRecipientAreSharedBySenders,
     MidsSwallowWhatIsDifferent,
@@ -612,6 +613,9 @@ impl Storage for Broken {
             Fault::SweepsDropNothing => return Ok(false),
             Fault::SweepsDropWhatIsYoung => {
                 old.messages_before = old.messages_before.after(std::time::Duration::from_secs(5));
+            }
+            Fault::SweepsLeaveSessionsInTheFuture => {
+                old.now = Timestamp::from_micros(u64::MAX);
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! Sessions and their places.
 
 use super::{NO_LIMIT, advance, append, at, bodies, create, key, open};
-use crate::storage::{NewSession, OpenSessionError, Storage, Watermark};
+use crate::storage::{Expiry, NewSession, OpenSessionError, Storage, Watermark};
 use messenger_proto::UserId;
 use std::sync::Arc;
 
@@ -171,4 +171,25 @@ pub(super) async fn move_together(storage: &Arc<dyn Storage>) {
     assert_eq!(place(&bob, 1).await, (0, at(1)), "was not marked");
     let waiting = bodies(storage, &bob, 0).await;
     assert_eq!(waiting.len(), 2, "the other session has not had them");
+}
+
+pub(super) async fn used_in_the_future_are_brought_back(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    for (number, used) in [(1, 100), (2, 3), (3, 1000)] {
+        open(storage, &ann, number, used).await;
+    }
+    let expiry = Expiry {
+        now: at(5),
+        sessions_before: at(0),
+        messages_before: at(0),
+        mids_before: at(0),
+    };
+    while storage.purge_expired(expiry).await.unwrap() {}
+    for (number, used) in [(1, 5), (2, 3), (3, 5)] {
+        let record = storage.session(&ann, &key(number)).await.unwrap();
+        assert_eq!(record.unwrap().used, at(used), "session {number}");
+    }
+    advance(storage, &ann, 1, 0, 6).await;
+    let record = storage.session(&ann, &key(1)).await.unwrap();
+    assert_eq!(record.unwrap().used, at(6), "and goes on from there");
 }
