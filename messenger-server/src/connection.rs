@@ -12,7 +12,7 @@ use crate::budget::Reservation;
 use crate::meters::Meters;
 use input::{Input, ReadError};
 use messenger_core::{Connection, Driver, Ended};
-use messenger_proto::{CodecError, ErrorCode, Failure, Inbound, Outbound, SplitError};
+use messenger_proto::{CodecError, ErrorCode, Failure, Inbound, Outbound, Response, SplitError};
 use output::Output;
 use room::Room;
 use std::fmt;
@@ -249,10 +249,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     #[inline]
     fn queue(&mut self, outbound: Outbound) {
         match outbound {
-            // Nothing else was under way when it was asked for.
-            Outbound::Response(response) if self.room.expects_list() => {
+            Outbound::Response(list @ (Response::Import(_) | Response::ContactList(_))) => {
                 self.room.list_came();
-                self.output.push_list(response);
+                self.output.push_list(list);
             }
             other => self.output.push(&other),
         }
