@@ -10,6 +10,7 @@ use bytes::BufMut;
 use clap::{Args, ValueEnum};
 use messenger_client::proto::SetUserInfo;
 use std::time::Duration;
+use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -60,10 +61,15 @@ pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
     let hostile = User::register_all(target, 2 * load.clients).await?;
     let quiet = open::measure(target, &honest, load.honest).await?;
     eprintln!("the flood begins");
-    let mut flood = begin(target, load.by, hostile).await?;
+    // A thread of its own: or honest clients would wait for hostile ones in this program.
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let mut flood = begin(target, load.by, hostile, runtime.handle()).await?;
     let flooded = open::measure(target, &honest, load.honest).await?;
     let has_ended = flood.try_join_next().is_some();
-    flood.shutdown().await;
+    runtime.shutdown_background();
     if has_ended {
         return Err("the flood ended before the honest clients did".into());
     }
@@ -90,6 +96,7 @@ async fn begin(
     target: Target,
     by: By,
     users: Vec<User>,
+    on: &Handle,
 ) -> Result<JoinSet<Result<(), Failed>>, Failed> {
     let mut flood = JoinSet::new();
     if let By::Imports = by {
@@ -98,9 +105,9 @@ async fn begin(
     for pair in users.chunks_exact(2) {
         let (from, to) = (pair[0].clone(), pair[1].clone());
         match by {
-            By::Imports => flood.spawn(import(target, from)),
-            By::Messages => flood.spawn(send(target, from, to, TEXT, 0)),
-            By::Attachments => flood.spawn(send(target, from, to, 0, ATTACHMENT)),
+            By::Imports => flood.spawn_on(import(target, from), on),
+            By::Messages => flood.spawn_on(send(target, from, to, TEXT, 0), on),
+            By::Attachments => flood.spawn_on(send(target, from, to, 0, ATTACHMENT), on),
         };
     }
     Ok(flood)
