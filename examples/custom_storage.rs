@@ -521,6 +521,10 @@ impl Storage for TableStorage {
 
     async fn purge_expired(&self, old: Expiry) -> Result<Duration, StorageError> {
         let mut tables = self.tables();
+        for (_, _, record) in &mut tables.sessions {
+            // A clock that was wrong may have put it into the future.
+            record.used = record.used.min(old.now);
+        }
         tables.end_sessions(|_, _, record| record.used < old.sessions_before);
         tables.mids.retain(|_, first| first.now >= old.mids_before);
         for inbox in tables.inboxes.values_mut() {

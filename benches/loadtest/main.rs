@@ -10,6 +10,7 @@ mod compare;
 mod crowd;
 mod fanout;
 mod figures;
+mod flood;
 mod flow;
 mod idle;
 mod open;
@@ -36,7 +37,7 @@ type Failed = Box<dyn Error + Send + Sync>;
 
 /// Measures a messenger server under load.
 ///
-/// Start the server with --no-rate-limits, or it does as it is told and refuses.
+/// Start the server with --no-rate-limits, or it does as it is told and refuses; for `flood` with its limits.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -128,6 +129,8 @@ enum Scenario {
     Roster(roster::Load),
     /// Messages that have waited for somebody who comes back.
     Backlog(backlog::Load),
+    /// Messages at a fixed rate, alone and then beside clients that flood the server, which runs with its limits.
+    Flood(flood::Load),
 }
 
 impl Scenario {
@@ -142,6 +145,7 @@ impl Scenario {
             Self::Fanout(load) => fanout::run(target, *load).await,
             Self::Roster(load) => roster::run(target, *load).await,
             Self::Backlog(load) => backlog::run(target, *load).await,
+            Self::Flood(load) => flood::run(target, *load).await,
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Load {
     rate: u32,
     /// How many pairs of a sender and a recipient.
     #[arg(long, default_value_t = 50)]
-    pairs: usize,
+    pub(crate) pairs: usize,
     /// Bytes of a body, 32 at the least.
     #[arg(long, default_value_t = 100)]
     body: usize,
@@ -28,6 +28,11 @@ pub(crate) struct Load {
 
 pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
     let users = User::register_all(target, 2 * load.pairs).await?;
+    measure(target, &users, load).await
+}
+
+/// Measures pairs of these users.
+pub(crate) async fn measure(target: Target, users: &[User], load: Load) -> Result<Figures, Failed> {
     let mut flow = Flow::begin();
     let mut clocks = Vec::new();
     for pair in users.chunks_exact(2) {

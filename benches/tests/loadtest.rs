@@ -55,6 +55,18 @@ async fn a_server_is_measured() {
 }
 
 #[tokio::test]
+async fn honest_clients_are_measured_beside_a_flood() {
+    let address = serve().await;
+    let flood = ["flood", "imports", "--clients", "2", "--seconds", "1"];
+    let honest = ["--rate", "100", "--pairs", "2"];
+    let figures = measure(&address, &[&flood[..], &honest].concat()).await;
+    assert_eq!(figures["lost"], 0.0);
+    for name in ["quiet_p99_us", "flooded_p99_us", "p99_times"] {
+        assert!(figures[name].as_f64().unwrap() > 0.0, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn attachments_in_pieces_arrive_whole() {
     let address = serve().await;
     let attach = [

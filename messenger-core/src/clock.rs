@@ -68,8 +68,17 @@ fn micros(duration: Duration) -> u64 {
 /// # Ok::<(), messenger_core::BuildError>(())
 /// ```
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time now. It may jump; nothing but the age of things depends on it.
+    /// The time now. It may jump: the engine compares it with [`steady`](Self::steady) once a second, goes on by its own
+    /// time when they part by more than a minute, and follows this one when it comes back or has moved alike with the
+    /// steady one for a day. Nothing is out of date, neither sessions nor messages nor `mid`s, before an engine has run
+    /// for an hour in which they moved alike.
     fn now(&self) -> Timestamp;
+
+    /// A time that never jumps, since any moment: how long the machine has run, say. A clock that cannot jump leaves
+    /// this as it is.
+    fn steady(&self) -> Duration {
+        Duration::from_micros(self.now().as_micros())
+    }
 }
 
 /// The machine's clock.
@@ -81,5 +90,21 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         Timestamp(since_epoch.map_or(0, micros))
+    }
+
+    /// How long the machine has run, the time for which it was suspended included.
+    #[cfg(target_os = "linux")]
+    #[inline]
+    fn steady(&self) -> Duration {
+        let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::try_from(since_boot).unwrap_or_default()
+    }
+
+    /// How long the program has run.
+    #[cfg(not(target_os = "linux"))]
+    fn steady(&self) -> Duration {
+        static BEGAN: std::sync::LazyLock<std::time::Instant> =
+            std::sync::LazyLock::new(std::time::Instant::now);
+        BEGAN.elapsed()
     }
 }

@@ -163,11 +163,8 @@ impl Connection {
 
     /// See [`Driver::list_bytes`](crate::Driver::list_bytes).
     pub(crate) fn list_bytes(&self, inbound: &Inbound) -> Option<usize> {
-        let is_list = matches!(
-            inbound.request,
-            Request::ContactList(_) | Request::Import(_)
-        );
-        is_list.then_some(self.state.shared.policy.limits.list_bytes)
+        let is_import = matches!(inbound.request, Request::Import(_));
+        is_import.then_some(self.state.shared.policy.limits.list_bytes)
     }
 
     /// The answer to a frame that was no request.

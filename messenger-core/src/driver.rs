@@ -191,9 +191,10 @@ impl Driver {
         }
     }
 
-    /// How many bytes the answer to a request may have at the most, if that is many: a list of users with their
-    /// pictures. A transport that has a bound for all its connections makes room for them before it hands the
-    /// request over.
+    /// How many bytes the answer to a request may have at the most, if it likely has many: an `import` finds as many
+    /// users with their pictures as whoever asks likes. A transport that has a bound for all its connections makes room
+    /// for them before it hands the request over. (`contactlist` may have as many, but mostly has few, and everybody
+    /// asks for it.)
     pub fn list_bytes(&self, request: &Inbound) -> Option<usize> {
         self.connection.list_bytes(request)
     }

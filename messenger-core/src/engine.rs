@@ -15,6 +15,7 @@ use crate::rates::Limiters;
 use crate::shared::Shared;
 use crate::storage::{MemoryStorage, Storage, StorageError};
 use crate::timed_storage::{Patience, TimedStorage};
+use crate::trusted_clock::{Steady, TrustedClock};
 use crate::watermarks::Watermarks;
 use messenger_proto::Welcome;
 use std::fmt;
@@ -114,7 +115,7 @@ impl Builder {
         self
     }
 
-    /// Where the time comes from.
+    /// Where the time comes from. It is not believed when it [jumps](Clock::now).
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -141,6 +142,8 @@ impl Builder {
     pub fn build(self) -> Result<Engine, BuildError> {
         let mut id = [0; 8];
         self.entropy.fill(&mut id)?;
+        let clock = Arc::new(TrustedClock::new(self.clock));
+        let times: Arc<dyn Clock> = clock.clone();
         let watermarks = Watermarks::new(self.storage.flush_threshold_bytes());
         let runtime = self.has_maintenance.then(Handle::try_current).transpose();
         let runtime = runtime.map_err(|_| BuildError::NoRuntime)?;
@@ -148,10 +151,14 @@ impl Builder {
             most: self.policy.storage_timeout,
             runtime,
         });
-        let clock = Arc::clone(&self.clock);
-        let storage = Arc::new(TimedStorage::new(self.storage, clock, patience));
+        let storage = Arc::new(TimedStorage::new(
+            self.storage,
+            Arc::clone(&times),
+            patience,
+        ));
         let rates = self.policy.rates.as_ref();
-        let limiters = rates.map(|rates| Limiters::new(rates, &self.clock));
+        let steady: Arc<dyn Clock> = Arc::new(Steady(clock.clone()));
+        let limiters = rates.map(|rates| Limiters::new(rates, &steady));
         let passwords = Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?;
         let passwords = Arc::new(passwords);
         let authenticator = match self.authenticator {
@@ -176,7 +183,8 @@ impl Builder {
             meters: Arc::new(Meters::new()),
             authenticator,
             policy: self.policy,
-            clock: self.clock,
+            clock,
+            is_clock_compared: OnceCell::new(),
             entropy: self.entropy,
             watermarks: Arc::new(watermarks),
             online: Arc::default(),
@@ -238,10 +246,11 @@ impl Engine {
     /// Dropping the future leaves the rest of the round to a later one.
     pub async fn run_maintenance(&self) -> Result<(), StorageError> {
         self.shared.publish_metrics();
+        self.shared.clock.follow();
         self.shared.flush_watermarks().await?;
         while self.shared.purge_expired().await?.is_zero() {}
         if let Some(limiters) = &self.shared.limiters {
-            limiters.forget_idle(self.shared.now());
+            limiters.forget_idle(self.shared.steady());
         }
         let all = self
             .shared

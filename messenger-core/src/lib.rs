@@ -46,6 +46,7 @@ mod sharded_counter;
 
 mod meters;
 pub mod policy;
+mod trusted_clock;
 mod watermark;
 
 pub mod notifier;

@@ -83,6 +83,7 @@ async fn resync(shared: Weak<Shared>) {
             return;
         };
         shared.publish_metrics();
+        shared.clock.follow();
         let part = shared.online.part(
             &shared.watermarks,
             shared.now(),
@@ -175,7 +176,7 @@ async fn purge(shared: Weak<Shared>) {
             log_failure(&error);
         }
         if let Some(limiters) = &shared.limiters {
-            limiters.forget_idle(shared.now());
+            limiters.forget_idle(shared.steady());
         }
         left = left.saturating_sub(PURGE_EVERY);
         if left.is_zero() {
@@ -224,6 +225,10 @@ impl Shared {
 
     /// One step of dropping what is out of date, and after what time there may be more to do.
     pub(crate) async fn purge_expired(&self) -> Result<Duration, StorageError> {
+        self.compare_clock().await?;
+        if !self.clock.is_settled() {
+            return Ok(PURGE_EVERY);
+        }
         let policy = &self.policy;
         let expiry = Expiry::at(
             self.now(),

@@ -92,7 +92,10 @@ impl Online {
             chosen.map(|(_, entry)| Arc::clone(entry)).collect()
         };
         for entry in &chosen {
-            if entry.device.used().after(NOTED_EVERY) < now {
+            let used = entry.device.used();
+            if used > now {
+                watermarks.used_at_most(&entry.device, now);
+            } else if used.after(NOTED_EVERY) < now {
                 watermarks.used(&entry.device, now);
             }
         }

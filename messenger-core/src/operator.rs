@@ -152,7 +152,7 @@ impl Engine {
         user: &UserId,
     ) -> Result<Option<Vec<(SessionKey, SessionRecord)>>, StorageError> {
         let shared = &self.shared;
-        let expired_before = shared.now().before(shared.policy.session_lifetime);
+        let expired_before = shared.out_of_date(shared.policy.session_lifetime);
         let data = shared.storage.user_data(user).await?;
         Ok(data.map(|UserData { mut sessions, .. }| {
             sessions.retain(|(_, record)| record.used >= expired_before);

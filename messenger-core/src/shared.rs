@@ -13,10 +13,12 @@ use crate::policy::Policy;
 use crate::rates::Limiters;
 use crate::storage::StorageError;
 use crate::timed_storage::{Kind, TimedStorage};
+use crate::trusted_clock::TrustedClock;
 use crate::watermarks::Watermarks;
 use messenger_proto::Welcome;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
 pub(crate) struct Shared {
@@ -24,7 +26,9 @@ pub(crate) struct Shared {
     pub(crate) notifier: Arc<dyn Notifier>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) policy: Policy,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<TrustedClock>,
+    /// The clock was compared with what the store has seen last.
+    pub(crate) is_clock_compared: OnceCell<()>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) watermarks: Arc<Watermarks>,
     pub(crate) online: Arc<Online>,
@@ -45,6 +49,28 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The time by which limits count; see [`TrustedClock::steady_at`].
+    pub(crate) fn steady(&self) -> Timestamp {
+        self.clock.steady_at(self.now())
+    }
+
+    /// What is older than this moment has outlived its lifetime.
+    pub(crate) fn out_of_date(&self, lifetime: Duration) -> Timestamp {
+        self.clock.out_of_date(lifetime)
+    }
+
+    /// A clock that is far ahead of what the store has seen may be wrong.
+    pub(crate) async fn compare_clock(&self) -> Result<(), StorageError> {
+        let compare = || async {
+            if let Some(latest) = self.storage.latest_use().await? {
+                self.clock.compare_with(latest);
+            }
+            Ok(())
+        };
+        let compared = self.is_clock_compared.get_or_try_init(compare);
+        compared.await.copied()
     }
 
     /// What a new connection is greeted with.

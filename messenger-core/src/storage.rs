@@ -325,11 +325,20 @@ pub trait Storage: Send + Sync + 'static {
         Ok(false)
     }
 
+    /// The latest [use](SessionRecord::used) of any session: about when the store was used last. `None` when there is
+    /// none, or nobody can tell. The engine asks once: a clock that is far ahead of it may be wrong.
+    async fn latest_use(&self) -> Result<Option<Timestamp>, StorageError> {
+        Ok(None)
+    }
+
     /// Drops what is out of date, a small step at a time, and says after what time there may be something to drop
     /// again: [none](Duration::ZERO) when there may be more now, and usually [a minute](PURGE_EVERY), which is how
     /// often the engine asks at the most.
     ///
     /// A store that many servers share need not have all of them do it: to most it says a longer time.
+    ///
+    /// Sessions used later than [`Expiry::now`] were used by a clock that was wrong: they count as used at that
+    /// moment from then on, so that they do not outlast those in use.
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError>;
 
     /// Whether the store works; the engine is [asked](crate::Engine::health) by whoever looks after it.
@@ -744,6 +753,8 @@ impl PageLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Expiry {
+    /// Now.
+    pub now: Timestamp,
     /// Sessions last used before this moment.
     pub sessions_before: Timestamp,
     /// Messages accepted before this moment.

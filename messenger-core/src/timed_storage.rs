@@ -255,6 +255,7 @@ timed! {
     Read look(looks: Vec<Look>) -> Result<Vec<Seen>, StorageError>;
     Read newest(user: &UserId) -> Result<u64, StorageError>;
     Read was_changed_beside() -> Result<bool, StorageError>;
+    Read latest_use() -> Result<Option<Timestamp>, StorageError>;
     Write purge_expired(expiry: Expiry) -> Result<Duration, StorageError>;
     Read check() -> Result<(), StorageError>;
 }

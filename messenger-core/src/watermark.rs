@@ -98,6 +98,18 @@ impl<T> Raised<T> {
         Some(raise)
     }
 
+    /// Sets the watermark back to `to`, if it is higher, and lists whose it is: it had been raised by mistake. What
+    /// was promised of the higher number does not hold any more.
+    pub(crate) fn set_back(&self, of: &Arc<T>, to: u64) {
+        let mut listed = self.listed.lock();
+        let lowered = to.min(MOST) << 1 | LISTED;
+        let is_higher = |state: u64| state >> 1 > to;
+        let before = (self.watermark)(of).update(|now| is_higher(now).then_some(lowered));
+        if before.is_ok_and(|before| before & LISTED == 0) {
+            listed.push(Arc::clone(of));
+        }
+    }
+
     /// Lists one whose number could not be stored, unless it is listed.
     pub(crate) fn list(&self, of: &Arc<T>) {
         let mut listed = self.listed.lock();

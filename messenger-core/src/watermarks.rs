@@ -235,6 +235,15 @@ impl Watermarks {
         }
     }
 
+    /// The device was used in what is the future: the clock was wrong.
+    pub(crate) fn used_at_most(&self, device: &Arc<Device>, now: Timestamp) {
+        if let Some(part) = self.parts.get(device.part)
+            && !device.is_ephemeral
+        {
+            part.used.set_back(device, now.as_micros());
+        }
+    }
+
     /// Stores what has changed of a user's sessions, before a new one begins.
     pub(crate) async fn flush_user(
         &self,

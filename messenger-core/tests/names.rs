@@ -46,8 +46,14 @@ const NO_LOGINS: [(&str, &str); 38] = [
     ("a\u{85}b", "control"),
     (" ann", "begin or end with a space"),
     ("ann\u{a0}", "begin or end with a space"),
-    ("ann\u{a0}lee", "must not contain spaces other than U+0020, as U+00A0"),
-    ("ann\u{2003}lee", "must not contain spaces other than U+0020, as U+2003"),
+    (
+        "ann\u{a0}lee",
+        "must not contain spaces other than U+0020, as U+00A0",
+    ),
+    (
+        "ann\u{2003}lee",
+        "must not contain spaces other than U+0020, as U+2003",
+    ),
     ("אנה ann", "must not mix directions"),
     ("a\u{200b}nn", "invisible characters, as U+200B"),
     ("a\u{200d}nn", "invisible characters, as U+200D"),

@@ -139,3 +139,24 @@ fn what_could_not_be_stored_is_stored_by_the_next() {
         |stored| assert_eq!(stored, 2),
     );
 }
+
+#[test]
+fn what_is_set_back_stays_there_though_others_store_meanwhile() {
+    in_every_order(
+        &[
+            |world| {
+                world.raise(9);
+                world.raised.set_back(&world.watermark, 4);
+                world.store();
+                assert_eq!(world.watermark.get(), 4);
+                world.raise(5);
+                world.raised.set_back(&world.watermark, 7);
+                assert_eq!(world.watermark.get(), 5, "it was lower");
+            },
+            |world| {
+                world.store();
+            },
+        ],
+        |stored| assert!(stored >= 5),
+    );
+}

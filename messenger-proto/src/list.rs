@@ -44,7 +44,6 @@ impl Response {
     ///
     /// # Errors
     /// The answer, if it is none, or a failure.
-    #[expect(clippy::result_large_err)] // it is given back, not reported
     pub fn into_list(self) -> Result<ListResponse, Self> {
         match self {
             Self::ContactList(Ok(contacts)) => Ok(ListResponse::new(ContactList::NAME, contacts)),
@@ -75,12 +74,12 @@ impl ListResponse {
     }
 
     /// About how many bytes are still to come.
-    pub fn len(&self) -> usize {
+    pub fn bytes_left(&self) -> usize {
         self.bytes
     }
 
     /// True when everything was encoded.
-    pub fn is_empty(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.next == Next::Nothing
     }
 
@@ -96,7 +95,7 @@ impl ListResponse {
         while out.len() < end && self.next != Next::Nothing {
             self.encode_next(out, escapes);
         }
-        !self.is_empty()
+        !self.is_done()
     }
 
     fn encode_next(&mut self, out: &mut BytesMut, escapes: Escapes) {
@@ -144,11 +143,11 @@ mod tests {
                 response.encode(&mut at_once, Braces::Escaped);
                 for piece in [1, 200, usize::MAX] {
                     let mut list = response.clone().into_list().unwrap();
-                    assert_eq!(Some(list.len()), response.list_len());
+                    assert_eq!(Some(list.bytes_left()), response.list_len());
                     let mut pieces = BytesMut::new();
                     while list.encode_some(piece, &mut pieces, Braces::Escaped) {}
                     assert_eq!(pieces, at_once);
-                    assert!(list.is_empty() && list.len() == 0);
+                    assert!(list.is_done() && list.bytes_left() == 0);
                 }
             }
         }

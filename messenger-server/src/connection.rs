@@ -12,7 +12,9 @@ use crate::budget::Reservation;
 use crate::meters::Meters;
 use input::{Input, ReadError};
 use messenger_core::{Connection, Driver, Ended};
-use messenger_proto::{CodecError, ErrorCode, Failure, Inbound, Outbound, ServerCodec, SplitError};
+use messenger_proto::{
+    CodecError, ErrorCode, Failure, Inbound, Outbound, Response, ServerCodec, SplitError,
+};
 use output::Output;
 use room::Room;
 use std::fmt;
@@ -49,6 +51,9 @@ const AFTER_SESSION: Duration = Duration::from_secs(1);
 /// How much is read on, in bytes.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
+/// How long a client is not read that sends more than it may: what it is refused costs others processor time.
+const AFTER_REFUSAL: Duration = Duration::from_millis(10);
+
 /// A connection being served. It is a future that ends with the connection.
 pub(crate) struct ConnectionTask<S> {
     stream: S,
@@ -71,6 +76,8 @@ pub(crate) struct ConnectionTask<S> {
     after_stop: usize,
     /// What waits to be written takes of the budget of all.
     room: Room,
+    /// Until when nothing is read, because a message was one too many.
+    pause: Option<Pin<Box<Sleep>>>,
     /// A request for a list of so many bytes, which waits for room; and the length of its frame.
     list: Option<(Inbound, usize, usize)>,
 }
@@ -149,6 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             after_stop: AFTER_STOP,
             room: Room::new(outgoing),
             list: None,
+            pause: None,
             transport,
             meters,
         }
@@ -185,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             while let Poll::Ready(outbound) = self.driver.poll_reply(cx) {
                 self.queue(outbound);
             }
-            if self.poll_list(cx).is_pending() {
+            if self.poll_list(cx).is_pending() || self.poll_pause(cx).is_pending() {
                 return Ok(());
             }
             let is_wanted = self.driver.wants_request(self.output.len());
@@ -252,14 +260,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         Poll::Pending
     }
 
+    /// Waits until the client is read on.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(pause) = &mut self.pause {
+            // Whoever stops, or is told to, is not kept waiting.
+            if self.phase == Phase::Open && self.stop.is_some() {
+                ready!(pause.as_mut().poll(cx));
+            }
+            self.pause = None;
+        }
+        Poll::Ready(())
+    }
+
     /// Queues what is to be sent.
     #[inline]
     fn queue(&mut self, outbound: Outbound) {
+        if let Outbound::Response(Response::SendMessage(Err(failure))) = &outbound
+            && failure.code == ErrorCode::TooManyRequests
+        {
+            self.pause = Some(Box::pin(sleep_until(Instant::now() + AFTER_REFUSAL)));
+        }
         match outbound {
-            // Nothing else was under way when it was asked for.
-            Outbound::Response(response) if self.room.expects_list() => {
+            Outbound::Response(list @ (Response::Import(_) | Response::ContactList(_))) => {
                 self.room.list_came();
-                self.output.push_list(response);
+                self.output.push_list(list);
             }
             other => self.output.push(&other),
         }

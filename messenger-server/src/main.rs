@@ -31,6 +31,10 @@ const METRICS: SocketAddr =
 /// is turned away find some.
 const FILES_BESIDES: u64 = 48;
 
+/// A thread looks for what has come on sockets after so many turns of connections. Tokio's 61 keep whoever has said
+/// something waiting for milliseconds while others send as fast as they can.
+const LOOKS_EVERY: u32 = 8;
+
 /// Where Linux tells how many connections may wait to be taken, whatever a program asks for.
 const MOST_BACKLOG: &str = "/proc/sys/net/core/somaxconn";
 
@@ -119,6 +123,7 @@ fn start(settings: &Settings, passed: Passed) -> Result<(), MainError> {
     use_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .event_interval(LOOKS_EVERY)
         .build()
         .map_err(MainError::Runtime)?;
     let served = runtime.block_on(serve(settings, transport, passed));

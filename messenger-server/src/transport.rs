@@ -15,7 +15,7 @@ pub struct Transport {
     /// those that stand still are disconnected. 256 MiB.
     pub partial_frames: usize,
     /// The most bytes that wait to be written to all connections together; over it those that take least are
-    /// disconnected, and whoever asks for a list of users waits. Room for one list
+    /// disconnected, and imports wait. Room for one list
     /// ([`list_bytes`](messenger_core::policy::Limits::list_bytes)) at the least. 256 MiB.
     pub outgoing: usize,
     /// The most connections. Each is an open file; leave some of those that the system allows for the

@@ -10,10 +10,11 @@
 mod support;
 
 use messenger_core::Policy;
+use messenger_core::policy::{Rate, Rates};
 use messenger_core::storage::MemoryStorage;
 use messenger_server::Transport;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Raw, SOON, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpStream;
@@ -230,6 +231,29 @@ async fn lists_that_nobody_takes_share_one_budget() {
         }
     }
     assert!(cut > 0, "they held more than there is");
+}
+
+#[tokio::test]
+async fn whoever_sends_more_than_it_may_is_read_slowly() {
+    let mut policy = Policy::default();
+    let mut rates = Rates::default();
+    rates.messages = Rate::new(1, Duration::from_secs(60 * 60));
+    policy.rates = Some(rates);
+    let storage = Arc::new(MemoryStorage::new());
+    let server = TestServer::limited(storage, policy, Transport::default()).await;
+    let (mut ann, _) = server.log_in("ann").await;
+    let message = r#"{"action":"message","data":{"uid":"ann","body":"x"}}"#;
+    ann.send(message).await;
+    assert_eq!(ann.frame().await["data"]["status"], 0);
+    assert_eq!(ann.frame().await["action"], "ev_message");
+    let began = Instant::now();
+    ann.send(&message.repeat(31)).await;
+    for _ in 0..31 {
+        assert_eq!(ann.frame().await["data"]["status"], 20);
+    }
+    // Ten milliseconds between each and the next.
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    ann.probe().await;
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use crate::sql::{unsigned, user_number};
 use crate::writer::{Writer, Writing};
 use async_trait::async_trait;
 use messenger_core::AddressRule;
+use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
@@ -361,6 +362,10 @@ impl Storage for SqliteStorage {
     async fn was_changed_beside(&self) -> Result<bool, StorageError> {
         self.write(|writing| Ok(std::mem::take(writing.was_changed_beside)))
             .await
+    }
+
+    async fn latest_use(&self) -> Result<Option<Timestamp>, StorageError> {
+        self.readers.call(sessions::latest_use).await
     }
 
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {

@@ -8,7 +8,7 @@
 )] // a test fails by panicking
 
 use futures_util::future::join_all;
-use messenger_core::clock::Timestamp;
+use messenger_core::clock::{Clock, Timestamp};
 use messenger_core::proto::{Auth, Message, Register, SendMessage, UserId, UserInfo};
 use messenger_core::storage::{
     AppendError, Expiry, NewMessage, NewSession, Owner, PageLimits, SessionKey, Storage, Watermark,
@@ -214,6 +214,38 @@ async fn messages_leave_as_much_of_the_disk_free_as_they_must() {
     // More than that is free wherever this is tested.
     store.keep_free(1);
     append().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_far_ahead_of_what_the_store_has_seen_drops_nothing_for_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStorage::open(folder.path().join("messenger.db")).unwrap();
+    let (store, ann) = (Arc::new(store), UserId::from("ann"));
+    store.upsert_external_user(&ann, "Ann").await.unwrap();
+    assert_eq!(store.latest_use().await.unwrap(), None);
+    let hour = Duration::from_secs(60 * 60);
+    let clock = testing::ManualClock::default();
+    let key = SessionKey([1; 32]);
+    let number = store.user_number(&ann).await.unwrap().unwrap();
+    let session = NewSession::new(Owner::new(ann.clone(), number), key, clock.now());
+    store.open_session(session).await.unwrap();
+    assert_eq!(store.latest_use().await.unwrap(), Some(clock.now()));
+
+    clock.set(clock.now().after(400 * 24 * hour));
+    let engine = Engine::builder()
+        .storage(Arc::<SqliteStorage>::clone(&store))
+        .clock(Arc::new(clock.clone()))
+        .manual_maintenance()
+        .build()
+        .unwrap();
+    for hours in [0, 2, 21] {
+        clock.advance(hours * hour);
+        engine.run_maintenance().await.unwrap();
+        assert!(store.session(&ann, &key).await.unwrap().is_some());
+    }
+    clock.advance(2 * hour);
+    engine.run_maintenance().await.unwrap();
+    assert_eq!(store.session(&ann, &key).await.unwrap(), None);
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Login {
         let mailbox = Mailbox::new(connection, device.user_number, device.key, budget);
         let subscription = shared.notifier.subscribe(&device.user, mailbox.clone());
         let limiters = shared.limiters.as_ref();
-        let budget = limiters.map(|limiters| limiters.messages_of(&device.key, shared.now()));
+        let budget = limiters.map(|limiters| limiters.messages_of(&device.key, shared.steady()));
         let number = shared.next_login();
         let entry = Arc::new(Entry::new(Arc::clone(&device), mailbox.clone()));
         shared.online.insert(number, Arc::clone(&entry));

@@ -9,8 +9,8 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// So much at once, and one more in each period: the generic cell rate algorithm (GCRA).
 ///
-/// All that is kept of a budget is the moment at which it will be whole again, in nanoseconds since the Unix
-/// epoch: whatever is taken moves it on by a period each. A budget nobody has taken from is 0.
+/// All that is kept of a budget is the moment at which it will be whole again, in nanoseconds of the steady
+/// clock: whatever is taken moves it on by a period each. A budget nobody has taken from is 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quota {
     /// The time in which one more is allowed, in nanoseconds.

@@ -137,7 +137,7 @@ async fn open(
     let owner = Owner::new(user.clone(), number);
     let new = NewSession::new(owner.clone(), key, now)
         .ack(ack)
-        .expired_before(now.before(shared.policy.session_lifetime))
+        .expired_before(shared.out_of_date(shared.policy.session_lifetime))
         .limit(shared.policy.limits.sessions);
     let opened = shared.storage.open_session(new).await;
     let OpenedSession {

@@ -41,7 +41,13 @@ async fn resume(
     tracing::debug!(login = ?user.as_str(), session = %key, "a session is resumed");
     let owner = Owner::new(user, record.user_number);
     let who = Identified {
-        device: Device::new(owner, key, record.delivered_up_to, record.used),
+        // A clock that was wrong may have put its last use into the future.
+        device: Device::new(
+            owner,
+            key,
+            record.delivered_up_to,
+            record.used.min(shared.now()),
+        ),
         nick,
         ack: record.ack,
     };
@@ -55,7 +61,7 @@ async fn live_session(
     user: &UserId,
     key: &SessionKey,
 ) -> Result<Option<ResumedSession>, Failure> {
-    let expired_before = shared.now().before(shared.policy.session_lifetime);
+    let expired_before = shared.out_of_date(shared.policy.session_lifetime);
     let is_live = |resumed: &ResumedSession| resumed.record.used >= expired_before;
     let resumed = shared.storage.resume(user, key).await?;
     if resumed.as_ref().is_none_or(is_live) {

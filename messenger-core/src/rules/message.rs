@@ -116,7 +116,8 @@ fn prepare(
     if let Some(limiters) = &shared.limiters {
         let attach = &request.attach;
         let bytes = request.body.as_str().len() + attach.mime.len() + attach.data.as_str().len();
-        limiters.message(&login.budget, bytes, now)?;
+        let steady = shared.clock.steady_at(now);
+        limiters.message(&login.budget, bytes, steady)?;
     }
     Ok(NewMessage {
         message: SharedMessage::from(
@@ -132,7 +133,7 @@ fn prepare(
         ),
         sender: Some(login.device.user_number),
         mid: request.mid.filter(|mid| !mid.is_empty()),
-        mid_forgotten_before: now.before(shared.policy.mid_lifetime),
+        mid_forgotten_before: shared.out_of_date(shared.policy.mid_lifetime),
         now,
         limits: shared.policy.limits.inbox,
     })

@@ -274,6 +274,7 @@ impl Expiry {
     /// What is older than its lifetime now.
     pub fn at(now: Timestamp, sessions: Duration, messages: Duration, mids: Duration) -> Self {
         Self {
+            now,
             sessions_before: now.before(sessions),
             messages_before: now.before(messages),
             mids_before: now.before(mids),

@@ -413,6 +413,11 @@ impl Storage for FaultyStorage {
         self.inner.was_changed_beside().await
     }
 
+    async fn latest_use(&self) -> Result<Option<Timestamp>, StorageError> {
+        self.fault().await?;
+        self.inner.latest_use().await
+    }
+
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         self.fault().await?;
         self.state.purges.fetch_add(1, Ordering::SeqCst);

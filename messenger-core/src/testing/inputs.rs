@@ -8,18 +8,34 @@ use std::time::Duration;
 
 /// A clock that stands still until it is moved. Clones show the same time.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicU64>);
+pub struct ManualClock(Arc<Hands>);
+
+/// In microseconds.
+#[derive(Debug)]
+struct Hands {
+    now: AtomicU64,
+    steady: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that shows this time.
     pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new(AtomicU64::new(now.as_micros())))
+        Self(Arc::new(Hands {
+            now: AtomicU64::new(now.as_micros()),
+            steady: AtomicU64::new(0),
+        }))
     }
 
-    /// Moves it on.
+    /// Time goes on.
     pub fn advance(&self, by: Duration) {
-        self.0
-            .store(self.now().after(by).as_micros(), Ordering::SeqCst);
+        self.set(self.now().after(by));
+        let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        self.0.steady.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Sets it to another time, though no time goes by.
+    pub fn set(&self, now: Timestamp) {
+        self.0.now.store(now.as_micros(), Ordering::SeqCst);
     }
 }
 
@@ -32,7 +48,11 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+        Timestamp::from_micros(self.0.now.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_micros(self.0.steady.load(Ordering::SeqCst))
     }
 }
 

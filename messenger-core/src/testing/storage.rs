@@ -78,6 +78,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         sessions::are_looked_for_together,
         sessions::are_resumed,
         sessions::are_given_their_inbox_until_they_end,
+        sessions::used_in_the_future_are_brought_back,
         inbox::numbers_without_a_gap,
         inbox::racing_appends_leave_no_gap,
         inbox::appends_take_places_in_the_order_of_their_first_polls,

@@ -49,6 +49,7 @@ faults![
     DroppedMessagesAreNotTold,
     SweepsDropWhatIsYoung,
     SweepsDropNothing,
+    SweepsLeaveSessionsInTheFuture,
     MidsAreTheSendersOnly,
     MidsOfOneRecipientAreSharedBySenders,
     MidsSwallowWhatIsDifferent,
@@ -874,6 +875,9 @@ impl Storage for Broken {
             Fault::SweepsDropNothing => return Ok(PURGE_EVERY),
             Fault::SweepsDropWhatIsYoung => {
                 old.messages_before = old.messages_before.after(Duration::from_secs(5));
+            }
+            Fault::SweepsLeaveSessionsInTheFuture => {
+                old.now = Timestamp::from_micros(u64::MAX);
             }
             _ => {}
         }

@@ -5,6 +5,7 @@ use super::flaky::FlakyNotifier;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use messenger_core::authenticator::{Authenticator, AuthenticatorError, Identity, Verdict};
+use messenger_core::clock::Clock;
 use messenger_core::proto::{Password, SendMessage, UserId};
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::{ManualClock, SeededEntropy};
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 /// Sessions a user may have, so few that some are ended now and then.
 const SESSIONS: usize = 3;
+
+/// How far the clock jumps: what there is would be long out of date.
+const FAR: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Everybody's password is right.
 struct TrustingAuthenticator;
@@ -91,6 +95,7 @@ impl World {
             86..92 => self.resume(),
             92..95 => self.notifier.deliver_late(),
             95..97 => self.run_maintenance(),
+            97 if self.random.below(4) == 0 => self.jump(),
             97 => self.clock.advance(Duration::from_secs(60)),
             98 => self.crash(),
             _ => self.clock.advance(Duration::from_millis(5)),
@@ -257,6 +262,15 @@ impl World {
     fn run_maintenance(&self) {
         let kept = self.engine.run_maintenance().now_or_never();
         kept.expect("nothing waits").expect("the store works");
+    }
+
+    /// The machine's clock shows another year, past or future.
+    fn jump(&self) {
+        let now = self.clock.now();
+        self.clock.set(match self.random.below(2) {
+            0 => now.before(FAR),
+            _ => now.after(FAR),
+        });
     }
 
     /// The server's process dies: every connection with it, and what it had not stored.

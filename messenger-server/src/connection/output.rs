@@ -120,7 +120,7 @@ impl Output {
             Ok(list) => {
                 self.end_tail();
                 self.lists += 1;
-                self.list_bytes += list.len();
+                self.list_bytes += list.bytes_left();
                 self.pieces.push_back(Piece::List(list));
             }
             Err(other) => self.append(|tail, escapes| other.encode(tail, escapes)),
@@ -294,9 +294,9 @@ impl Output {
             return;
         };
         let mut out = BytesMut::with_capacity(LIST_CHUNK + SMALL);
-        let before = list.len();
+        let before = list.bytes_left();
         let is_more = list.encode_some(LIST_CHUNK, &mut out, self.escapes);
-        self.list_bytes -= before - list.len();
+        self.list_bytes -= before - list.bytes_left();
         if !is_more {
             self.pieces.pop_front();
             self.lists -= 1;

@@ -26,17 +26,21 @@ pub(super) struct Found {
     /// Whose inboxes hold what every session was given.
     pruned: Vec<UserId>,
     mids: bool,
+    /// Sessions were used in what is the future.
+    early: bool,
 }
 
 impl Found {
     pub(super) fn is_empty(&self) -> bool {
         let nobody = self.owners.is_empty() && self.recipients.is_empty() && self.pruned.is_empty();
-        nobody && !self.mids
+        nobody && !self.mids && !self.early
     }
 }
 
 pub(super) fn find(connection: &Connection, old: &Expiry) -> rusqlite::Result<Found> {
     let mut mids = connection.prepare_cached("SELECT 1 FROM mids WHERE used_us < ?1 LIMIT 1")?;
+    let mut early =
+        connection.prepare_cached("SELECT 1 FROM sessions WHERE used_us > ?1 LIMIT 1")?;
     let sessions_before = integer(old.sessions_before.as_micros());
     let messages_before = integer(old.messages_before.as_secs());
     Ok(Found {
@@ -56,6 +60,7 @@ pub(super) fn find(connection: &Connection, old: &Expiry) -> rusqlite::Result<Fo
             [],
         )?,
         mids: mids.exists([integer(old.mids_before.as_micros())])?,
+        early: early.exists([integer(old.now.as_micros())])?,
     })
 }
 
@@ -72,6 +77,11 @@ pub(super) fn drop(writing: &mut Writing<'_>, found: &Found, old: &Expiry) -> ru
             inbox::prune(writing.connection, user, inbox)?;
             inbox.write(writing.connection, user)?;
         }
+    }
+    if found.early {
+        let sql = "UPDATE sessions SET used_us = ?1 WHERE used_us > ?1";
+        let mut bring_back = writing.connection.prepare_cached(sql)?;
+        bring_back.execute([integer(old.now.as_micros())])?;
     }
     drop_mids(writing.connection, integer(old.mids_before.as_micros()))
 }

@@ -83,6 +83,13 @@ pub(super) fn read(
     record.optional()
 }
 
+/// When any session was used last.
+pub(super) fn latest_use(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let mut select = connection.prepare_cached("SELECT max(used_us) FROM sessions")?;
+    let latest: Option<i64> = select.query_row([], |row| row.get(0))?;
+    Ok(latest.map(|latest| Timestamp::from_micros(unsigned(latest))))
+}
+
 pub(super) fn resume(
     connection: &Connection,
     user: &UserId,

@@ -148,6 +148,9 @@ impl User {
     }
 
     pub(super) fn purge_expired(&mut self, expiry: &Expiry) {
+        for (_, record) in &mut self.sessions {
+            record.used = record.used.min(expiry.now);
+        }
         self.drop_expired(expiry.sessions_before);
         self.inbox.drop_older(expiry.messages_before.as_secs());
         self.prune();

@@ -326,6 +326,7 @@ pub(super) async fn keeps_what_a_session_misses_and_drops_what_is_old(storage: &
     advance(storage, &ann, 1, 4, 20).await;
     advance(storage, &ann, 2, 2, 20).await;
     let nothing_old = Expiry {
+        now: at(30),
         sessions_before: at(0),
         messages_before: at(0),
         mids_before: at(0),

@@ -2,11 +2,12 @@
 
 use super::{ALL, NO_LIMIT, advance, append, as_owner, at, bodies, create, key, open};
 use crate::storage::{
-    LOOKED_AT_ONCE, Look, NewSession, OpenSessionError, Owner, PageLimits, ResumedSession, Seen,
-    Storage, UserNumber, Watermark,
+    Expiry, LOOKED_AT_ONCE, Look, NewSession, OpenSessionError, Owner, PageLimits, ResumedSession,
+    Seen, Storage, UserNumber, Watermark,
 };
 use messenger_proto::UserId;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) async fn begin_behind_what_any_session_was_given(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
@@ -272,4 +273,21 @@ pub(super) async fn are_given_their_inbox_until_they_end(storage: &Arc<dyn Stora
         let given = storage.inbox_for(look, 0, ALL).await.unwrap();
         assert_eq!(given, None, "another has the id");
     }
+}
+
+pub(super) async fn used_in_the_future_are_brought_back(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    for (number, used) in [(1, 100), (2, 3), (3, 1000)] {
+        open(storage, &ann, number, used).await;
+    }
+    let long = Duration::from_secs(1_000_000_000);
+    let expiry = Expiry::at(at(5), long, long, long);
+    while storage.purge_expired(expiry).await.unwrap().is_zero() {}
+    for (number, used) in [(1, 5), (2, 3), (3, 5)] {
+        let record = storage.session(&ann, &key(number)).await.unwrap();
+        assert_eq!(record.unwrap().used, at(used), "session {number}");
+    }
+    advance(storage, &ann, 1, 0, 6).await;
+    let record = storage.session(&ann, &key(1)).await.unwrap();
+    assert_eq!(record.unwrap().used, at(6), "and goes on from there");
 }
