@@ -10,7 +10,7 @@ use messenger_core::{Connection, Engine};
 use messenger_sqlite::{
     SalvageError, Salvaged, SalvagedTable, SqliteStorage, back_up, check, salvage,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -237,6 +237,34 @@ async fn no_users_number_is_given_again_also_where_a_copy_is_saved() {
         .await
         .unwrap();
     assert!(number(&saved, "new").await > last);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_whose_numbers_are_damaged_are_given_others() {
+    let (folder, path) = begin().await;
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(
+        "UPDATE users SET number = -7 WHERE login = 'user001';
+         UPDATE users SET number = 9223372036854775807 WHERE login = 'user002';
+         UPDATE sqlite_sequence SET seq = 9223372036854775807;",
+    )
+    .unwrap();
+    drop(file);
+    let to = folder.path().join("saved.db");
+    let saved = salvage(&path, &to).unwrap();
+    assert_eq!(table(&saved, "users").lost, Some(0), "{saved}");
+    let saved = SqliteStorage::open(&to).unwrap();
+    saved
+        .upsert_external_user(&"new".into(), "New")
+        .await
+        .unwrap();
+    let users = saved.users(None, usize::MAX).await.unwrap();
+    let mut numbers = BTreeSet::new();
+    for user in &users {
+        numbers.insert(saved.user_number(user).await.unwrap().unwrap().0);
+    }
+    assert_eq!(numbers.len(), users.len(), "each has its own");
+    assert!(*numbers.first().unwrap() > 0 && *numbers.last().unwrap() < 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
