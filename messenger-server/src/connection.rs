@@ -51,7 +51,8 @@ const AFTER_SESSION: Duration = Duration::from_secs(1);
 /// How much is read on, in bytes.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
-/// How long a client is not read that sends more than it may: what it is refused costs others processor time.
+/// How long a client is not read whose message there was no room for: what it is refused costs others processor
+/// time.
 const AFTER_REFUSAL: Duration = Duration::from_millis(10);
 
 /// A connection being served. It is a future that ends with the connection.
@@ -76,7 +77,7 @@ pub(crate) struct ConnectionTask<S> {
     after_stop: usize,
     /// What waits to be written takes of the budget of all.
     room: Room,
-    /// Until when nothing is read, because a message was one too many.
+    /// Until when nothing is read, because there was no room for a message.
     pause: Option<Pin<Box<Sleep>>>,
     /// A request for a list of so many bytes, which waits for room; and the length of its frame.
     list: Option<(Inbound, usize, usize)>,
@@ -276,7 +277,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     #[inline]
     fn queue(&mut self, outbound: Outbound) {
         if let Outbound::Response(Response::SendMessage(Err(failure))) = &outbound
-            && failure.code == ErrorCode::TooManyRequests
+            && let ErrorCode::TooManyRequests | ErrorCode::InboxFull | ErrorCode::Unavailable =
+                failure.code
         {
             self.pause = Some(Box::pin(sleep_until(Instant::now() + AFTER_REFUSAL)));
         }
