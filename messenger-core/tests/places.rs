@@ -4,7 +4,7 @@
 
 use messenger_core::proto::{Attachment, Auth, Register, SendMessage};
 use messenger_core::storage::{MemoryStorage, Storage};
-use messenger_core::testing::FaultyStorage;
+use messenger_core::testing::{FaultyStorage, ManualClock};
 use messenger_core::{Connection, Engine, Policy};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -128,13 +128,16 @@ async fn a_store_that_is_far_away_is_told_less_often() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_is_purged_as_often_as_it_says() {
+    let clock = ManualClock::default();
     let near = FaultyStorage::new(Arc::new(MemoryStorage::new()));
     let far = FaultyStorage::new(Arc::new(MemoryStorage::new())).far_away();
     let engine = |storage: &FaultyStorage| {
         let builder = Engine::builder().storage(Arc::new(storage.clone()));
-        builder.build().unwrap()
+        builder.clock(Arc::new(clock.clone())).build().unwrap()
     };
     let _engines = (engine(&near), engine(&far));
+    // Nothing is dropped before the clock is believed.
+    clock.advance(Duration::from_secs(2 * 60 * 60));
     sleep(Duration::from_secs(59 * 60 + 30)).await;
     assert_eq!((near.purges(), far.purges()), (60, 1));
     sleep(Duration::from_secs(60)).await;

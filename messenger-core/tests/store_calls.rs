@@ -7,10 +7,11 @@ use messenger_core::proto::{
     Ack, Auth, Credentials, Inbound, Register, Request, SendMessage, SessionId,
 };
 use messenger_core::storage::MemoryStorage;
-use messenger_core::testing::FaultyStorage;
+use messenger_core::testing::{FaultyStorage, ManualClock};
 use messenger_core::{Connection, Engine, EventsEnded, Policy};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 struct Fixture {
     engine: Engine,
@@ -30,12 +31,16 @@ impl Fixture {
         policy.passwords.passes = 1;
         policy.passwords.waiting = 100;
         policy.rates = None;
+        let clock = ManualClock::default();
         let engine = Engine::builder()
             .policy(policy)
             .storage(Arc::new(storage.clone()))
+            .clock(Arc::new(clock.clone()))
             .manual_maintenance()
             .build()
             .unwrap();
+        // Nothing is dropped before the clock is believed.
+        clock.advance(Duration::from_secs(2 * 60 * 60));
         Self { engine, storage }
     }
 
