@@ -116,7 +116,7 @@ impl TrustedClock {
 
     /// What is older than this moment is out of date: a lifetime ago, or nothing as long as there is no time to go by.
     pub(crate) fn out_of_date(&self, lifetime: Duration) -> Timestamp {
-        match self.is_settled() {
+        match self.is_settled.load(Ordering::Relaxed) {
             true => self.now().before(lifetime),
             false => Timestamp::default(),
         }

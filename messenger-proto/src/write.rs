@@ -163,24 +163,32 @@ fn string(out: &mut BytesMut, text: &str, escapes: Escapes) {
 }
 
 /// Writes what stands between the quotes of a JSON string.
+#[inline]
 pub(crate) fn escaped(out: &mut BytesMut, text: &str, escapes: Escapes) {
-    let mut rest = text;
-    if escapes.ascii_only {
-        while let Some((before, behind)) =
-            first(rest.as_bytes(), beyond_ascii).and_then(|at| rest.split_at_checked(at))
-        {
-            escaped_ascii(out, before, escapes.braces);
-            let mut characters = behind.chars();
-            let mut units = [0; 2];
-            if let Some(character) = characters.next() {
-                for unit in character.encode_utf16(&mut units) {
-                    escape_unit(out, *unit);
-                }
-            }
-            rest = characters.as_str();
-        }
-    }
+    let rest = match escapes.ascii_only {
+        true => as_ascii(out, text, escapes.braces),
+        false => text,
+    };
     escaped_ascii(out, rest, escapes.braces);
+}
+
+/// Writes everything up to the last character beyond ASCII, and gives what is behind it.
+fn as_ascii<'a>(out: &mut BytesMut, text: &'a str, braces: Braces) -> &'a str {
+    let mut rest = text;
+    while let Some((before, behind)) =
+        first(rest.as_bytes(), beyond_ascii).and_then(|at| rest.split_at_checked(at))
+    {
+        escaped_ascii(out, before, braces);
+        let mut characters = behind.chars();
+        let mut units = [0; 2];
+        if let Some(character) = characters.next() {
+            for unit in character.encode_utf16(&mut units) {
+                escape_unit(out, *unit);
+            }
+        }
+        rest = characters.as_str();
+    }
+    rest
 }
 
 /// Escapes what is ASCII, and nothing else. What needs no escape is found many bytes at a time and copied whole.

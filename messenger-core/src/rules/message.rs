@@ -2,6 +2,7 @@
 
 use super::failures::{empty, no_such_user};
 use super::{check, external_user};
+use crate::clock::Timestamp;
 use crate::connection_state::{ConnectionState, Login};
 use crate::names;
 use crate::notifier::Notice;
@@ -119,6 +120,8 @@ fn prepare(
         let steady = shared.clock.steady_at(now);
         limiters.message(&login.budget, bytes, steady)?;
     }
+    let mid = request.mid.filter(|mid| !mid.is_empty());
+    let mid_lifetime = shared.policy.mid_lifetime;
     Ok(NewMessage {
         message: SharedMessage::from(
             Message::new(
@@ -132,8 +135,11 @@ fn prepare(
             .attach(request.attach),
         ),
         sender: Some(login.device.user_number),
-        mid: request.mid.filter(|mid| !mid.is_empty()),
-        mid_forgotten_before: shared.out_of_date(shared.policy.mid_lifetime),
+        mid_forgotten_before: match mid {
+            Some(_) => shared.out_of_date(mid_lifetime),
+            None => Timestamp::default(),
+        },
+        mid,
         now,
         limits: shared.policy.limits.inbox,
     })
