@@ -55,6 +55,9 @@ const LINGER_BYTES: usize = 64 * 1024 * 1024;
 /// time.
 const AFTER_REFUSAL: Duration = Duration::from_millis(10);
 
+/// And so much longer for each byte of it: large frames cost more.
+const AFTER_REFUSED_BYTE: Duration = Duration::from_nanos(60);
+
 /// A connection being served. It is a future that ends with the connection.
 pub(crate) struct ConnectionTask<S> {
     stream: S,
@@ -280,7 +283,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             && let ErrorCode::TooManyRequests | ErrorCode::InboxFull | ErrorCode::Unavailable =
                 failure.code
         {
-            self.pause = Some(Box::pin(sleep_until(Instant::now() + AFTER_REFUSAL)));
+            let length = u32::try_from(self.input.length()).unwrap_or(u32::MAX);
+            let pause = AFTER_REFUSAL + AFTER_REFUSED_BYTE * length;
+            self.pause = Some(Box::pin(sleep_until(Instant::now() + pause)));
         }
         match outbound {
             Outbound::Response(list @ (Response::Import(_) | Response::ContactList(_))) => {
