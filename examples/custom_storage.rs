@@ -4,22 +4,27 @@
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::Engine;
+use messenger_core::lookalikes::skeleton;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, BatchQueue, CreateAccountError,
-    Expiry, FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession,
-    PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage, StorageError,
-    UserData, Watermark,
+    Expiry, FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Overflow,
+    Owner, PURGE_EVERY, PageLimits, ProfileChange, QueueLimits, SessionKey, SessionRecord, Storage,
+    StorageError, UserData, UserNumber, Watermark,
 };
 use messenger_core::testing;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[derive(Default)]
 struct Tables {
     accounts: BTreeMap<UserId, Account>,
     profiles: BTreeMap<UserId, (Profile, Keys)>,
+    /// Which of those who have had an id the user is, and how many there were in all.
+    numbers: BTreeMap<UserId, UserNumber>,
+    users: u64,
     /// Owner and contact, in the order they were added.
     contacts: Vec<(UserId, UserId)>,
     /// Owner and user, and what the owner calls them.
@@ -42,6 +47,22 @@ struct Inbox {
     messages: BTreeMap<u64, Message>,
     newest: u64,
     delivered_up_to: u64,
+}
+
+impl Inbox {
+    /// Drops as much of what some session was given, of the senders who have most of it. How many messages.
+    fn shed(&mut self, excess: u64, weight: impl Fn(&Message) -> u64) -> u64 {
+        if excess == 0 {
+            return 0;
+        }
+        let given = self.messages.range(..=self.delivered_up_to);
+        let weights = given.map(|(_, message)| (message.from.clone(), weight(message)));
+        let mut overflow = Overflow::new(weights, excess);
+        let (kept, given) = (self.messages.len(), self.delivered_up_to);
+        self.messages
+            .retain(|seq, message| *seq > given || !overflow.takes(&message.from, weight(message)));
+        (kept - self.messages.len()) as u64
+    }
 }
 
 struct TableStorage {
@@ -84,6 +105,30 @@ impl Tables {
         )
     }
 
+    fn create_account(&mut self, account: Account) -> Result<(), CreateAccountError> {
+        if self.profiles.contains_key(&account.login) {
+            return Err(CreateAccountError::LoginTaken);
+        }
+        let mut accounts = self.accounts.values();
+        if accounts.any(|other| other.nick == account.nick) {
+            return Err(CreateAccountError::NickTaken);
+        }
+        let profile = Profile::new(account.nick.clone());
+        self.new_number(&account.login);
+        self.profiles
+            .insert(account.login.clone(), (profile, Keys::default()));
+        self.accounts.insert(account.login.clone(), account);
+        Ok(())
+    }
+
+    fn new_number(&mut self, user: &UserId) {
+        self.users += 1;
+        self.numbers.insert(user.clone(), UserNumber(self.users));
+    }
+
+    fn is_there(&self, owner: &Owner) -> bool {
+        self.numbers.get(&owner.user) == Some(&owner.number)
+    }
     fn end_sessions(&mut self, over: impl Fn(&UserId, &SessionKey, &SessionRecord) -> bool) {
         self.sessions
             .retain(|(user, key, record)| !over(user, key, record));
@@ -101,6 +146,9 @@ impl Tables {
 
     fn append(&mut self, new: &NewMessage) -> Result<Appended, AppendError> {
         let (to, from) = (&new.message.to, &new.message.from);
+        if new.sender.is_some() && new.sender.as_ref() != self.numbers.get(from) {
+            return Err(AppendError::NoSuchSender);
+        }
         let mid = new.mid.as_ref();
         let mid = mid.map(|mid| (to.clone(), from.clone(), mid.to_string()));
         if let Some(first) = mid.as_ref().and_then(|mid| self.mids.get(mid))
@@ -112,9 +160,8 @@ impl Tables {
             let (id, time) = (first.message.id.clone(), first.message.time);
             return Ok(Appended::Duplicate { id, time });
         }
-        if !self.profiles.contains_key(&new.message.to) {
-            return Err(AppendError::NoSuchUser);
-        }
+        let recipient = self.numbers.get(to).copied();
+        let recipient = recipient.ok_or(AppendError::NoSuchUser)?;
         let inbox = self.inboxes.entry(new.message.to.clone()).or_default();
         let size = |message: &Message| message.size() as u64;
         let waiting = inbox.messages.range(inbox.delivered_up_to + 1..);
@@ -127,36 +174,34 @@ impl Tables {
         inbox.newest += 1;
         let seq = inbox.newest;
         inbox.messages.insert(seq, (*new.message).clone());
-        while inbox.messages.len() as u64 > new.limits.messages
-            || inbox.messages.values().map(size).sum::<u64>() > new.limits.bytes
-        {
-            inbox.messages.pop_first();
-        }
+        let too_many = (inbox.messages.len() as u64).saturating_sub(new.limits.messages);
+        let mut dropped = inbox.shed(too_many, |_| 1);
+        let bytes: u64 = inbox.messages.values().map(size).sum();
+        dropped += inbox.shed(bytes.saturating_sub(new.limits.bytes), size);
         self.mids.extend(mid.map(|mid| (mid, new.clone())));
-        Ok(Appended::Stored { seq })
+        Ok(Appended::Stored {
+            seq,
+            recipient,
+            dropped,
+        })
     }
 }
 
 #[async_trait]
 impl Accounts for TableStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        self.tables().create_account(account)
+    }
+
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
         let mut tables = self.tables();
-        if tables.profiles.contains_key(&account.login) {
-            return Err(CreateAccountError::LoginTaken);
+        let mut others = tables.profiles.keys().map(UserId::as_str);
+        let login = account.login.as_str();
+        // One that keeps the skeletons need not compute all of them.
+        if others.any(|other| other != login && skeleton(other) == skeleton(login)) {
+            return Err(CreateAccountError::Lookalike);
         }
-        if tables
-            .accounts
-            .values()
-            .any(|other| other.nick == account.nick)
-        {
-            return Err(CreateAccountError::NickTaken);
-        }
-        let profile = Profile::new(account.nick.clone());
-        tables
-            .profiles
-            .insert(account.login.clone(), (profile, Keys::default()));
-        tables.accounts.insert(account.login.clone(), account);
-        Ok(())
+        tables.create_account(account)
     }
 
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
@@ -178,6 +223,10 @@ impl Storage for TableStorage {
         Some(self)
     }
 
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        Ok(self.tables().numbers.get(user).copied())
+    }
+
     async fn users(
         &self,
         after: Option<&UserId>,
@@ -196,16 +245,14 @@ impl Storage for TableStorage {
         };
         let myids = tables.myids.iter().filter(|((owner, _), _)| owner == user);
         let sessions = tables.sessions.iter().filter(|(owner, ..)| owner == user);
-        Ok(Some(UserData {
-            has_account: tables.accounts.contains_key(user),
-            profile: profile.clone(),
-            contacts,
-            remembered: myids
-                .map(|((_, known), myid)| (known.clone(), myid.as_str().into()))
-                .collect(),
-            sessions: sessions.map(|(_, key, record)| (*key, *record)).collect(),
-            newest: tables.inboxes.get(user).map_or(0, |inbox| inbox.newest),
-        }))
+        let remembered = myids.map(|((_, known), myid)| (known.clone(), myid.as_str().into()));
+        let data = UserData::new(profile.clone())
+            .has_account(tables.accounts.contains_key(user))
+            .contacts(contacts)
+            .remembered(remembered.collect())
+            .sessions(sessions.map(|(_, key, record)| (*key, *record)).collect())
+            .newest(tables.inboxes.get(user).map_or(0, |inbox| inbox.newest));
+        Ok(Some(data))
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
@@ -214,6 +261,7 @@ impl Storage for TableStorage {
             return Ok(false);
         }
         tables.accounts.remove(user);
+        tables.numbers.remove(user);
         tables.inboxes.remove(user);
         tables
             .contacts
@@ -230,6 +278,9 @@ impl Storage for TableStorage {
 
     async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
         let mut tables = self.tables();
+        if !tables.numbers.contains_key(user) {
+            tables.new_number(user);
+        }
         let (profile, _) = tables.profiles.entry(user.clone()).or_default();
         profile.nick = nick.into();
         Ok(())
@@ -245,10 +296,14 @@ impl Storage for TableStorage {
 
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         change: ProfileChange,
     ) -> Result<(), StorageError> {
-        if let Some((profile, keys)) = self.tables().profiles.get_mut(user) {
+        let mut tables = self.tables();
+        if !tables.is_there(owner) {
+            return Ok(());
+        }
+        if let Some((profile, keys)) = tables.profiles.get_mut(&owner.user) {
             if let Some(email) = change.email {
                 (profile.email, keys.email) = (email.text, email.key);
             }
@@ -274,11 +329,15 @@ impl Storage for TableStorage {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
         let mut tables = self.tables();
+        if !tables.is_there(owner) {
+            return Err(AddContactError::NoSuchUser);
+        }
+        let owner = &owner.user;
         let card = tables.card(uid).ok_or(AddContactError::NoSuchUser)?;
         let pair = (owner.clone(), uid.clone());
         if tables.contacts.contains(&pair) {
@@ -291,20 +350,24 @@ impl Storage for TableStorage {
         Ok(card)
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
-        self.tables()
-            .contacts
-            .retain(|(of, contact)| (of, contact) != (owner, uid));
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
+        let mut tables = self.tables();
+        if tables.is_there(owner) {
+            let contacts = &mut tables.contacts;
+            contacts.retain(|(of, contact)| (of, contact) != (&owner.user, uid));
+        }
         Ok(())
     }
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
         let mut tables = self.tables();
+        let is_there = tables.is_there(owner);
+        let owner = &owner.user;
         let mut found = Vec::new();
         let mut bytes = 0;
         for Lookup {
@@ -332,7 +395,8 @@ impl Storage for TableStorage {
                     return Ok(found);
                 }
                 let of_owner = tables.myids.keys().filter(|(of, _)| of == owner).count();
-                if of_owner < limits.remembered || tables.myids.contains_key(&known_as) {
+                let has_room = of_owner < limits.remembered || tables.myids.contains_key(&known_as);
+                if is_there && has_room {
                     tables.myids.insert(known_as, myid.to_string());
                 }
                 found.push(contact);
@@ -351,15 +415,15 @@ impl Storage for TableStorage {
 
     async fn open_session(&self, new: NewSession) -> Result<OpenedSession, OpenSessionError> {
         let mut tables = self.tables();
-        if !tables.profiles.contains_key(&new.user) {
+        if !tables.is_there(&new.owner) {
             return Err(OpenSessionError::NoSuchUser);
         }
-        tables
-            .end_sessions(|user, _, record| *user == new.user && record.used < new.expired_before);
+        let owner = new.owner.user;
+        tables.end_sessions(|user, _, record| *user == owner && record.used < new.expired_before);
         let mut of_user: Vec<_> = tables
             .sessions
             .iter()
-            .filter(|(user, ..)| *user == new.user)
+            .filter(|(user, ..)| *user == owner)
             .collect();
         of_user.sort_by_key(|(.., record)| record.used);
         let too_many = (of_user.len() + 1).saturating_sub(new.limit);
@@ -368,22 +432,15 @@ impl Storage for TableStorage {
             .take(too_many)
             .map(|(_, key, _)| *key)
             .collect();
-        tables.end_sessions(|user, key, _| *user == new.user && ended.contains(key));
+        tables.end_sessions(|user, key, _| *user == owner && ended.contains(key));
         let delivered_up_to = tables
             .inboxes
-            .entry(new.user.clone())
+            .entry(owner.clone())
             .or_default()
             .delivered_up_to;
-        let record = SessionRecord {
-            delivered_up_to,
-            ack: new.ack,
-            used: new.now,
-        };
-        tables.sessions.push((new.user, new.key, record));
-        Ok(OpenedSession {
-            delivered_up_to,
-            ended,
-        })
+        let record = SessionRecord::new(new.owner.number, delivered_up_to, new.ack, new.now);
+        tables.sessions.push((owner, new.key, record));
+        Ok(OpenedSession::new(delivered_up_to, ended))
     }
 
     async fn session(
@@ -462,7 +519,7 @@ impl Storage for TableStorage {
             .map_or(0, |inbox| inbox.newest))
     }
 
-    async fn purge_expired(&self, old: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, old: Expiry) -> Result<Duration, StorageError> {
         let mut tables = self.tables();
         tables.end_sessions(|_, _, record| record.used < old.sessions_before);
         tables.mids.retain(|_, first| first.now >= old.mids_before);
@@ -473,7 +530,7 @@ impl Storage for TableStorage {
         for user in tables.inboxes.keys().cloned().collect::<Vec<_>>() {
             tables.prune(&user);
         }
-        Ok(false)
+        Ok(PURGE_EVERY)
     }
 }
 

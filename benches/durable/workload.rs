@@ -1,7 +1,7 @@
 //! Pairs of a sender and a recipient that is online, on an engine without sockets.
 
 use futures_util::future::join_all;
-use messenger_core::clock::{Clock, SystemClock, Timestamp};
+use messenger_core::clock::{Clock, SystemClock};
 use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Auth, ErrorCode, Message, Register, SendMessage};
 use messenger_core::storage::{NewMessage, Storage};
@@ -36,13 +36,7 @@ pub(crate) async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize
             )
             .nick("Sender")
             .body("x".repeat(body));
-            store.append(NewMessage {
-                message: message.into(),
-                mid: None,
-                mid_forgotten_before: Timestamp::from_micros(0),
-                now: SystemClock.now(),
-                limits: InboxLimits::default(),
-            })
+            store.append(NewMessage::new(message, SystemClock.now()))
         });
         for appended in join_all(appends).await {
             appended.unwrap();

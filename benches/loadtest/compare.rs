@@ -34,12 +34,16 @@ pub(crate) enum What {
 const BEST: [&str; 3] = ["--store", "memory:", "--no-rate-limits"];
 
 /// The same with limits in time, as they are unless told otherwise but for messages.
-const LIMITED: [&str; 6] = [
+const LIMITED: [&str; 10] = [
     "--store",
     "memory:",
     "--max-message-rate",
     "1000000000",
     "--max-message-burst",
+    "1000000000",
+    "--max-byte-rate",
+    "1000000000",
+    "--max-byte-burst",
     "1000000000",
 ];
 

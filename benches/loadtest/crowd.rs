@@ -6,7 +6,6 @@ use crate::process::Server;
 use crate::wire::User;
 use crate::{Failed, Scenario};
 use clap::Args;
-use messenger_core::proto::UserId;
 
 use messenger_core::storage::{Account, Accounts, MemoryStorage};
 use messenger_core::{Engine, Policy};
@@ -53,11 +52,7 @@ pub(crate) async fn serve(listen: SocketAddr, accounts: usize) -> Result<(), Fai
     let storage = MemoryStorage::new();
     for number in 0..accounts {
         let login = format!("account-{number}");
-        let account = Account {
-            nick: login.as_str().into(),
-            login: UserId::from(login),
-            pass_hash: String::new(),
-        };
+        let account = Account::new(login.as_str(), login.as_str(), "");
         storage.create_account(account).await?;
     }
     let mut policy = Policy::default();

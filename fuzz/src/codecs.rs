@@ -9,7 +9,12 @@ const LIMIT: usize = 64 * 1024;
 
 /// As a server that a client sends this to.
 pub fn server_codec(data: &[u8]) {
-    for request in decode_all(ServerCodec::new(LIMIT, Braces::Escaped), data) {
+    let codec = ServerCodec::new(LIMIT, Braces::Escaped);
+    let requests = decode_all(codec.clone(), data);
+    // Whoever reads more reads this the same.
+    let with_more = decode_all(codec.with_control_characters(), data);
+    assert!(with_more.starts_with(&requests));
+    for request in with_more {
         // Neither may it be printed without end.
         let _ = format!("{request:?}");
         match request {

@@ -439,7 +439,7 @@ impl World {
             let at = usize::try_from(seq).unwrap() - 1;
             assert_eq!(delivery.event.message.body.as_str(), of_user[at]);
             if let Some(last) = connection.last {
-                // What is full or too old is dropped, oldest first.
+                // What is full or too old is dropped.
                 assert!(seq > last, "{seq} behind {last}");
             }
             connection.last = Some(seq);

@@ -72,7 +72,8 @@ impl Client {
     /// Creates an account. It does not authenticate.
     ///
     /// # Errors
-    /// Refused with 1 when the login or the nick is taken, 4 when a field is empty.
+    /// Refused with 1 when the login or the nick is taken, 4 when a field is empty, 5 when the connection is
+    /// authenticated: the server then closes it.
     ///
     /// # Cancel safety
     /// As [`call`](Self::call).
@@ -93,7 +94,7 @@ impl Client {
     /// # Cancel safety
     /// As [`call`](Self::call).
     pub async fn auth(&self, login: &str, pass: &Password) -> Result<AuthAccepted, ClientError> {
-        self.authenticate(login, pass, false).await
+        self.call(Auth::new(login, pass.clone())).await
     }
 
     /// Begins a session whose client says itself what it has processed, with [`ack`](Self::ack).
@@ -108,18 +109,24 @@ impl Client {
         login: &str,
         pass: &Password,
     ) -> Result<AuthAccepted, ClientError> {
-        self.authenticate(login, pass, true).await
+        self.call(Auth::new(login, pass.clone()).ack()).await
     }
 
-    async fn authenticate(
+    /// Begins a session that ends with this connection, for a service that connects to do something: it has no
+    /// `sid`, ends none of the user's others, and is given the messages that come from now on, none of
+    /// which counts as given.
+    ///
+    /// # Errors
+    /// As [`auth`](Self::auth).
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
+    pub async fn auth_ephemeral(
         &self,
         login: &str,
         pass: &Password,
-        ack: bool,
     ) -> Result<AuthAccepted, ClientError> {
-        let mut auth = Auth::new(login, pass.clone());
-        auth.ack = ack;
-        self.call(auth).await
+        self.call(Auth::new(login, pass.clone()).ephemeral()).await
     }
 
     /// Goes on with an earlier session on this fresh connection; what it missed follows as events.

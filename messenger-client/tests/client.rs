@@ -105,6 +105,21 @@ async fn requests_are_pipelined_in_the_order_they_were_made() {
 }
 
 #[tokio::test]
+async fn an_ephemeral_session_has_no_secret_and_ends_none() {
+    let mut policy = Policy::default();
+    policy.limits.sessions = 1;
+    let (address, _server) = start(policy).await;
+    let (ann, mut events) = join(address, "ann").await;
+    let (robot, _copies) = connect(address).await.unwrap();
+    let pass = Password::md5_of("secret");
+    let session = robot.auth_ephemeral("ann", &pass).await.unwrap();
+    assert!(session.sid.is_empty());
+    robot.send("ann", "done").await.unwrap();
+    assert_eq!(body(&mut events).await, "done");
+    assert!(ann.contact_list().await.is_ok());
+}
+
+#[tokio::test]
 async fn an_acknowledging_client_processes_every_message_once() {
     let (address, _server) = start(Policy::default()).await;
     let (ann, _copies) = join(address, "ann").await;

@@ -41,6 +41,7 @@ impl fmt::Display for Region {
 /// The text names no country.
 #[derive(Debug, thiserror::Error)]
 #[error("not a two-letter country code such as RU")]
+#[non_exhaustive]
 pub struct UnknownRegion;
 
 impl FromStr for Region {

@@ -1,7 +1,7 @@
 //! Who a login is and whether its password is right, as a trait.
 
 use crate::passwords::{PasswordError, Passwords};
-use crate::storage::{Account, CreateAccountError};
+use crate::storage::{Account, CreateAccountError, UserNumber};
 use crate::timed_storage::TimedStorage;
 use async_trait::async_trait;
 use bytestring::ByteString;
@@ -64,7 +64,8 @@ use std::sync::Arc;
 /// ```
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Who has this login; `None` when nobody has.
+    /// Who has this login; `None` when nobody has. It comes as a client has written it, and when nobody has that and it is
+    /// not in the form in which new logins are kept, once more in that form.
     ///
     /// # Errors
     /// The question could not be answered.
@@ -76,8 +77,8 @@ pub trait Authenticator: Send + Sync + 'static {
     /// The question could not be answered.
     async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError>;
 
-    /// Creates an account. The fields are within their limits and not empty. Refuses unless
-    /// implemented.
+    /// Creates an account. The fields are within their limits and not empty, and login and nick in the forms
+    /// in which they are kept (RFC 8265, RFC 8266). Refuses unless implemented.
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -105,6 +106,8 @@ pub struct Identity {
     pub picture: Option<ByteString>,
     /// The line about the user's state of mind.
     pub user_status: Option<ByteString>,
+    /// Which of those who have had the login it is, if the account is in the store.
+    pub(crate) user_number: Option<UserNumber>,
 }
 
 impl Identity {
@@ -119,6 +122,7 @@ impl Identity {
 
 /// Whether a password is a login's.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It is.
     Accepted(Identity),
@@ -150,6 +154,9 @@ pub enum RegisterError {
     /// The nick is taken.
     #[error("the nick is taken")]
     NickTaken,
+    /// Another login looks like this one.
+    #[error("the login looks like another one")]
+    Lookalike,
     /// It will not be created; the sentence tells the client why.
     #[error("{0}")]
     Refused(Cow<'static, str>),
@@ -162,6 +169,7 @@ pub enum RegisterError {
 pub(crate) struct StoredAccounts {
     pub(crate) storage: Arc<TimedStorage>,
     pub(crate) passwords: Arc<Passwords>,
+    pub(crate) refuses_lookalikes: bool,
 }
 
 #[async_trait]
@@ -173,6 +181,9 @@ impl Authenticator for StoredAccounts {
     }
 
     async fn verify(&self, login: &UserId, pass: &Password) -> Result<Verdict, AuthenticatorError> {
+        // Before the account is read, which is the same in the end: so it is the account's number, or no longer
+        // anybody's.
+        let user_number = self.storage.user_number(login).await.map_err(unavailable)?;
         let account = self.storage.account(login.as_str()).await;
         let Some(account) = account.map_err(unavailable)? else {
             // Takes the time of a wrong password, so that nobody learns by it which logins there are.
@@ -186,7 +197,10 @@ impl Authenticator for StoredAccounts {
         // That took its time: the password may have been reset meanwhile, or the user deleted.
         let still = self.storage.account(login.as_str()).await;
         match still.map_err(unavailable)? {
-            Some(still) if still == account => Ok(Verdict::Accepted(Identity::new(account.nick))),
+            Some(still) if still == account => Ok(Verdict::Accepted(Identity {
+                user_number,
+                ..Identity::new(account.nick)
+            })),
             Some(_) => Ok(Verdict::WrongPass),
             None => Ok(Verdict::NoSuchLogin),
         }
@@ -204,10 +218,16 @@ impl Authenticator for StoredAccounts {
             nick: register.nick.clone(),
             pass_hash: pass_hash.map_err(AuthenticatorError::from)?,
         };
-        match self.storage.create_account(account).await {
+        let created = if self.refuses_lookalikes {
+            self.storage.create_distinct_account(account).await
+        } else {
+            self.storage.create_account(account).await
+        };
+        match created {
             Ok(()) => Ok(()),
             Err(CreateAccountError::LoginTaken) => Err(RegisterError::LoginTaken),
             Err(CreateAccountError::NickTaken) => Err(RegisterError::NickTaken),
+            Err(CreateAccountError::Lookalike) => Err(RegisterError::Lookalike),
             Err(CreateAccountError::Storage(error)) => Err(unavailable(error).into()),
         }
     }

@@ -8,7 +8,7 @@ use crate::reply::{Reply, Running, Started};
 use crate::rules::{self, SessionKind};
 use crate::shared::Shared;
 use messenger_proto::{
-    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, UserId, Welcome,
+    Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, Request, UserId, Welcome,
 };
 use std::fmt;
 use std::future::poll_fn;
@@ -161,6 +161,15 @@ impl Connection {
         rules::try_start(&self.state, inbound)
     }
 
+    /// See [`Driver::list_bytes`](crate::Driver::list_bytes).
+    pub(crate) fn list_bytes(&self, inbound: &Inbound) -> Option<usize> {
+        let is_list = matches!(
+            inbound.request,
+            Request::ContactList(_) | Request::Import(_)
+        );
+        is_list.then_some(self.state.shared.policy.limits.list_bytes)
+    }
+
     /// The answer to a frame that was no request.
     pub fn refuse(&self, bad: &BadRequest) -> Reply {
         rules::refuse(&self.state, bad)
@@ -213,6 +222,12 @@ impl Connection {
     /// What a new connection is greeted with.
     pub(crate) fn welcome(&self) -> Welcome {
         self.state.shared.welcome()
+    }
+
+    /// True when the client has asked for a feature.
+    pub(crate) fn has_features(&self) -> bool {
+        let login = self.state.login();
+        login.is_some_and(|login| login.has_features())
     }
 
     /// Counts that no requests are read because too much is unsent.

@@ -9,6 +9,7 @@ use crate::delivery::{Delivery, EventsEnded};
 use crate::notifier::ConnectionId;
 use crate::reply::Reply;
 use crate::shared::Shared;
+use crate::storage::UserNumber;
 use feed::Feed;
 use messenger_proto::{MessageId, Outbound, Response};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
@@ -106,6 +107,14 @@ impl ConnectionState {
         self.session_has_ended.store(false, Ordering::Release);
         // Dropped without the lock: it unsubscribes.
         drop(before);
+    }
+
+    /// Ends the session, if it is still this user's: the user is no more.
+    pub(crate) fn end_login_of(&self, user: UserNumber) {
+        let login = self.login();
+        if let Some(login) = login.filter(|login| login.device.user_number == user) {
+            login.end();
+        }
     }
 
     /// The connection is unauthenticated again.

@@ -5,7 +5,7 @@ mod window;
 use crate::connection::Connection;
 use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
 use crate::reply::Started;
-use messenger_proto::{BadRequest, Event, Failure, Inbound, Outbound, Response};
+use messenger_proto::{BadRequest, ErrorCode, Event, Failure, Inbound, Outbound, Response};
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -77,6 +77,8 @@ pub struct Driver {
     next: Option<Outbound>,
     /// The client was authenticated by a reply that it was given. Events come behind that reply.
     is_authenticated: bool,
+    /// The client asked for a feature.
+    has_features: bool,
     /// The first page of what waited in the inbox is given before more requests are begun.
     is_catching_up: bool,
     /// Came meanwhile, with the length of its frame.
@@ -120,8 +122,8 @@ impl From<Delivery> for Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Ended {
-    /// It was told to [finish](Driver::finish), or the client's session was ended, and everything is answered. The
-    /// connection is to be closed once its frames are sent.
+    /// It was told to [finish](Driver::finish), or the client's session was ended, or the client may do no more here,
+    /// and everything is answered. The connection is to be closed once its frames are sent.
     #[error("everything is answered")]
     Finished,
     /// The client was too slow for the copies of its user's own messages, which are kept nowhere. The
@@ -148,6 +150,7 @@ impl Driver {
             window: Window::new(limits.overlapping, limits.overlapping_bytes),
             limits,
             is_authenticated: false,
+            has_features: false,
             is_catching_up: false,
             held: None,
             is_finishing: false,
@@ -186,6 +189,13 @@ impl Driver {
         } else {
             self.limits.frame_before_auth
         }
+    }
+
+    /// How many bytes the answer to a request may have at the most, if that is many: a list of users with their
+    /// pictures. A transport that has a bound for all its connections makes room for them before it hands the
+    /// request over.
+    pub fn list_bytes(&self, request: &Inbound) -> Option<usize> {
+        self.connection.list_bytes(request)
     }
 
     /// Takes a request whose frame had `length` bytes, or a frame that ought to have been one. It is begun
@@ -233,7 +243,8 @@ impl Driver {
         }
     }
 
-    /// True when no more requests are taken: it was told to finish, or the client's session was ended.
+    /// True when no more requests are taken: it was told to finish, the client's session was ended, or the client
+    /// wanted to register though it is authenticated.
     pub fn is_finishing(&self) -> bool {
         self.is_finishing
     }
@@ -294,6 +305,9 @@ impl Driver {
         match self.window.poll(&self.connection, cx) {
             Poll::Ready(reply) => {
                 self.note_authentication(&reply.response);
+                if is_farewell(&reply.response) {
+                    self.finish();
+                }
                 self.next = reply.follow;
                 Poll::Ready(Outbound::Response(reply.response))
             }
@@ -345,11 +359,25 @@ impl Driver {
         if !is_settled {
             self.is_catching_up = !self.connection.has_caught_up();
             self.is_authenticated = self.connection.is_authenticated();
+            self.has_features = self.connection.has_features();
         }
+    }
+
+    /// True once the client has been given the reply to an `auth` in which it asked for a feature, or has resumed a
+    /// session that remembers one: it is none of those clients that were there before features were.
+    pub fn has_features(&self) -> bool {
+        self.has_features
     }
 
     /// Gives back memory, when the connection falls idle.
     pub fn release_buffers(&mut self) {
         self.window.release_buffers();
     }
+}
+
+/// True for a reply behind which the connection is closed. A client that registers on an authenticated connection
+/// wants to be somebody else, and registers again on a fresh one.
+fn is_farewell(response: &Response) -> bool {
+    let already = ErrorCode::AlreadyRegistered;
+    matches!(response, Response::Register(Err(failure)) if failure.code == already)
 }

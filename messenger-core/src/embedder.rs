@@ -58,6 +58,7 @@ impl Engine {
         user: &UserId,
         identity: &Identity,
     ) -> Result<(), StorageError> {
-        rules::upsert(&self.shared, user, identity).await
+        let upserted = rules::upsert(&self.shared, user, identity).await;
+        upserted.map(drop)
     }
 }

@@ -8,19 +8,20 @@ use crate::connection::Connection;
 use crate::entropy::{Entropy, NoEntropy, OsEntropy};
 use crate::maintenance;
 use crate::meters::Meters;
-use crate::notifier::{LocalNotifier, Notifier};
+use crate::notifier::{LocalNotifier, Notifier, NotifierError};
 use crate::passwords::{PasswordCostError, Passwords};
 use crate::policy::Policy;
 use crate::rates::Limiters;
 use crate::shared::Shared;
 use crate::storage::{MemoryStorage, Storage, StorageError};
-use crate::timed_storage::TimedStorage;
+use crate::timed_storage::{Patience, TimedStorage};
 use crate::watermarks::Watermarks;
 use messenger_proto::Welcome;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 /// A messenger. Cheap to clone; many may live in a process.
@@ -40,6 +41,16 @@ impl fmt::Debug for Engine {
     }
 }
 
+/// Which parts of an engine work.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// Without it every request fails.
+    pub storage: Result<(), StorageError>,
+    /// Without it messages come late.
+    pub notifier: Result<(), NotifierError>,
+}
+
 /// Why an engine could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -55,7 +66,7 @@ pub enum BuildError {
     NoAccounts,
     /// There is no tokio runtime to keep house on.
     #[error("an engine must be built inside a tokio runtime")]
-    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+    NoRuntime,
 }
 
 /// Puts an engine together. What is not given is the default: everything in memory.
@@ -115,7 +126,8 @@ impl Builder {
         self
     }
 
-    /// Leaves it to the caller to call [`Engine::run_maintenance`] now and then; nothing is spawned.
+    /// Leaves it to the caller to call [`Engine::run_maintenance`] now and then; nothing is spawned. Without a runtime
+    /// there are no timers either: a call of the store may take as long as it takes.
     pub fn manual_maintenance(mut self) -> Self {
         self.has_maintenance = false;
         self
@@ -130,7 +142,14 @@ impl Builder {
         let mut id = [0; 8];
         self.entropy.fill(&mut id)?;
         let watermarks = Watermarks::new(self.storage.flush_threshold_bytes());
-        let storage = Arc::new(TimedStorage::new(self.storage, Arc::clone(&self.clock)));
+        let runtime = self.has_maintenance.then(Handle::try_current).transpose();
+        let runtime = runtime.map_err(|_| BuildError::NoRuntime)?;
+        let patience = runtime.clone().map(|runtime| Patience {
+            most: self.policy.storage_timeout,
+            runtime,
+        });
+        let clock = Arc::clone(&self.clock);
+        let storage = Arc::new(TimedStorage::new(self.storage, clock, patience));
         let rates = self.policy.rates.as_ref();
         let limiters = rates.map(|rates| Limiters::new(rates, &self.clock));
         let passwords = Passwords::new(self.policy.passwords, Arc::clone(&self.entropy))?;
@@ -140,6 +159,7 @@ impl Builder {
             None if storage.has_accounts() => Arc::new(StoredAccounts {
                 storage: Arc::clone(&storage),
                 passwords: Arc::clone(&passwords),
+                refuses_lookalikes: self.policy.refuse_lookalikes,
             }),
             None => return Err(BuildError::NoAccounts),
         };
@@ -164,8 +184,8 @@ impl Builder {
             connections: AtomicU64::new(0),
             logins: AtomicU64::new(0),
         });
-        if self.has_maintenance {
-            maintenance::spawn(&shared, &tokio::runtime::Handle::try_current()?);
+        if let Some(runtime) = runtime {
+            maintenance::spawn(&shared, &runtime);
         }
         Ok(Engine { shared })
     }
@@ -219,15 +239,15 @@ impl Engine {
     pub async fn run_maintenance(&self) -> Result<(), StorageError> {
         self.shared.publish_metrics();
         self.shared.flush_watermarks().await?;
-        while self.shared.purge_expired().await? {}
+        while self.shared.purge_expired().await?.is_zero() {}
         if let Some(limiters) = &self.shared.limiters {
             limiters.forget_idle(self.shared.now());
         }
-        let blind = self
+        let all = self
             .shared
             .online
-            .resync_all(&self.shared.watermarks, self.shared.now());
-        self.shared.look_for(&blind).await
+            .part(&self.shared.watermarks, self.shared.now(), 0, 1);
+        self.shared.look_for(&all).await
     }
 
     /// Tells the recorder of metrics what was counted in the last second. To be called before metrics are
@@ -236,15 +256,15 @@ impl Engine {
         self.shared.publish_metrics();
     }
 
-    /// Asks the store something, to see that it answers.
-    ///
-    /// # Errors
-    /// It does not.
+    /// Which parts of it work.
     ///
     /// # Cancel safety
     /// Nothing is changed.
-    pub async fn check(&self) -> Result<(), StorageError> {
-        self.shared.storage.newest(&"".into()).await.map(drop)
+    pub async fn health(&self) -> Health {
+        Health {
+            storage: self.shared.storage.check().await,
+            notifier: self.shared.notifier.check(),
+        }
     }
 
     /// Stores what the engine remembers of sessions' places. Call it before the process ends; a

@@ -40,6 +40,8 @@ mod address;
 mod background;
 pub mod clock;
 pub mod entropy;
+pub mod lookalikes;
+mod names;
 mod sharded_counter;
 
 mod meters;
@@ -80,7 +82,7 @@ pub use async_trait::async_trait;
 pub use connection::Connection;
 pub use delivery::{Delivery, DeliveryToken, EventsEnded};
 pub use driver::{Driver, DriverLimits, Ended, Frame};
-pub use engine::{BuildError, Builder, Engine};
+pub use engine::{BuildError, Builder, Engine, Health};
 pub use messenger_proto as proto;
 pub use operator::{ResetPasswordError, UserExport};
 pub use passwords::PasswordCostError;

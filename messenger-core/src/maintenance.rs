@@ -1,18 +1,13 @@
 //! What is done in the background.
 
-use crate::notifier::Notice;
 use crate::online::Entry;
 use crate::shared::Shared;
-use crate::storage::{Expiry, StorageError};
+use crate::storage::{Expiry, LOOKED_AT_ONCE, PURGE_EVERY, StorageError};
 use crate::watermarks::Watermarks;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-
-/// How long places are gathered before they are stored. After a crash what was given meanwhile is
-/// given again, unless it was acknowledged.
-const GATHERED_FOR: Duration = Duration::from_millis(20);
 
 /// Every session looks into the store once in so many seconds, should a notice have been lost.
 const RESYNC_EVERY: u64 = 60;
@@ -20,8 +15,14 @@ const RESYNC_EVERY: u64 = 60;
 /// How often the store is asked whether another process has written to it.
 const BESIDE_EVERY: Duration = Duration::from_millis(500);
 
-/// How often what is out of date is dropped.
-const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// How often the notifier is asked whether it has lost something.
+const GAPS_EVERY: Duration = Duration::from_millis(500);
+
+/// In what time all connections are looked for when it has, so that many servers do not ask the store all at once.
+const SPREAD: Duration = Duration::from_secs(4);
+
+/// The longest that the store is left alone between two looks of these.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long to wait after the store has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -31,24 +32,29 @@ pub(crate) fn spawn(shared: &Arc<Shared>, runtime: &Handle) {
     runtime.spawn(store_watermarks(
         Arc::downgrade(shared),
         Arc::clone(&shared.watermarks),
+        shared.storage.flush_delay(),
     ));
     runtime.spawn(resync(Arc::downgrade(shared)));
-    runtime.spawn(rekey(Arc::clone(shared)));
+    runtime.spawn(rekey(Arc::downgrade(shared)));
     runtime.spawn(look_beside(Arc::downgrade(shared)));
+    runtime.spawn(resync_after_gaps(
+        Arc::downgrade(shared),
+        shared.notifier.gaps(),
+    ));
     runtime.spawn(purge(Arc::downgrade(shared)));
 }
 
-async fn store_watermarks(shared: Weak<Shared>, watermarks: Arc<Watermarks>) {
+async fn store_watermarks(shared: Weak<Shared>, watermarks: Arc<Watermarks>, delay: Duration) {
     while !watermarks.is_closed() {
         watermarks.changed.notified().await;
         tokio::select! {
-            () = sleep(GATHERED_FOR) => {}
+            () = sleep(delay) => {}
             () = watermarks.urgent.notified() => {}
         }
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        if let Err(error) = shared.flush_moved_watermarks().await {
+        if let Err(error) = shared.watermarks.flush_moved(&shared.storage).await {
             log_failure(&error);
             drop(shared);
             sleep(AFTER_FAILURE).await;
@@ -56,10 +62,15 @@ async fn store_watermarks(shared: Weak<Shared>, watermarks: Arc<Watermarks>) {
     }
 }
 
-/// Before anybody looks for users, if it can be: those who do wait for it.
-async fn rekey(shared: Arc<Shared>) {
-    if let Err(error) = shared.address_rule().await {
-        log_failure(&error);
+/// Before anybody looks for users, if it can be: those who do wait for it, but for no longer than for any call.
+async fn rekey(shared: Weak<Shared>) {
+    while let Some(shared) = shared.upgrade() {
+        match shared.rekey().await {
+            Ok(()) => return,
+            Err(error) => log_failure(&error),
+        }
+        drop(shared);
+        sleep(AFTER_FAILURE).await;
     }
 }
 
@@ -72,13 +83,13 @@ async fn resync(shared: Weak<Shared>) {
             return;
         };
         shared.publish_metrics();
-        let blind = shared.online.resync_part(
+        let part = shared.online.part(
             &shared.watermarks,
             shared.now(),
             second % RESYNC_EVERY,
             RESYNC_EVERY,
         );
-        if let Err(error) = shared.look_for(&blind).await {
+        if let Err(error) = shared.look_for(&part).await {
             log_failure(&error);
         }
     }
@@ -95,9 +106,7 @@ async fn look_beside(shared: Weak<Shared>) {
             return;
         };
         let online = shared.online.all();
-        if online.is_empty() {
-            continue;
-        }
+        // Asked also when nobody is there: a store then does what it has left for later.
         let looked = async {
             was_changed |= shared.storage.was_changed_beside().await?;
             if was_changed {
@@ -112,9 +121,51 @@ async fn look_beside(shared: Weak<Shared>) {
     }
 }
 
+/// What the notifier has lost may have been anybody's.
+async fn resync_after_gaps(shared: Weak<Shared>, mut known: u64) {
+    let mut rounds = interval(GAPS_EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let Some(strong) = shared.upgrade() else {
+            return;
+        };
+        let gaps = strong.notifier.gaps();
+        if gaps == std::mem::replace(&mut known, gaps) {
+            continue;
+        }
+        let (online, [share, ..]) = (strong.online.all(), strong.id.to_le_bytes());
+        drop(strong);
+        for connection in &online {
+            connection.set_must_look(true);
+        }
+        resync_slowly(&shared, &online, share).await;
+    }
+}
+
+/// Looks for all these connections, in small parts. Servers of different shares do not begin at once.
+async fn resync_slowly(shared: &Weak<Shared>, connections: &[Arc<Entry>], share: u8) {
+    let batches = connections.chunks(LOOKED_AT_ONCE);
+    let count = u32::try_from(batches.len()).unwrap_or(u32::MAX).max(1);
+    let pause = (SPREAD / count).min(PAUSE);
+    sleep(pause * u32::from(share) / 256).await;
+    for batch in batches {
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        if let Err(error) = shared.look_for(batch).await {
+            return log_failure(&error);
+        }
+        drop(shared);
+        sleep(pause).await;
+    }
+}
+
 async fn purge(shared: Weak<Shared>) {
     let mut rounds = interval(PURGE_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Nothing may have to be dropped for so long.
+    let mut left = Duration::ZERO;
     loop {
         rounds.tick().await;
         let Some(shared) = shared.upgrade() else {
@@ -126,16 +177,23 @@ async fn purge(shared: Weak<Shared>) {
         if let Some(limiters) = &shared.limiters {
             limiters.forget_idle(shared.now());
         }
-        purge_all(&shared).await;
+        left = left.saturating_sub(PURGE_EVERY);
+        if left.is_zero() {
+            left = purge_all(&shared).await;
+        }
     }
 }
 
-async fn purge_all(shared: &Shared) {
+/// Drops all that is out of date. After so long there may be something again.
+async fn purge_all(shared: &Shared) -> Duration {
     loop {
         match shared.purge_expired().await {
-            Ok(true) => tokio::task::yield_now().await,
-            Ok(false) => return,
-            Err(error) => return log_failure(&error),
+            Ok(Duration::ZERO) => tokio::task::yield_now().await,
+            Ok(again) => return again,
+            Err(error) => {
+                log_failure(&error);
+                return Duration::ZERO;
+            }
         }
     }
 }
@@ -148,22 +206,24 @@ fn log_failure(error: &StorageError) {
 }
 
 impl Shared {
-    /// Looks whether the sessions of these connections are still there, and ends the connections of those
-    /// that are not.
+    /// Looks whether the sessions of these connections are still there and have something to be given, and tells
+    /// those that have ended, or have.
     pub(crate) async fn look_for(&self, connections: &[Arc<Entry>]) -> Result<(), StorageError> {
-        for Entry {
-            device, mailbox, ..
-        } in connections.iter().map(|entry| &**entry)
-        {
-            if !device.is_there(&self.storage).await? {
-                mailbox.deliver(Notice::SessionEnded(device.key));
+        for connection in connections {
+            connection.set_must_look(true);
+        }
+        for batch in connections.chunks(LOOKED_AT_ONCE) {
+            let looks = batch.iter().map(|connection| connection.device.look());
+            let seen = self.storage.look(looks.collect()).await?;
+            for (connection, seen) in batch.iter().zip(seen) {
+                connection.tell(seen);
             }
         }
         Ok(())
     }
 
-    /// One step of dropping what is out of date. True when there may be more to do.
-    pub(crate) async fn purge_expired(&self) -> Result<bool, StorageError> {
+    /// One step of dropping what is out of date, and after what time there may be more to do.
+    pub(crate) async fn purge_expired(&self) -> Result<Duration, StorageError> {
         let policy = &self.policy;
         let expiry = Expiry::at(
             self.now(),

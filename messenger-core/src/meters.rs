@@ -18,6 +18,9 @@ const NAMES: usize = Request::NAMES.len() + OTHERS.len();
 /// The statuses that are told apart; any other counts as the last.
 const STATUSES: usize = 24;
 
+/// The statuses that there are; they count from the start, so that whoever reads the metrics sees their first increase.
+const KNOWN: [u32; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 20, 21, 22];
+
 /// How often the limit of this name was reached.
 pub(crate) fn limit(name: &'static str) -> Counter {
     counter!("messenger_limits_total", "limit" => name)
@@ -35,6 +38,8 @@ pub(crate) struct Meters {
     pub(crate) mailbox_overrun: Counter,
     pub(crate) max_outgoing: Counter,
     pub(crate) inbox_full: Counter,
+    /// Messages that were pushed out of an inbox, and not given to sessions that lag.
+    pub(crate) dropped: Counter,
     requests: [[OnceLock<Counter>; STATUSES]; NAMES],
 }
 
@@ -53,7 +58,7 @@ impl fmt::Debug for Meters {
 
 impl Meters {
     pub(crate) fn new() -> Self {
-        Self {
+        let meters = Self {
             sessions: gauge!("messenger_sessions"),
             accepted: ShardedCounter::default(),
             delivered_total: ShardedCounter::default(),
@@ -67,8 +72,15 @@ impl Meters {
             mailbox_overrun: limit("mailbox"),
             max_outgoing: limit("max_outgoing"),
             inbox_full: limit("inbox"),
+            dropped: counter!("messenger_messages_dropped_total"),
             requests: Default::default(),
+        };
+        for action in Request::NAMES.iter().chain(&OTHERS) {
+            for status in KNOWN {
+                meters.requests(action, status);
+            }
         }
+        meters
     }
 
     /// Tells the recorder what was counted since the last time.
@@ -90,20 +102,20 @@ impl Meters {
         }
         let code = response.failure().map(|failure| failure.code);
         let status = code.map_or(0, ErrorCode::number);
+        if let Some(requests) = self.requests(response.action(), status) {
+            requests.increment(1);
+        }
+    }
+
+    /// Requests for this action that were answered with this status.
+    fn requests(&self, action: &str, status: u32) -> Option<&Counter> {
         let last = (NAMES - 1, STATUSES - 1);
         let mut names = Request::NAMES.iter().chain(&OTHERS);
-        let action = names.position(|name| *name == response.action());
-        let action = action.unwrap_or(last.0);
+        let row = names.position(|name| *name == action).unwrap_or(last.0);
         let column = usize::try_from(status).map_or(last.1, |status| status.min(last.1));
-        let (Some(row), Some(name)) = (
-            self.requests.get(action),
-            Request::NAMES.iter().chain(&OTHERS).nth(action),
-        ) else {
-            return;
-        };
-        if let Some(cell) = row.get(column) {
-            cell.get_or_init(|| answers(name, status)).increment(1);
-        }
+        let name = Request::NAMES.iter().chain(&OTHERS).nth(row)?;
+        let cell = self.requests.get(row)?.get(column)?;
+        Some(cell.get_or_init(|| answers(name, status)))
     }
 
     /// A live message was given so long after it was accepted.

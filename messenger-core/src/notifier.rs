@@ -8,7 +8,7 @@ pub use local::LocalNotifier;
 pub use mailbox::{Mail, Mailbox};
 
 use crate::clock::Timestamp;
-use crate::storage::SessionKey;
+use crate::storage::{SessionKey, UserNumber};
 use messenger_proto::{SharedMessage, UserId};
 use std::any::Any;
 use std::fmt;
@@ -72,6 +72,34 @@ pub trait Notifier: Send + Sync + 'static {
     /// Tells every mailbox of `user`. It does not wait, and drops the notice rather than queue
     /// without bound.
     fn notify(&self, user: &UserId, notice: Notice);
+
+    /// Counts how often notices were lost of which it is not known whose they were: the connection to other servers
+    /// was gone for a while, say. The engine asks twice a second. When it is another number than before, it looks
+    /// into the store for all connections, spread over some seconds; so the notifier does not call
+    /// [`Mailbox::resync`] for each of them.
+    fn gaps(&self) -> u64 {
+        0
+    }
+
+    /// Whether it works; the engine is [asked](crate::Engine::health) by whoever looks after it. It does not wait.
+    ///
+    /// # Errors
+    /// Notices do not reach other servers at present.
+    fn check(&self) -> Result<(), NotifierError> {
+        Ok(())
+    }
+}
+
+/// The notifier does not work at present: messages come late.
+#[derive(Debug, thiserror::Error)]
+#[error("the notifier fails")]
+pub struct NotifierError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl NotifierError {
+    /// Wraps the cause.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
 }
 
 /// What a session is told.
@@ -80,6 +108,8 @@ pub trait Notifier: Send + Sync + 'static {
 pub enum Notice {
     /// A message stands in the user's inbox.
     Inbox {
+        /// Whose inbox: a later user of the same id is not told.
+        to: UserNumber,
         /// Its place.
         seq: u64,
         /// When it was accepted, for measuring how long it takes.
@@ -89,6 +119,8 @@ pub enum Notice {
     },
     /// The user has sent a message through another of its connections.
     Copy {
+        /// Who has sent it: a later user of the same id is not told.
+        from: UserNumber,
         /// The connection that sent it and has its copy already.
         origin: ConnectionId,
         /// The message.
@@ -104,11 +136,19 @@ pub enum Notice {
 
 /// Which connection, of all the nodes that share a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct ConnectionId {
     /// A random number that an engine draws when it starts.
     pub engine: u64,
     /// Counts the connections of one engine.
     pub number: u64,
+}
+
+impl ConnectionId {
+    /// This connection of this engine.
+    pub const fn new(engine: u64, number: u64) -> Self {
+        Self { engine, number }
+    }
 }
 
 impl fmt::Display for ConnectionId {

@@ -1,7 +1,8 @@
 //! Who is connected to this engine.
 
 use crate::clock::Timestamp;
-use crate::notifier::Mailbox;
+use crate::notifier::{Mailbox, Notice};
+use crate::storage::Seen;
 use crate::watermarks::{Device, Watermarks};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -23,8 +24,8 @@ pub(crate) struct Online {
 pub(crate) struct Entry {
     pub(crate) device: Arc<Device>,
     pub(crate) mailbox: Mailbox,
-    /// The last read of the inbox failed.
-    read_failed: AtomicBool,
+    /// The store may have what the connection was not told of, because it failed when it was asked.
+    must_look: AtomicBool,
 }
 
 impl Entry {
@@ -32,13 +33,30 @@ impl Entry {
         Self {
             device,
             mailbox,
-            read_failed: AtomicBool::new(false),
+            must_look: AtomicBool::new(false),
         }
     }
 
-    /// Notes whether the last read of the inbox failed.
-    pub(crate) fn set_read_failed(&self, failed: bool) {
-        self.read_failed.store(failed, Ordering::Relaxed);
+    /// Notes whether the store must be asked again soon.
+    pub(crate) fn set_must_look(&self, must_look: bool) {
+        self.must_look.store(must_look, Ordering::Relaxed);
+    }
+
+    /// Tells the connection what a look into the store has found for it.
+    pub(crate) fn tell(&self, seen: Seen) {
+        self.set_must_look(false);
+        match seen {
+            Seen::Ended => self.mailbox.deliver(Notice::SessionEnded(self.device.key)),
+            Seen::There { newest } if newest > self.device.delivered_up_to() => {
+                self.mailbox.deliver(Notice::Inbox {
+                    to: self.device.user_number,
+                    seq: newest,
+                    accepted: Timestamp::default(),
+                    message: None,
+                });
+            }
+            Seen::There { .. } => {}
+        }
     }
 }
 
@@ -58,47 +76,26 @@ impl Online {
         self.entries.lock().values().cloned().collect()
     }
 
-    /// Has every connection look into the store. Those that have not done so since they were told last.
-    pub(crate) fn resync_all(&self, watermarks: &Watermarks, now: Timestamp) -> Vec<Arc<Entry>> {
-        self.look(watermarks, now, |_, _| true)
-    }
-
-    /// Has one part in `parts` of the connections look into the store, and those whose last look failed.
-    /// Those that have not looked since they were told last.
-    pub(crate) fn resync_part(
+    /// One part in `parts` of the connections, and those that must look again. Notes that their sessions are in use.
+    pub(crate) fn part(
         &self,
         watermarks: &Watermarks,
         now: Timestamp,
         part: u64,
         parts: u64,
     ) -> Vec<Arc<Entry>> {
-        self.look(watermarks, now, |number, entry| {
-            number % parts == part || entry.read_failed.load(Ordering::Relaxed)
-        })
-    }
-
-    fn look(
-        &self,
-        watermarks: &Watermarks,
-        now: Timestamp,
-        is_chosen: impl Fn(u64, &Entry) -> bool,
-    ) -> Vec<Arc<Entry>> {
         let chosen: Vec<_> = {
             let entries = self.entries.lock();
-            let chosen = entries
-                .iter()
-                .filter(|(number, entry)| is_chosen(**number, entry));
+            let chosen = entries.iter().filter(|(number, entry)| {
+                *number % parts == part || entry.must_look.load(Ordering::Relaxed)
+            });
             chosen.map(|(_, entry)| Arc::clone(entry)).collect()
         };
-        let mut blind = Vec::new();
-        for entry in chosen {
+        for entry in &chosen {
             if entry.device.used().after(NOTED_EVERY) < now {
                 watermarks.used(&entry.device, now);
             }
-            if entry.mailbox.resync() {
-                blind.push(entry);
-            }
         }
-        blind
+        chosen
     }
 }

@@ -12,6 +12,7 @@ const PAGE: PageLimits = PageLimits::new(1024, 1024 * 1024);
 
 /// All that is kept of a user. The hash of the password and the sessions' secrets are not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UserExport {
     /// The user.
     pub user: UserId,

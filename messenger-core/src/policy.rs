@@ -16,6 +16,12 @@ pub struct Policy {
     /// A successful `register` authenticates as well and an `auth` reply follows it, which an older
     /// generation of clients waits for. Off.
     pub auth_on_register: bool,
+    /// A new login must not look like another user's, as with Cyrillic letters for Latin ones. It is the built-in
+    /// [`Authenticator`](crate::authenticator::Authenticator) that sees to it. Off.
+    pub refuse_lookalikes: bool,
+    /// An empty `email` or `phone` in `setuserinfo` keeps what is there, for a client that has asked for no feature:
+    /// a deployed one sends fields that its user left alone as empty ones. Off.
+    pub keep_addresses: bool,
     /// Where a phone number without a country code is from. Russia.
     pub region: Region,
     /// How long a session lives after its last use. 30 days.
@@ -24,6 +30,9 @@ pub struct Policy {
     pub message_lifetime: Duration,
     /// How long a `mid` is remembered. 7 days.
     pub mid_lifetime: Duration,
+    /// How long the store may take for a call. Over it the client is told 22, and what was to be written may have
+    /// been or not. 5 seconds.
+    pub storage_timeout: Duration,
     /// The limits of what clients send and of what is kept for them.
     pub limits: Limits,
     /// The cost of a password.
@@ -44,6 +53,9 @@ pub struct Rates {
     pub registrations: Rate,
     /// Messages of one session. 100 a second, 5,000 at once.
     pub messages: Rate,
+    /// Bytes of one session's messages, of their text and attachments. 1 MiB a second, 64 MiB at once;
+    /// a single message may have more, and takes all there is.
+    pub message_bytes: Rate,
     /// Address-book entries that one user imports. 20,000 a day.
     pub import: Rate,
     /// The limits of an address do not apply to loopback addresses. On.
@@ -81,7 +93,7 @@ pub struct Limits {
     pub phone: usize,
     /// The longest `user_status`, in characters. 1,024.
     pub user_status: usize,
-    /// The largest picture, in bytes of base64 text. 64 KiB.
+    /// The largest picture, in bytes of base64 text. 512 KiB.
     pub picture: usize,
     /// The longest message body, in bytes. 64 KiB.
     pub body: usize,
@@ -100,6 +112,9 @@ pub struct Limits {
     /// The most bytes of a list of users in an answer. Over it an import finds nobody more, and a
     /// contact list shows no more pictures. 64 MiB.
     pub list_bytes: usize,
+    /// The most bytes of pictures in a list of users for a client that has asked for no feature; a picture that
+    /// does not fit is left out. 64 MiB, as much as all of the list.
+    pub list_pictures: usize,
     /// The most `myid`s remembered for a user; beyond it no new ones are. 20,000.
     pub remembered_ids: usize,
     /// The most live sessions of a user; one more ends the least recently used. 8.
@@ -149,10 +164,13 @@ impl Default for Policy {
             welcome: "Welcome".to_owned(),
             echo: true,
             auth_on_register: false,
+            refuse_lookalikes: false,
+            keep_addresses: false,
             region: Region::default(),
             session_lifetime: 30 * DAY,
             message_lifetime: 30 * DAY,
             mid_lifetime: 7 * DAY,
+            storage_timeout: Duration::from_secs(5),
             limits: Limits::default(),
             passwords: PasswordPolicy::default(),
             rates: Some(Rates::default()),
@@ -168,6 +186,7 @@ impl Default for Rates {
             failed_auth_address: rate(20, 60),
             registrations: rate(30, 60 * 60),
             messages: rate(5000, 50),
+            message_bytes: rate(64 * 1024 * 1024, 64),
             import: rate(20_000, 24 * 60 * 60),
             exempt_loopback: true,
         }
@@ -182,7 +201,7 @@ impl Default for Limits {
             email: 254,
             phone: 32,
             user_status: 1024,
-            picture: 64 * 1024,
+            picture: 512 * 1024,
             body: 64 * 1024,
             mime: 255,
             mid: 64,
@@ -191,6 +210,7 @@ impl Default for Limits {
             import_entries: 5000,
             import_matches: 100,
             list_bytes: 64 * 1024 * 1024,
+            list_pictures: 64 * 1024 * 1024,
             remembered_ids: 20_000,
             sessions: 8,
             inbox: InboxLimits::default(),

@@ -1,17 +1,20 @@
 //! Rate limits: below every transport, so that an embedder's clients are held to them too.
 
 mod limiter;
-mod quota;
+pub(crate) mod quota;
 mod sessions;
+mod shared;
 
 pub(crate) use sessions::Budget;
 
 use crate::clock::{Clock, Timestamp};
 use crate::policy::{Rate, Rates};
-use crate::storage::SessionKey;
+use crate::storage::{SessionKey, SharedLimit, StorageError};
+use crate::timed_storage::TimedStorage;
 use limiter::{Held, Limiter};
 use messenger_proto::UserId;
 use sessions::SessionLimiter;
+use shared::{SharedLimiter, Taken};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,15 +25,35 @@ const KEYS: usize = 1_000_000;
 #[derive(Debug)]
 pub(crate) struct TooMany(pub(crate) &'static str);
 
+/// Why something may not be done.
+#[derive(Debug)]
+pub(crate) enum Denied {
+    TooMany(TooMany),
+    /// The store, which counts, failed.
+    Storage(StorageError),
+}
+
+impl From<TooMany> for Denied {
+    fn from(too_many: TooMany) -> Self {
+        Self::TooMany(too_many)
+    }
+}
+
+impl From<StorageError> for Denied {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
 /// The limits in force.
 #[derive(Debug)]
 pub(crate) struct Limiters {
     exempt_loopback: bool,
-    failed_auth_login: Limiter,
+    failed_auth_login: SharedLimiter,
     failed_auth_address: Limiter,
     registrations: Limiter,
     messages: SessionLimiter,
-    import: Limiter,
+    import: SharedLimiter,
 }
 
 impl Limiters {
@@ -40,11 +63,15 @@ impl Limiters {
         };
         Self {
             exempt_loopback: rates.exempt_loopback,
-            failed_auth_login: limiter(
-                "failed_auth_login",
-                "Too many failed attempts with this login, try later",
-                rates.failed_auth_login,
-            ),
+            failed_auth_login: SharedLimiter {
+                limit: SharedLimit::FailedAuthLogin,
+                rate: rates.failed_auth_login,
+                own: limiter(
+                    "failed_auth_login",
+                    "Too many failed attempts with this login, try later",
+                    rates.failed_auth_login,
+                ),
+            },
             failed_auth_address: limiter(
                 "failed_auth_address",
                 "Too many failed attempts from your address, try later",
@@ -55,37 +82,38 @@ impl Limiters {
                 "Too many registrations from your address, try later",
                 rates.registrations,
             ),
-            messages: SessionLimiter::new(
-                "messages",
-                "Too many messages, try later",
-                rates.messages,
-            ),
-            import: limiter(
-                "import",
-                "Too many entries imported, try later",
-                rates.import,
-            ),
+            messages: SessionLimiter::new(rates.messages, rates.message_bytes),
+            import: SharedLimiter {
+                limit: SharedLimit::Import,
+                rate: rates.import,
+                own: limiter(
+                    "import",
+                    "Too many entries imported, try later",
+                    rates.import,
+                ),
+            },
         }
     }
 
     /// Counts an attempt to authenticate as a failed one, until it is known to be none: counted only
     /// afterwards, a thousand at once would pass.
-    pub(crate) fn attempt(
-        &self,
-        login: &str,
+    pub(crate) async fn attempt<'a>(
+        &'a self,
+        storage: &'a TimedStorage,
+        login: &'a str,
         peer: Option<IpAddr>,
-    ) -> Result<Attempt<'_>, TooMany> {
+    ) -> Result<Attempt<'a>, Denied> {
         // Whoever is over the limit of its address must not fill the table of logins.
         let address = self.network(peer);
         let address = address.map(|network| self.failed_auth_address.take(&network, 1));
         let address = address.transpose()?;
-        match self.failed_auth_login.take(&login, 1) {
+        match self.failed_auth_login.take(storage, login, 1).await {
             Ok(login) => Ok(Attempt { login, address }),
-            Err(too_many) => {
+            Err(denied) => {
                 if let Some(address) = address {
                     address.give_back();
                 }
-                Err(too_many)
+                Err(denied)
             }
         }
     }
@@ -101,13 +129,25 @@ impl Limiters {
         self.messages.budget(session, now)
     }
 
+    /// Counts a message with so many bytes of text and attachment.
     #[inline]
-    pub(crate) fn message(&self, budget: &Budget, now: Timestamp) -> Result<(), TooMany> {
-        self.messages.take(budget, now)
+    pub(crate) fn message(
+        &self,
+        budget: &Budget,
+        bytes: usize,
+        now: Timestamp,
+    ) -> Result<(), TooMany> {
+        self.messages.take(budget, bytes, now)
     }
 
-    pub(crate) fn import(&self, user: &UserId, entries: usize) -> Result<(), TooMany> {
-        self.import.take(user, entries).map(drop)
+    pub(crate) async fn import(
+        &self,
+        storage: &TimedStorage,
+        user: &UserId,
+        entries: usize,
+    ) -> Result<(), Denied> {
+        let taken = self.import.take(storage, user.as_str(), entries).await;
+        taken.map(drop)
     }
 
     /// Forgets those whose budget is whole again.
@@ -141,16 +181,16 @@ fn network(address: IpAddr) -> IpAddr {
 /// An attempt to authenticate, counted as failed.
 #[must_use]
 pub(crate) struct Attempt<'a> {
-    login: Held<'a>,
+    login: Taken<'a>,
     address: Option<Held<'a>>,
 }
 
 impl Attempt<'_> {
     /// It succeeded, or nobody could tell.
-    pub(crate) fn has_not_failed(self) {
-        self.login.give_back();
+    pub(crate) async fn has_not_failed(self) {
         if let Some(address) = self.address {
             address.give_back();
         }
+        self.login.give_back().await;
     }
 }

@@ -12,7 +12,9 @@ mod external_user;
 mod failures;
 mod import;
 mod logout;
+mod meant;
 mod message;
+mod pictures;
 mod register;
 mod rule;
 mod setuserinfo;
@@ -24,9 +26,10 @@ pub(crate) use external_user::upsert;
 
 use crate::connection_state::{ConnectionState, Login};
 use crate::reply::{Reply, Running, Started};
+use crate::storage::StorageError;
 use messenger_proto::{
-    Ack, Action, AddContact, Auth, BadRequest, ContactList, DelContact, Import, Inbound, Logout,
-    Request, Response, SetUserInfo, UserInfo,
+    Ack, Action, AddContact, Auth, BadRequest, ContactList, DelContact, ErrorCode, Failure, Import,
+    Inbound, Logout, Request, Response, SetUserInfo, UserInfo,
 };
 use parking_lot::MappedMutexGuard;
 use rule::Rule;
@@ -72,8 +75,8 @@ pub(crate) fn carry_out(connection: &Arc<ConnectionState>, inbound: Inbound) -> 
     }
 }
 
-/// Starts a `message` that is the connection's own as it stands; anything else is given back, and so is a
-/// message behind one whose recipient is still looked up.
+/// Starts a `message` of a client that is authenticated; anything else is given back, and so is a message
+/// behind one whose recipient is still looked up.
 #[inline]
 #[expect(clippy::result_large_err)] // the request is handed back, not reported
 pub(crate) fn try_start(
@@ -87,8 +90,7 @@ pub(crate) fn try_start(
         return Err(inbound);
     };
     let credentials = inbound.credentials;
-    let own = connection.authenticated();
-    let Some(own) = own.filter(|own| authorize::is_own(&own.login, &credentials)) else {
+    let Some(own) = connection.authenticated() else {
         return Err(Inbound::new(request).credentials(credentials));
     };
     let login = MappedMutexGuard::map(own, |own| &mut own.login);
@@ -139,6 +141,32 @@ async fn carry_out_alone(connection: Arc<ConnectionState>, inbound: Inbound) -> 
         };
     }
     login.touch(connection.shared.now());
-    let response = carry_out_for(&connection, &login, request).await;
+    let action = request.action();
+    let mut response = carry_out_for(&connection, &login, request).await;
+    if may_concern_another(action, &response)
+        && let Err(failure) = still_there(&connection, &login).await
+    {
+        response = Response::failed(action, failure.clone()).unwrap_or(Response::unknown(failure));
+    }
     connection.reply(response, None)
+}
+
+/// True when the answer would be wrong had the login's user been deleted before it was found: the end of a session
+/// is the end, most failures come of the request itself, and an `ack` looks for itself.
+fn may_concern_another(action: &str, response: &Response) -> bool {
+    let failure = response.failure();
+    ![Logout::NAME, Ack::NAME].contains(&action)
+        && failure.is_none_or(|failure| failure.code == ErrorCode::UserNotFound)
+}
+
+/// Asked behind a request: what was read was not another's who has the id now, and what was to be written was.
+async fn still_there(connection: &ConnectionState, login: &Login) -> Result<(), Failure> {
+    match login.device.is_there(&connection.shared.storage).await {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            login.end();
+            Err(failures::need_auth())
+        }
+        Err(error) => Err(StorageError::unknown(error).into()),
+    }
 }

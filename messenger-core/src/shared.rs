@@ -12,7 +12,7 @@ use crate::passwords::Passwords;
 use crate::policy::Policy;
 use crate::rates::Limiters;
 use crate::storage::StorageError;
-use crate::timed_storage::TimedStorage;
+use crate::timed_storage::{Kind, TimedStorage};
 use crate::watermarks::Watermarks;
 use messenger_proto::Welcome;
 use std::sync::Arc;
@@ -68,19 +68,22 @@ impl Shared {
         self.storage.publish();
     }
 
-    /// How addresses are compared. The first who asks has the store compute its keys by this rule.
+    /// How addresses are compared, as soon as the store's keys are this rule's.
     pub(crate) async fn address_rule(&self) -> Result<&AddressRule, StorageError> {
-        let rule = &self.address_rule;
-        let rekeyed = self.is_rekeyed.get_or_try_init(|| self.storage.rekey(rule));
-        rekeyed.await.map(|()| rule)
+        let rekeyed = self.storage.in_time(Kind::Read, self.rekey());
+        rekeyed.await.map(|()| &self.address_rule)
+    }
+
+    /// Has the store compute its keys by the rule, if nobody has. With many users that takes a while.
+    pub(crate) async fn rekey(&self) -> Result<(), StorageError> {
+        let rekeyed = self
+            .is_rekeyed
+            .get_or_try_init(|| self.storage.rekey(&self.address_rule));
+        rekeyed.await.copied()
     }
 
     pub(crate) async fn flush_watermarks(&self) -> Result<(), StorageError> {
         self.watermarks.flush_all(&self.storage).await
-    }
-
-    pub(crate) async fn flush_moved_watermarks(&self) -> Result<(), StorageError> {
-        self.watermarks.flush_moved_watermarks(&self.storage).await
     }
 }
 

@@ -1,10 +1,37 @@
 //! What the engine keeps, as a trait.
+//!
+//! # How to write a store
+//!
+//! - Implement [`Storage`]; a method with a body may be left out. If accounts are to be kept here, implement
+//!   [`Accounts`] and return it from [`accounts`](Storage::accounts). `examples/custom_storage.rs` is a whole one.
+//! - Put calls that wait for a disk into a [`BatchQueue`], which keeps what [`append`](Storage::append) promises about
+//!   the order.
+//! - Say so when it [is unknown](StorageError::unknown) whether a call was done. The engine gives up a call that takes
+//!   longer than [`Policy::storage_timeout`](crate::Policy::storage_timeout), and takes it for unknown: better fail
+//!   before that, and let nobody wait behind a call that hangs.
+//! - Run [`testing::storage::suite`](crate::testing::storage) on it, which needs the feature `testing`.
+//!
+//! A store across a network, which several servers share, also
+//!
+//! - does in one call what is several of others by default: [`resume`](Storage::resume),
+//!   [`inbox_for`](Storage::inbox_for) and [`look`](Storage::look),
+//! - says that watermarks may be gathered for longer: [`flush_delay`](Storage::flush_delay),
+//! - counts the limits that hold for all servers: [`budgets`](Storage::budgets),
+//! - lets one server at a time drop what is out of date: [`purge_expired`](Storage::purge_expired),
+//! - tells in [`check`](Storage::check) what else must be right, as the clocks of server and database.
 
 mod batch_queue;
+mod budgets;
+mod constructors;
+mod look;
 mod memory;
+mod overflow;
 
 pub use batch_queue::{BatchQueue, Batches, QueueLimits};
+pub use budgets::{Budgets, SharedLimit};
+pub use look::{LOOKED_AT_ONCE, Look, ResumedSession, Seen};
 pub use memory::MemoryStorage;
+pub use overflow::Overflow;
 
 use crate::address::AddressRule;
 use crate::clock::Timestamp;
@@ -56,9 +83,18 @@ pub trait Storage: Send + Sync + 'static {
         None
     }
 
+    /// The limits that hold for all servers together, if they are counted here. `None` unless implemented: then
+    /// each server counts for itself, which is right for a store that only one has open.
+    fn budgets(&self) -> Option<&dyn Budgets> {
+        None
+    }
+
     /// Makes sure that a user whose account is kept elsewhere is known here, under this nick. The
     /// nick may be taken: that is the other place's affair.
     async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError>;
+
+    /// Which of those who have had this id the user is; `None` when there is no such user.
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError>;
 
     /// The users behind `after` in the order of their ids, at most `limit` of them.
     async fn users(
@@ -74,17 +110,18 @@ pub trait Storage: Send + Sync + 'static {
     /// Deletes all that is kept of a user, the inbox included, and the user from the contacts and
     /// remembered ids of others. What the user has sent stays with those it was sent to.
     ///
-    /// False when there is no such user. A user of that id who comes later begins anew, as a sender and as
-    /// a recipient: no `mid` from or to the one before is remembered.
+    /// False when there is no such user. A user of that id who comes later is another one, with another
+    /// [number](Self::user_number), and begins anew, as a sender and as a recipient: no `mid` from or to the one
+    /// before is remembered. What is called in the name of the one before does nothing from then on.
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError>;
 
     /// The user's profile; `None` when there is no such user.
     async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError>;
 
-    /// Changes the fields that are there. An unknown user is left unknown.
+    /// Changes the fields that are there. It does nothing when the owner is no more.
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         change: ProfileChange,
     ) -> Result<(), StorageError>;
 
@@ -94,24 +131,26 @@ pub trait Storage: Send + Sync + 'static {
     /// Adds `uid` to the owner's contacts, of which there may be `limit`.
     ///
     /// # Errors
-    /// See [`AddContactError`], which are tested in that order.
+    /// See [`AddContactError`], which are tested in that order. An owner who is no more is no such user.
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError>;
 
-    /// Removes `uid` from the owner's contacts; one that is not there is no error.
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError>;
+    /// Removes `uid` from the owner's contacts; one that is not there is no error, and neither is an owner who is
+    /// no more.
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError>;
 
     /// Finds users by their addresses, and remembers for the owner under which of its own ids each
     /// was found: [`contacts`](Self::contacts) shows it from then on.
     ///
-    /// The result is in the order of the entries; one entry lists a user once.
+    /// The result is in the order of the entries; one entry lists a user once. For an owner who is no more
+    /// nothing is remembered.
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError>;
@@ -127,7 +166,7 @@ pub trait Storage: Send + Sync + 'static {
     /// included, was given. Over the limit the least recently used ones end.
     ///
     /// # Errors
-    /// There is no such user.
+    /// There is no such user, or it is another one who has the id now.
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError>;
 
     /// The user's session with this key; `None` when there is none. One that has outlived
@@ -137,6 +176,23 @@ pub trait Storage: Send + Sync + 'static {
         user: &UserId,
         key: &SessionKey,
     ) -> Result<Option<SessionRecord>, StorageError>;
+
+    /// The user's session with this key and the user's nick, for a client that comes back to it; `None` when there
+    /// is no such session. What [`session`](Self::session) says of expired ones is true here, too.
+    ///
+    /// A store that is asked across a network does it in one call.
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        let Some(profile) = self.profile(user).await? else {
+            return Ok(None);
+        };
+        // Asked behind it: a session that is there has been there as long as its user, whose profile this is.
+        let record = self.session(user, key).await?;
+        Ok(record.map(|record| ResumedSession::new(record, profile.nick)))
+    }
 
     /// Ends a session; one that is not there is no error.
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
@@ -155,21 +211,29 @@ pub trait Storage: Send + Sync + 'static {
         4 * 1024 * 1024
     }
 
-    /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, and the
-    /// numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
+    /// How long watermarks are gathered before [`advance`](Self::advance) is called, if that is not urgent. What
+    /// was delivered meanwhile is delivered again after a crash, unless it was acknowledged. 20 ms.
+    ///
+    /// A store that is asked across a network may say 200 ms.
+    fn flush_delay(&self) -> Duration {
+        Duration::from_millis(20)
+    }
+
+    /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, but for
+    /// [restores](Self::lost_up_to), and the numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
     ///
     /// Appends take their places in the order in which their futures are first polled, so that a
     /// caller may have several under way; and from then on they get on without being polled, because
     /// a caller polls only the first of them. A [`BatchQueue`] does that for a store that waits.
     ///
     /// A `mid` belongs to its sender and recipient together. While it is not forgotten, the same text and
-    /// attachment under it are not appended again, however many appends race. (The sender is a user. If they
-    /// were deleted meanwhile it need not be remembered.)
+    /// attachment under it are not appended again, however many appends race.
     ///
     /// # Errors
-    /// There is no such recipient, the `mid` was used for something else, or what no session of theirs was
-    /// given yet is at its limit. What was given to some session and is over the limit is dropped instead,
-    /// oldest first.
+    /// There is no such recipient, the sender is no more, the `mid` was used for something else, or what no
+    /// session of theirs was given yet is at its limit. What was given to some session and is over the limit is
+    /// dropped instead: of the sender who has most there, in messages or in bytes, whatever is over, and the
+    /// oldest first ([`Overflow`] chooses). What no session was given is never dropped for it.
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError>;
 
     /// Does what [`append`](Self::append) does, if that takes no waiting: then a message costs no future.
@@ -188,8 +252,8 @@ pub trait Storage: Send + Sync + 'static {
     /// The messages behind place `after`, oldest first: at most `page.messages` of them, and no
     /// further one once they come to `page.bytes`.
     ///
-    /// Empty only when there is none. The first may lie further on than `after + 1`, when those
-    /// between were dropped.
+    /// Empty only when there is none. Each may lie further on than one behind the one before, when those between
+    /// were dropped.
     async fn inbox(
         &self,
         user: &UserId,
@@ -200,9 +264,60 @@ pub trait Storage: Send + Sync + 'static {
     /// The place of the newest message the inbox ever had; 0 when it never had one.
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError>;
 
+    /// Places up to this one may have been given by a store that was lost, of which this one is an older copy;
+    /// 0 for a store that is no copy. Inboxes go on behind it: a client that drops what it has seen must not be
+    /// given anything new under an old number.
+    fn lost_up_to(&self) -> u64 {
+        0
+    }
+
+    /// Tells of many sessions at once which are still there, and what is newest in their users' inboxes: one answer
+    /// for each, in their order.
+    ///
+    /// The engine asks this way about all sessions that have a connection, once a minute and whenever it may have
+    /// missed something, some [thousand](LOOKED_AT_ONCE) at a time. A store that is asked across a network does it
+    /// in one call.
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        let mut seen = Vec::with_capacity(looks.len());
+        for Look { owner, session } in &looks {
+            // What is asked behind it is no later user's of the same id, if this one is still there.
+            let newest = self.newest(&owner.user).await?;
+            let number = match session {
+                Some(key) => self
+                    .session(&owner.user, key)
+                    .await?
+                    .map(|record| record.user_number),
+                None => self.user_number(&owner.user).await?,
+            };
+            seen.push(match number == Some(owner.number) {
+                true => Seen::There { newest },
+                false => Seen::Ended,
+            });
+        }
+        Ok(seen)
+    }
+
+    /// What the [`inbox`](Self::inbox) holds for a session that has a connection; `None` when the session has ended.
+    /// It is never that of a later user of the same id.
+    ///
+    /// A store that is asked across a network does it in one call.
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        let found = self.inbox(&look.owner.user, after, page).await?;
+        // Asked behind it: a user who is still there now was there when the inbox was read.
+        match self.look(vec![look.clone()]).await?.first() {
+            Some(Seen::There { .. }) => Ok(Some(found)),
+            Some(Seen::Ended) | None => Ok(None),
+        }
+    }
+
     /// True when another process has written to the store since this was last asked, as an operator's command
-    /// does beside a server: sessions may have ended there. The engine asks twice a second, and then looks
-    /// whether the sessions of its connections are still there.
+    /// does beside a server: sessions may have ended there. The engine asks twice a second, whether it has connections or
+    /// not, and then looks whether their sessions are still there.
     ///
     /// A store that no other process can write to, or whose [notifier](crate::notifier) tells of it, leaves
     /// this as it is.
@@ -210,9 +325,21 @@ pub trait Storage: Send + Sync + 'static {
         Ok(false)
     }
 
-    /// Drops what is out of date, a small step at a time. True when there may be more to do.
-    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError>;
+    /// Drops what is out of date, a small step at a time, and says after what time there may be something to drop
+    /// again: [none](Duration::ZERO) when there may be more now, and usually [a minute](PURGE_EVERY), which is how
+    /// often the engine asks at the most.
+    ///
+    /// A store that many servers share need not have all of them do it: to most it says a longer time.
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError>;
+
+    /// Whether the store works; the engine is [asked](crate::Engine::health) by whoever looks after it.
+    async fn check(&self) -> Result<(), StorageError> {
+        self.newest(&"".into()).await.map(drop)
+    }
 }
+
+/// How often the engine drops what is out of date.
+pub const PURGE_EVERY: Duration = Duration::from_secs(60);
 
 /// Where the built-in [`Authenticator`](crate::authenticator::Authenticator) keeps accounts: a part of a
 /// [`Storage`], as atomic and durable as the rest. Whoever has an account is a user, and
@@ -225,11 +352,36 @@ pub trait Accounts: Send + Sync {
     /// The login or the nick is taken. Of two racing calls for one of them exactly one succeeds.
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError>;
 
+    /// Creates an account as [`create_account`](Self::create_account) does, unless some user's login looks like
+    /// this one: has the same [`skeleton`](crate::lookalikes::skeleton).
+    ///
+    /// # Errors
+    /// There is such a user, or as for `create_account`. Of racing calls for logins that look the same exactly
+    /// one succeeds.
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError>;
+
     /// The account with this login.
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError>;
 
     /// Gives the account with this login another password. False when there is none.
     async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
+}
+
+/// Tells a user from everybody else who has ever had the same id: a number that a store gives once.
+///
+/// Who was deleted may have an open connection for a moment, and another may register under the id meanwhile:
+/// whatever is done for a user is done for this number, and not for the next one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserNumber(pub u64);
+
+/// In whose name something is done: a user's, and no later one's of the same id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Owner {
+    /// The user.
+    pub user: UserId,
+    /// Which of those who have had the id.
+    pub number: UserNumber,
 }
 
 /// The store failed. Nothing was done, unless that [is unknown](Self::is_unknown).
@@ -266,6 +418,7 @@ impl StorageError {
 
 /// An account.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Account {
     /// The login, which is the user's id.
     pub login: UserId,
@@ -286,6 +439,7 @@ impl fmt::Debug for Account {
 
 /// All that is kept of a user, but the messages; what the user has sent, and its `mid`s, lie with those it was sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UserData {
     /// The account is kept here; otherwise by an embedder's authenticator.
     pub has_account: bool,
@@ -311,6 +465,9 @@ pub enum CreateAccountError {
     /// An account has this nick.
     #[error("the nick is taken")]
     NickTaken,
+    /// A user's login looks like this one.
+    #[error("the login looks like another one")]
+    Lookalike,
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -318,6 +475,7 @@ pub enum CreateAccountError {
 
 /// New values of profile fields; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProfileChange {
     /// The line about the user's state of mind.
     pub user_status: Option<ByteString>,
@@ -331,6 +489,7 @@ pub struct ProfileChange {
 
 /// An email address or a phone number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Address {
     /// As the user wrote it; empty when there is none.
     pub text: ByteString,
@@ -358,6 +517,7 @@ pub enum AddContactError {
 
 /// A person to find.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lookup {
     /// The owner's own id for the person.
     pub myid: ByteString,
@@ -413,9 +573,10 @@ impl fmt::Debug for SessionKey {
 
 /// A session to begin.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewSession {
     /// Whose.
-    pub user: UserId,
+    pub owner: Owner,
     /// What it will be found by.
     pub key: SessionKey,
     /// True when its client acknowledges what it has processed.
@@ -430,6 +591,7 @@ pub struct NewSession {
 
 /// A session that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenedSession {
     /// Its place in the inbox: the next message it is to be given is the one behind.
     pub delivered_up_to: u64,
@@ -451,7 +613,10 @@ pub enum OpenSessionError {
 
 /// What is kept of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionRecord {
+    /// Whose it is.
+    pub user_number: UserNumber,
     /// Its place in the inbox.
     pub delivered_up_to: u64,
     /// True when its client acknowledges what it has processed.
@@ -462,6 +627,7 @@ pub struct SessionRecord {
 
 /// A session's new place in the inbox and its last use.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Watermark {
     /// Whose session.
     pub user: UserId,
@@ -475,9 +641,12 @@ pub struct Watermark {
 
 /// A message to append.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewMessage {
     /// The message, with its recipient in `to`.
     pub message: SharedMessage,
+    /// Who sends it, who must still be there; `None` for what is put there by nobody who could be deleted.
+    pub sender: Option<UserNumber>,
     /// The sender's own id for what it sends to this recipient.
     pub mid: Option<ByteString>,
     /// A `mid` first used before this moment is forgotten.
@@ -509,6 +678,10 @@ pub enum Appended {
     Stored {
         /// The place.
         seq: u64,
+        /// Who has got it.
+        recipient: UserNumber,
+        /// How many messages it has pushed out, which sessions that lag will not be given.
+        dropped: u64,
     },
     /// The sender has sent it to the recipient before, under the same `mid`; nothing was done.
     Duplicate {
@@ -519,6 +692,16 @@ pub enum Appended {
     },
 }
 
+impl Appended {
+    /// The place of a message that was stored.
+    pub fn seq(&self) -> Option<u64> {
+        match self {
+            Self::Stored { seq, .. } => Some(*seq),
+            Self::Duplicate { .. } => None,
+        }
+    }
+}
+
 /// Why a message was not appended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -526,6 +709,9 @@ pub enum AppendError {
     /// There is no such recipient.
     #[error("there is no such user")]
     NoSuchUser,
+    /// The sender is no more, though another may have the id.
+    #[error("the sender is no user any more")]
+    NoSuchSender,
     /// The recipient was not given yet as much as an inbox holds.
     #[error("the inbox is full")]
     InboxFull,
@@ -556,6 +742,7 @@ impl PageLimits {
 
 /// What [`Storage::purge_expired`] may drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Expiry {
     /// Sessions last used before this moment.
     pub sessions_before: Timestamp,
@@ -563,15 +750,4 @@ pub struct Expiry {
     pub messages_before: Timestamp,
     /// `mid`s first used before this moment.
     pub mids_before: Timestamp,
-}
-
-impl Expiry {
-    /// What is older than its lifetime now.
-    pub fn at(now: Timestamp, sessions: Duration, messages: Duration, mids: Duration) -> Self {
-        Self {
-            sessions_before: now.before(sessions),
-            messages_before: now.before(messages),
-            mids_before: now.before(mids),
-        }
-    }
 }

@@ -1,24 +1,31 @@
-//! The storage as the engine calls it: each call is timed.
+//! The storage as the engine calls it: each call is timed, and given up when it takes too long.
+//!
+//! A timer is set only for a call that was not answered at once.
 
 use crate::address::AddressRule;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::meters;
+use crate::policy::Rate;
 use crate::sharded_counter::ShardedCounter;
 use crate::storage::{
-    Account, AddContactError, AppendError, Appended, CreateAccountError, Expiry, FindLimits,
-    Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits, ProfileChange,
-    SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    Account, AddContactError, AppendError, Appended, CreateAccountError, Expiry, FindLimits, Look,
+    Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner, PageLimits,
+    ProfileChange, ResumedSession, Seen, SessionKey, SharedLimit, Storage, StorageError, UserData,
+    UserNumber, Watermark,
 };
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use metrics::Histogram;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::{Sleep, sleep};
 
 macro_rules! timed {
-    ($($call:ident($($argument:ident: $type:ty),*) -> $result:ty $(, of $part:ident)?;)*) => {
+    ($($kind:ident $call:ident($($argument:ident: $type:ty),*) -> $result:ty $(, of $part:ident)?;)*) => {
         /// How long calls take.
         struct Times {
             $($call: Time,)*
@@ -40,7 +47,7 @@ macro_rules! timed {
         impl TimedStorage {
             $(pub(crate) async fn $call(&self, $($argument: $type),*) -> $result {
                 let part = &self.storage$(.$part().ok_or_else(not_kept)?)?;
-                self.timed(&self.times.$call, part.$call($($argument),*)).await
+                self.timed(&self.times.$call, Kind::$kind, part.$call($($argument),*)).await
             })*
         }
     };
@@ -67,10 +74,46 @@ impl Time {
     }
 }
 
+/// What it means that a call was given up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Nothing was done then that a client has asked for.
+    Read,
+    /// It may have been done, or may still be.
+    Write,
+    /// It takes as long as it takes, and is never given up.
+    Long,
+}
+
+/// How long a call may take.
+pub(crate) struct Patience {
+    pub(crate) most: Duration,
+    /// Where the timers are.
+    pub(crate) runtime: Handle,
+}
+
+impl Patience {
+    /// Ready when it is at its end.
+    fn timer(&self) -> Sleep {
+        let _entered = self.runtime.enter();
+        sleep(self.most)
+    }
+
+    fn exceeded(&self, kind: Kind) -> StorageError {
+        let text = format!("it has not answered within {:?}", self.most);
+        match kind {
+            Kind::Write => StorageError::unknown(text),
+            Kind::Read | Kind::Long => StorageError::new(text),
+        }
+    }
+}
+
 /// A storage whose calls are timed.
 pub(crate) struct TimedStorage {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
+    /// `None` when there is no runtime to tell that it is at its end.
+    patience: Option<Patience>,
     times: Times,
 }
 
@@ -81,16 +124,31 @@ impl fmt::Debug for TimedStorage {
 }
 
 impl TimedStorage {
-    pub(crate) fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        patience: Option<Patience>,
+    ) -> Self {
         Self {
             storage,
             clock,
+            patience,
             times: Times::new(),
         }
     }
 
     pub(crate) fn has_accounts(&self) -> bool {
         self.storage.accounts().is_some()
+    }
+
+    /// True when limits that hold for all servers are counted in the store.
+    pub(crate) fn has_budgets(&self) -> bool {
+        self.storage.budgets().is_some()
+    }
+
+    /// See [`Storage::flush_delay`].
+    pub(crate) fn flush_delay(&self) -> Duration {
+        self.storage.flush_delay()
     }
 
     /// Tells the recorder of metrics what was counted since the last time.
@@ -105,47 +163,98 @@ impl TimedStorage {
         Some(appended)
     }
 
-    async fn timed<T>(&self, time: &Time, call: impl Future<Output = T>) -> T {
+    /// See [`Storage::lost_up_to`].
+    pub(crate) fn lost_up_to(&self) -> u64 {
+        self.storage.lost_up_to()
+    }
+
+    /// Does several things, in the time that one call may take.
+    pub(crate) async fn in_time<T, E: From<StorageError>>(
+        &self,
+        kind: Kind,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut work = pin!(work);
+        if let Poll::Ready(result) = at_once(work.as_mut()).await {
+            return result;
+        }
+        self.wait(kind, work).await
+    }
+
+    async fn timed<T, E: From<StorageError>>(
+        &self,
+        time: &Time,
+        kind: Kind,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let mut call = pin!(call);
-        if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
+        if let Poll::Ready(result) = at_once(call.as_mut()).await {
             time.at_once.count();
             return result;
         }
         let began = self.clock.now();
-        let result = call.await;
+        let result = self.wait(kind, call).await;
         time.waited
             .record(self.clock.now().since(began).as_secs_f64());
         result
     }
+
+    async fn wait<T, E: From<StorageError>>(
+        &self,
+        kind: Kind,
+        call: Pin<&mut impl Future<Output = Result<T, E>>>,
+    ) -> Result<T, E> {
+        let (Kind::Read | Kind::Write, Some(patience)) = (kind, &self.patience) else {
+            return call.await;
+        };
+        let timer = patience.timer();
+        tokio::select! {
+            biased;
+            result = call => result,
+            () = timer => Err(patience.exceeded(kind).into()),
+        }
+    }
 }
 
-/// Nobody asks: an engine whose storage keeps no accounts has another authenticator.
+/// What the future comes to, if it does when it is first polled.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+/// Nobody asks for a part that the storage does not have.
 fn not_kept() -> StorageError {
-    StorageError::new("no accounts are kept here")
+    StorageError::new("the storage does not have this part")
 }
 
 timed! {
-    create_account(account: Account) -> Result<(), CreateAccountError>, of accounts;
-    account(login: &str) -> Result<Option<Account>, StorageError>, of accounts;
-    set_password(login: &UserId, pass_hash: String) -> Result<bool, StorageError>, of accounts;
-    upsert_external_user(user: &UserId, nick: &str) -> Result<(), StorageError>;
-    users(after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, StorageError>;
-    user_data(user: &UserId) -> Result<Option<UserData>, StorageError>;
-    delete_user(user: &UserId) -> Result<bool, StorageError>;
-    profile(user: &UserId) -> Result<Option<Profile>, StorageError>;
-    change_profile(user: &UserId, change: ProfileChange) -> Result<(), StorageError>;
-    contacts(owner: &UserId) -> Result<Vec<Contact>, StorageError>;
-    add_contact(owner: &UserId, uid: &UserId, limit: usize) -> Result<Card, AddContactError>;
-    remove_contact(owner: &UserId, uid: &UserId) -> Result<(), StorageError>;
-    find_users(owner: &UserId, entries: Vec<Lookup>, limits: FindLimits) -> Result<Vec<Contact>, StorageError>;
-    rekey(rule: &AddressRule) -> Result<(), StorageError>;
-    open_session(session: NewSession) -> Result<OpenedSession, OpenSessionError>;
-    session(user: &UserId, key: &SessionKey) -> Result<Option<SessionRecord>, StorageError>;
-    end_session(user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
-    advance(watermarks: Vec<Watermark>) -> Result<(), StorageError>;
-    append(message: NewMessage) -> Result<Appended, AppendError>;
-    inbox(user: &UserId, after: u64, page: PageLimits) -> Result<Vec<(u64, Message)>, StorageError>;
-    newest(user: &UserId) -> Result<u64, StorageError>;
-    was_changed_beside() -> Result<bool, StorageError>;
-    purge_expired(expiry: Expiry) -> Result<bool, StorageError>;
+    Write create_account(account: Account) -> Result<(), CreateAccountError>, of accounts;
+    Write create_distinct_account(account: Account) -> Result<(), CreateAccountError>, of accounts;
+    Read account(login: &str) -> Result<Option<Account>, StorageError>, of accounts;
+    Write set_password(login: &UserId, pass_hash: String) -> Result<bool, StorageError>, of accounts;
+    Read take(limit: SharedLimit, key: &str, count: u32, rate: Rate, now: Timestamp) -> Result<bool, StorageError>, of budgets;
+    Read give_back(limit: SharedLimit, key: &str, rate: Rate) -> Result<(), StorageError>, of budgets;
+    Write upsert_external_user(user: &UserId, nick: &str) -> Result<(), StorageError>;
+    Read user_number(user: &UserId) -> Result<Option<UserNumber>, StorageError>;
+    Read users(after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, StorageError>;
+    Read user_data(user: &UserId) -> Result<Option<UserData>, StorageError>;
+    Write delete_user(user: &UserId) -> Result<bool, StorageError>;
+    Read profile(user: &UserId) -> Result<Option<Profile>, StorageError>;
+    Write change_profile(owner: &Owner, change: ProfileChange) -> Result<(), StorageError>;
+    Read contacts(owner: &UserId) -> Result<Vec<Contact>, StorageError>;
+    Write add_contact(owner: &Owner, uid: &UserId, limit: usize) -> Result<Card, AddContactError>;
+    Write remove_contact(owner: &Owner, uid: &UserId) -> Result<(), StorageError>;
+    Write find_users(owner: &Owner, entries: Vec<Lookup>, limits: FindLimits) -> Result<Vec<Contact>, StorageError>;
+    Long rekey(rule: &AddressRule) -> Result<(), StorageError>;
+    Write open_session(session: NewSession) -> Result<OpenedSession, OpenSessionError>;
+    Read resume(user: &UserId, key: &SessionKey) -> Result<Option<ResumedSession>, StorageError>;
+    Write end_session(user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
+    Write advance(watermarks: Vec<Watermark>) -> Result<(), StorageError>;
+    Write append(message: NewMessage) -> Result<Appended, AppendError>;
+    Read inbox(user: &UserId, after: u64, page: PageLimits) -> Result<Vec<(u64, Message)>, StorageError>;
+    Read inbox_for(look: &Look, after: u64, page: PageLimits) -> Result<Option<Vec<(u64, Message)>>, StorageError>;
+    Read look(looks: Vec<Look>) -> Result<Vec<Seen>, StorageError>;
+    Read newest(user: &UserId) -> Result<u64, StorageError>;
+    Read was_changed_beside() -> Result<bool, StorageError>;
+    Write purge_expired(expiry: Expiry) -> Result<Duration, StorageError>;
+    Read check() -> Result<(), StorageError>;
 }

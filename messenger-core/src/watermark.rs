@@ -18,9 +18,9 @@ pub(crate) struct AtomicWatermark(AtomicU64);
 
 /// Those whose watermark was raised since they were [taken](Self::take) last.
 ///
-/// **When [`raise`](Self::raise) has returned, that number is stored by the next who takes all that is listed and
+/// **When [`raise`](Self::raise) has returned, that number is stored by the next who takes it if it is listed and
 /// then stores what it [reads](AtomicWatermark::get)**, unless it was stored before; also when somebody else had raised
-/// it as high. This needs that those who store go one after the other, and [list again](Self::list) what they took and
+/// it as high. This needs that those who store one number go one after the other, and [list again](Self::list) what they took and
 /// could not store. It holds because
 ///
 /// - a number is raised only while its bit is set, or together with it; so whoever finds it raised is behind the one who
@@ -107,9 +107,14 @@ impl<T> Raised<T> {
         }
     }
 
-    /// Takes all that are listed. Their numbers are to be read after that.
-    pub(crate) fn take(&self) -> Vec<Arc<T>> {
-        let taken = std::mem::take(&mut *self.listed.lock());
+    /// Takes those listed that are wanted. Their numbers are to be read after that.
+    pub(crate) fn take(&self, is_wanted: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
+        let mut listed = self.listed.lock();
+        let taken: Vec<_> = listed.extract_if(.., |of| is_wanted(of)).collect();
+        if listed.is_empty() {
+            *listed = Vec::new();
+        }
+        drop(listed);
         for of in &taken {
             (self.watermark)(of).0.fetch_and(!LISTED, Ordering::AcqRel);
         }

@@ -1,13 +1,17 @@
 //! Sessions' places in their inboxes, on their way to the store.
 //!
-//! A place moves with every message; the store is told lazily and in batches.
+//! A place moves with every message; the store is told lazily and in batches. Whoever logs in has only the places of
+//! the same user stored first. So users are in parts, and each part is stored by one at a time: who finds nothing
+//! there to store knows that it is stored.
 
 use crate::clock::Timestamp;
-use crate::storage::{SessionKey, StorageError, Watermark};
-use crate::timed_storage::TimedStorage;
+use crate::storage::{Look, Owner, Seen, SessionKey, StorageError, UserNumber, Watermark};
+use crate::timed_storage::{Kind, TimedStorage};
 use crate::watermark::{AtomicWatermark, Raise, Raised};
 use messenger_proto::UserId;
 use sha2::{Digest, Sha256};
+use std::array;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -22,13 +26,19 @@ const OVERHEAD: usize = 1024;
 /// What is counted of a session's own before it is added to that of all, which every processor adds to.
 const OWN_BYTES: usize = 4 * OVERHEAD;
 
+/// Into how many parts users are divided.
+const PARTS: usize = 64;
+
 /// A session as the engine remembers it while it is in use.
 #[derive(Debug)]
 pub(crate) struct Device {
     pub(crate) user: UserId,
+    pub(crate) user_number: UserNumber,
     pub(crate) key: SessionKey,
     /// The store does not know it, and is told nothing of it.
     pub(crate) is_ephemeral: bool,
+    /// Its user's.
+    part: usize,
     delivered_up_to: AtomicWatermark,
     stored: AtomicU64,
     /// In microseconds since the Unix epoch.
@@ -46,31 +56,61 @@ enum Change {
     Used,
 }
 
+impl Change {
+    const ALL: [Self; 2] = [Self::Moved, Self::Used];
+}
+
 /// The sessions of which the store does not know the newest.
 #[derive(Debug)]
 pub(crate) struct Watermarks {
     /// All places are urgent once so many bytes were given since the last time: the store keeps them until
     /// then.
     urgent_bytes: usize,
-    moved: Raised<Device>,
-    used: Raised<Device>,
+    parts: [Part; PARTS],
     /// What was given since the store was told last.
     bytes: AtomicUsize,
     pub(crate) changed: Notify,
     pub(crate) urgent: Notify,
     closed: AtomicBool,
-    flushing: tokio::sync::Mutex<()>,
+}
+
+/// Those of some users.
+#[derive(Debug)]
+struct Part {
+    moved: Raised<Device>,
+    used: Raised<Device>,
+    /// Held by whoever stores some of them.
+    storing: tokio::sync::Mutex<()>,
+}
+
+impl Part {
+    fn new() -> Self {
+        Self {
+            moved: Raised::new(|device| &device.delivered_up_to),
+            used: Raised::new(|device| &device.used),
+            storing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn raised(&self, change: Change) -> &Raised<Device> {
+        match change {
+            Change::Moved => &self.moved,
+            Change::Used => &self.used,
+        }
+    }
 }
 
 impl Device {
     pub(crate) fn new(
-        user: UserId,
+        owner: Owner,
         key: SessionKey,
         delivered_up_to: u64,
         used: Timestamp,
     ) -> Self {
         Self {
-            user,
+            part: part_of(&owner.user),
+            user: owner.user,
+            user_number: owner.number,
             key,
             is_ephemeral: false,
             delivered_up_to: AtomicWatermark::new(delivered_up_to),
@@ -81,20 +121,29 @@ impl Device {
     }
 
     /// A session that ends with its connection.
-    pub(crate) fn ephemeral(user: UserId, delivered_up_to: u64, now: Timestamp) -> Self {
-        let key = ephemeral_key(&user);
+    pub(crate) fn ephemeral(owner: Owner, delivered_up_to: u64, now: Timestamp) -> Self {
+        let key = ephemeral_key(&owner.user);
         Self {
             is_ephemeral: true,
-            ..Self::new(user, key, delivered_up_to, now)
+            ..Self::new(owner, key, delivered_up_to, now)
         }
     }
 
-    /// Whether it is there, which an ephemeral one is as long as its user is. Notices of its end may be lost.
+    /// In whose name things are done through it.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner::new(self.user.clone(), self.user_number)
+    }
+
+    /// What to ask the store, should the notice of its end have been lost.
+    pub(crate) fn look(&self) -> Look {
+        Look::new(self.owner(), (!self.is_ephemeral).then_some(self.key))
+    }
+
+    /// Whether it is there now. Then it has been there since it began, and its user with it: what was read of the user
+    /// before this was asked is this user's, and not a later one's of the same id.
     pub(crate) async fn is_there(&self, storage: &TimedStorage) -> Result<bool, StorageError> {
-        if self.is_ephemeral {
-            return Ok(storage.profile(&self.user).await?.is_some());
-        }
-        Ok(storage.session(&self.user, &self.key).await?.is_some())
+        let seen = storage.look(vec![self.look()]).await?;
+        Ok(matches!(seen.first(), Some(Seen::There { .. })))
     }
 
     pub(crate) fn delivered_up_to(&self) -> u64 {
@@ -123,18 +172,23 @@ pub(crate) fn ephemeral_key(user: &UserId) -> SessionKey {
     SessionKey(hash.chain_update(user.as_str()).finalize().into())
 }
 
+fn part_of(user: &UserId) -> usize {
+    let mut hasher = DefaultHasher::new();
+    user.hash(&mut hasher);
+    let [byte, ..] = hasher.finish().to_le_bytes();
+    usize::from(byte) % PARTS
+}
+
 impl Watermarks {
     /// None yet; they are urgent once so many bytes were given.
     pub(crate) fn new(urgent_bytes: usize) -> Self {
         Self {
             urgent_bytes,
-            moved: Raised::new(|device| &device.delivered_up_to),
-            used: Raised::new(|device| &device.used),
+            parts: array::from_fn(|_| Part::new()),
             bytes: AtomicUsize::new(0),
             changed: Notify::new(),
             urgent: Notify::new(),
             closed: AtomicBool::new(false),
-            flushing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -143,14 +197,18 @@ impl Watermarks {
         if device.is_ephemeral {
             return;
         }
-        let Some(Raise { before, is_new }) = self.moved.raise(device, seq) else {
+        let Some(part) = self.parts.get(device.part) else {
+            return;
+        };
+        let Some(Raise { before, is_new }) = part.moved.raise(device, seq) else {
             return;
         };
         if is_new {
             self.changed.notify_one();
         }
         let is_far = seq.saturating_sub(device.stored.load(Ordering::Relaxed)) >= URGENT;
-        let messages = usize::try_from(seq - before).unwrap_or(usize::MAX);
+        // Some may be missing between them, or very many after a restore.
+        let messages = usize::try_from((seq - before).min(URGENT)).unwrap_or(usize::MAX);
         let bytes = messages.saturating_mul(OVERHEAD).saturating_add(text);
         if is_far || self.count(device, bytes) {
             self.urgent.notify_one();
@@ -170,43 +228,104 @@ impl Watermarks {
 
     /// The device is in use.
     pub(crate) fn used(&self, device: &Arc<Device>, now: Timestamp) {
-        if !device.is_ephemeral {
-            self.used.raise(device, now.as_micros());
+        if let Some(part) = self.parts.get(device.part)
+            && !device.is_ephemeral
+        {
+            part.used.raise(device, now.as_micros());
         }
     }
 
-    /// Stores the places that have moved.
-    pub(crate) async fn flush_moved_watermarks(
+    /// Stores what has changed of a user's sessions, before a new one begins.
+    pub(crate) async fn flush_user(
         &self,
         storage: &TimedStorage,
+        user: &UserId,
     ) -> Result<(), StorageError> {
-        self.flush(storage, &[Change::Moved]).await
+        let of_user = |device: &Device| device.user == *user;
+        self.flush_part(storage, part_of(user), &Change::ALL, of_user)
+            .await
+    }
+
+    /// Stores how far a user's sessions were given their messages, before one of them goes on.
+    pub(crate) async fn flush_moved_of(
+        &self,
+        storage: &TimedStorage,
+        user: &UserId,
+    ) -> Result<(), StorageError> {
+        let of_user = |device: &Device| device.user == *user;
+        self.flush_part(storage, part_of(user), &[Change::Moved], of_user)
+            .await
+    }
+
+    /// Stores how far a session was given its messages, and with it those who wait for the same.
+    pub(crate) async fn flush_moved_with(
+        &self,
+        storage: &TimedStorage,
+        device: &Device,
+    ) -> Result<(), StorageError> {
+        self.flush_part(storage, device.part, &[Change::Moved], |_| true)
+            .await
+    }
+
+    /// Stores the places that have moved, but for those that somebody else is storing: they come next.
+    pub(crate) async fn flush_moved(&self, storage: &TimedStorage) -> Result<(), StorageError> {
+        if !self.flush_free(storage, &[Change::Moved]).await?.is_empty() {
+            self.changed.notify_one();
+        }
+        Ok(())
     }
 
     /// Stores everything that has changed.
     pub(crate) async fn flush_all(&self, storage: &TimedStorage) -> Result<(), StorageError> {
-        self.flush(storage, &[Change::Moved, Change::Used]).await
+        for part in self.flush_free(storage, &Change::ALL).await? {
+            self.flush_part(storage, part, &Change::ALL, |_| true)
+                .await?;
+        }
+        Ok(())
     }
 
-    async fn flush(&self, storage: &TimedStorage, changes: &[Change]) -> Result<(), StorageError> {
-        // Whoever returns from here finds everything stored, also what another flush had taken.
-        let _flushing = self.flushing.lock().await;
-        self.bytes.store(0, Ordering::Relaxed);
-        let mut taken = Taken {
-            devices: Vec::new(),
-            from: self,
-        };
-        for change in changes {
-            let raised = self.raised(*change).take().into_iter();
-            taken.devices.extend(raised.map(|device| (device, *change)));
-        }
-        if taken.devices.is_empty() {
+    /// Stores what is wanted of a part. Whoever returns from here finds it stored, also what another had taken.
+    async fn flush_part(
+        &self,
+        storage: &TimedStorage,
+        number: usize,
+        changes: &[Change],
+        is_wanted: impl Fn(&Device) -> bool,
+    ) -> Result<(), StorageError> {
+        let Some(part) = self.parts.get(number) else {
             return Ok(());
+        };
+        let flushed = async {
+            let _storing = part.storing.lock().await;
+            let mut taken = Taken::new(self);
+            taken.take(part, changes, is_wanted);
+            taken.store(storage).await
+        };
+        // Whoever is storing now may take as long as a call may; together they must not take longer.
+        storage.in_time(Kind::Write, flushed).await
+    }
+
+    /// Stores, in one call, what has changed in the parts that nobody else is storing. Those that somebody is.
+    async fn flush_free(
+        &self,
+        storage: &TimedStorage,
+        changes: &[Change],
+    ) -> Result<Vec<usize>, StorageError> {
+        self.bytes.store(0, Ordering::Relaxed);
+        let mut taken = Taken::new(self);
+        let (mut storing, mut busy) = (Vec::new(), Vec::new());
+        for (number, part) in self.parts.iter().enumerate() {
+            let Ok(guard) = part.storing.try_lock() else {
+                busy.push(number);
+                continue;
+            };
+            // Nobody waits for a part of which nothing is on its way.
+            if taken.take(part, changes, |_| true) {
+                storing.push(guard);
+            }
         }
-        let watermarks = taken.devices.iter().map(|(device, _)| device.mark());
-        storage.advance(watermarks.collect()).await?;
-        taken.stored();
-        Ok(())
+        taken.store(storage).await?;
+        Ok(busy)
     }
 
     pub(crate) fn close(&self) {
@@ -217,13 +336,6 @@ impl Watermarks {
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
-
-    fn raised(&self, change: Change) -> &Raised<Device> {
-        match change {
-            Change::Moved => &self.moved,
-            Change::Used => &self.used,
-        }
-    }
 }
 
 /// Devices whose marks are on their way to the store. They are listed again unless they arrive, also
@@ -233,16 +345,46 @@ struct Taken<'a> {
     from: &'a Watermarks,
 }
 
-impl Taken<'_> {
-    fn stored(mut self) {
+impl<'a> Taken<'a> {
+    fn new(from: &'a Watermarks) -> Self {
+        Self {
+            devices: Vec::new(),
+            from,
+        }
+    }
+
+    /// Takes what is wanted of a part. True when there was something.
+    fn take(
+        &mut self,
+        part: &Part,
+        changes: &[Change],
+        is_wanted: impl Fn(&Device) -> bool,
+    ) -> bool {
+        let before = self.devices.len();
+        for change in changes {
+            let raised = part.raised(*change).take(&is_wanted).into_iter();
+            self.devices.extend(raised.map(|device| (device, *change)));
+        }
+        self.devices.len() > before
+    }
+
+    async fn store(mut self, storage: &TimedStorage) -> Result<(), StorageError> {
+        if self.devices.is_empty() {
+            return Ok(());
+        }
+        let watermarks = self.devices.iter().map(|(device, _)| device.mark());
+        storage.advance(watermarks.collect()).await?;
         self.devices.clear();
+        Ok(())
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         for (device, change) in &self.devices {
-            self.from.raised(*change).list(device);
+            if let Some(part) = self.from.parts.get(device.part) {
+                part.raised(*change).list(device);
+            }
         }
         if !self.devices.is_empty() {
             self.from.changed.notify_one();

@@ -75,12 +75,12 @@ impl Store {
 }
 
 fn limits() -> QueueLimits {
-    QueueLimits {
-        calls: 10,
-        bytes: 100,
-        batch_calls: 4,
-        batch_bytes: 30,
-    }
+    let mut limits = QueueLimits::default();
+    limits.calls = 10;
+    limits.bytes = 100;
+    limits.batch_calls = 4;
+    limits.batch_bytes = 30;
+    limits
 }
 
 #[test]

@@ -27,6 +27,15 @@ async fn a_storage_that_keeps_no_accounts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_counts_for_all_servers() {
+    testing::storage::suite(async || {
+        let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+        Arc::new(storage.far_away()) as Arc<dyn Storage>
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn local_notifier() {
     testing::notifier::suite(async || {
         let notifier = Arc::new(LocalNotifier::new());

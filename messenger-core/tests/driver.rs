@@ -253,6 +253,26 @@ async fn a_client_whose_session_ends_is_finished_and_one_that_logs_out_is_not() 
 }
 
 #[tokio::test]
+async fn a_client_that_registers_though_it_is_authenticated_is_answered_and_finished() {
+    let (engine, _) = quick();
+    let (mut ann, _) = Client::log_in(&engine, "ann").await;
+    let (mut bob, _) = Client::log_in(&engine, "bob").await;
+    ann.send(message("nobody", "before"));
+    ann.send(Register::new("eve", "secret", "Eve"));
+    ann.send(message("bob", "behind"));
+    assert_eq!(ann.next().await, "message 8");
+    assert_eq!(ann.next().await, "register 5");
+    let ended = timeout(SOON, ann.transport).await.unwrap().unwrap();
+    assert_eq!(ended, Ended::Finished);
+    // What came behind it was not carried out, and nobody was made.
+    bob.send(message("bob", "first"));
+    assert_eq!(bob.next().await, "message 0");
+    assert_eq!(bob.next().await, "first");
+    let eve = engine.connect().call(Auth::new("eve", "secret")).await;
+    assert_eq!(eve.unwrap_err().code, ErrorCode::NeedRegister);
+}
+
+#[tokio::test]
 async fn requests_and_events_wait_for_what_is_unsent() {
     let (engine, _) = quick();
     let mut limits = DriverLimits::default();

@@ -406,3 +406,10 @@ async fn a_storage_without_accounts_needs_an_authenticator() {
     assert!(!reset.unwrap(), "it is not kept here");
     assert!(ann.is_authenticated());
 }
+
+#[test]
+fn an_engine_that_keeps_house_itself_needs_a_runtime() {
+    let outside = Engine::builder().build();
+    assert!(matches!(outside, Err(BuildError::NoRuntime)));
+    Engine::builder().manual_maintenance().build().unwrap();
+}

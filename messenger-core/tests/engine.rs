@@ -9,8 +9,8 @@
 
 use bytes::BytesMut;
 use messenger_core::proto::{
-    Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, Failure, Import, ImportEntry,
-    Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
+    Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, ErrorCode, Failure, Import,
+    ImportEntry, Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
 };
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::{FaultyStorage, ManualClock};
@@ -115,6 +115,42 @@ fn take_all(session: &Connection) -> Vec<String> {
         bodies.push(delivery.event.message.body.as_str().to_owned());
     }
     bodies
+}
+
+#[tokio::test]
+async fn a_store_in_memory_keeps_no_more_than_it_may_and_leaves_room_for_others() {
+    const KIB: usize = 1024;
+    let storage = Arc::new(MemoryStorage::with_limit(100 * KIB as u64));
+    let engine = Engine::builder().policy(policy()).storage(storage);
+    let engine = engine.build().unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    let (mut bob, _) = join(&engine, "bob").await;
+    register(&engine, "eve").await;
+    // Each counts as 10 KiB. How many were taken before one was refused.
+    let fill = async |to: &str| {
+        for count in 0.. {
+            let message = SendMessage::new(to, "x".repeat(9 * KIB));
+            if let Err(refused) = ann.call(message).await {
+                assert_eq!(refused.code, ErrorCode::Unavailable);
+                return count;
+            }
+        }
+        unreachable!()
+    };
+    assert_eq!(fill("bob").await, 5, "half of all");
+    assert_eq!(fill("bob").await, 0);
+    assert_eq!(
+        fill("eve").await,
+        3,
+        "half of the rest, and what it fits into"
+    );
+    // What was delivered, or whose recipient is gone, gives way.
+    for _ in 0..5 {
+        bob.next_event().await.unwrap();
+    }
+    engine.run_maintenance().await.unwrap();
+    engine.delete_user(&"eve".into()).await.unwrap();
+    assert_eq!(fill("bob").await, 4, "one is still under way");
 }
 
 #[tokio::test]
@@ -436,6 +472,43 @@ async fn what_an_acknowledgement_covers_is_not_given_again() {
         ["3"],
         "it came with the request that resumed"
     );
+}
+
+/// What is over the limit of an inbox, and some device was given, is dropped from whoever has most there; a device
+/// that lags sees by the numbers that something is missing, and where.
+#[tokio::test]
+async fn a_flood_of_one_sender_pushes_out_nothing_of_another() {
+    let mut policy = policy();
+    policy.limits.inbox.messages = 20;
+    policy.rates = None;
+    let engine = Engine::builder().policy(policy).build().unwrap();
+    let (phone, _) = join(&engine, "bob").await;
+    let tablet = engine.connect();
+    let sid = auth(&tablet, "bob", "secret").await.unwrap();
+    drop(tablet);
+    let (friend, _) = join(&engine, "friend").await;
+    let (stranger, _) = join(&engine, "stranger").await;
+    friend.call(message("bob", "of a friend")).await.unwrap();
+    for number in 2..=100 {
+        let body = number.to_string();
+        stranger.call(message("bob", &body)).await.unwrap();
+        take_all(&phone);
+        engine.run_maintenance().await.unwrap();
+    }
+    let tablet = resume(&engine, "bob", &sid).await.unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut given = Vec::new();
+    while let Poll::Ready(Ok(delivery)) = tablet.poll_event(&mut cx) {
+        let body = delivery.event.message.body.as_str().to_owned();
+        given.push((delivery.event.seq.unwrap(), body));
+    }
+    let expected = (82..=100).map(|seq| (seq, seq.to_string()));
+    let friends = (1, "of a friend".to_owned());
+    assert_eq!(given, Vec::from_iter([friends].into_iter().chain(expected)));
+    // It goes on from there as ever.
+    stranger.call(message("bob", "live")).await.unwrap();
+    assert_eq!(take_all(&tablet), ["live"]);
+    tablet.call(Ack::new(101)).await.unwrap();
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 use messenger_core::clock::Timestamp;
 use messenger_core::notifier::{ConnectionId, Notice};
 use messenger_core::proto::{Attachment, Message, SharedMessage, UserId};
-use messenger_core::storage::SessionKey;
+use messenger_core::storage::{SessionKey, UserNumber};
 use proptest::prelude::*;
 
 fn text() -> impl Strategy<Value = String> {
@@ -27,16 +27,22 @@ fn message() -> impl Strategy<Value = SharedMessage> {
 fn notice() -> impl Strategy<Value = Notice> {
     let place = (any::<u64>(), any::<u64>());
     prop_oneof![
-        (place, proptest::option::of(message())).prop_map(|((seq, accepted), message)| {
-            Notice::Inbox {
-                seq,
-                accepted: Timestamp::from_micros(accepted),
+        (any::<u64>(), place, proptest::option::of(message())).prop_map(
+            |(to, (seq, accepted), message)| {
+                Notice::Inbox {
+                    to: UserNumber(to),
+                    seq,
+                    accepted: Timestamp::from_micros(accepted),
+                    message,
+                }
+            }
+        ),
+        (any::<u64>(), place, message()).prop_map(|(from, (engine, number), message)| {
+            Notice::Copy {
+                from: UserNumber(from),
+                origin: ConnectionId::new(engine, number),
                 message,
             }
-        }),
-        (place, message()).prop_map(|((engine, number), message)| Notice::Copy {
-            origin: ConnectionId { engine, number },
-            message,
         }),
         any::<[u8; 32]>().prop_map(|key| Notice::SessionEnded(SessionKey(key))),
         Just(Notice::UserDeleted),
@@ -52,23 +58,33 @@ fn equal(one: &Notice, other: &Notice) -> bool {
     match (one, other) {
         (
             Notice::Inbox {
+                to,
                 seq,
                 accepted,
                 message,
             },
             Notice::Inbox {
+                to: whose,
                 seq: place,
                 accepted: at,
                 message: carried,
             },
-        ) => (seq, accepted) == (place, at) && messages_equal(message.as_ref(), carried.as_ref()),
+        ) => {
+            (to, seq, accepted) == (whose, place, at)
+                && messages_equal(message.as_ref(), carried.as_ref())
+        }
         (
-            Notice::Copy { origin, message },
             Notice::Copy {
-                origin: from,
+                from,
+                origin,
+                message,
+            },
+            Notice::Copy {
+                from: whose,
+                origin: connection,
                 message: copy,
             },
-        ) => origin == from && messages_equal(Some(message), Some(copy)),
+        ) => (from, origin) == (whose, connection) && messages_equal(Some(message), Some(copy)),
         (Notice::SessionEnded(one), Notice::SessionEnded(other)) => one == other,
         (Notice::UserDeleted, Notice::UserDeleted) | (Notice::Resync, Notice::Resync) => true,
         _ => false,
@@ -104,7 +120,7 @@ proptest! {
     #[test]
     fn any_bytes_are_a_look_at_the_most(
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
-        version in 0_u8..3,
+        version in 0_u8..4,
         kind in 0_u8..8,
     ) {
         prop_assert!(Notice::decode(&bytes).is_none());
@@ -125,12 +141,12 @@ fn summed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Notices of a later version, and kinds that are added to this one.
+/// Notices of another version, and kinds that are added to this one.
 #[test]
 fn what_is_not_known_is_a_look_of_the_one_it_is_for() {
     let bytes = Notice::UserDeleted.encode(&"ann".into());
     let body = bytes.len() - 8;
-    for (place, value) in [(0, 2), (0, 255), (body - 1, 77)] {
+    for (place, value) in [(0, 1), (0, 3), (0, 255), (body - 1, 77)] {
         let mut other = bytes[..body].to_vec();
         other[place] = value;
         let (user, notice) = Notice::decode(&summed(other)).unwrap();
@@ -146,7 +162,7 @@ fn what_is_not_known_is_a_look_of_the_one_it_is_for() {
 /// A length that promises more than there is, to have memory set aside for it.
 #[test]
 fn a_length_beyond_the_end_is_no_notice() {
-    let mut bytes = vec![1];
+    let mut bytes = vec![2];
     bytes.extend_from_slice(&u64::MAX.to_le_bytes());
     bytes.extend_from_slice(b"ann");
     assert!(Notice::decode(&summed(bytes)).is_none());
@@ -156,6 +172,7 @@ fn a_length_beyond_the_end_is_no_notice() {
 fn a_large_message_is_read_from_the_store_and_a_large_copy_carried() {
     let message = SharedMessage::from(Message::default().body("x".repeat(4097)));
     let stored = Notice::Inbox {
+        to: UserNumber(1),
         seq: 7,
         accepted: Timestamp::default(),
         message: Some(message.clone()),
@@ -173,10 +190,8 @@ fn a_large_message_is_read_from_the_store_and_a_large_copy_carried() {
     );
     assert!(place, "{decoded:?}");
     let copy = Notice::Copy {
-        origin: ConnectionId {
-            engine: 1,
-            number: 2,
-        },
+        from: UserNumber(1),
+        origin: ConnectionId::new(1, 2),
         message,
     };
     let (_, decoded) = Notice::decode(&copy.encode(&"ann".into())).unwrap();

@@ -8,17 +8,27 @@
 )] // a test fails by panicking
 
 use messenger_core::proto::{
-    AddContact, Auth, ContactList, ErrorCode, Failure, Register, SendMessage,
+    Ack, AddContact, Auth, ContactList, DelContact, ErrorCode, Failure, Import, ImportEntry,
+    Inbound, Register, Request, SendMessage, SetUserInfo, UserInfo,
 };
-use messenger_core::{Connection, Engine, Policy, ResetPasswordError};
+use messenger_core::storage::{MemoryStorage, Storage};
+use messenger_core::{Connection, Engine, EventsEnded, Policy, ResetPasswordError, SessionKind};
+use std::sync::Arc;
+use std::task::{Context, Waker};
 
 fn engine() -> Engine {
+    engine_on(Arc::new(MemoryStorage::new()))
+}
+
+fn engine_on(storage: Arc<dyn Storage>) -> Engine {
     let mut policy = Policy::default();
     policy.passwords.memory_kib = 8;
     policy.passwords.passes = 1;
     policy.passwords.at_once = 2;
     policy.passwords.waiting = 100;
-    Engine::builder().policy(policy).build().unwrap()
+    policy.rates = None;
+    let builder = Engine::builder().policy(policy);
+    builder.storage(storage).build().unwrap()
 }
 
 async fn auth(engine: &Engine, login: &str, pass: &str) -> Result<Connection, Failure> {
@@ -71,6 +81,113 @@ async fn a_deleted_user_is_gone_at_once() {
         .map(|(seq, message)| (*seq, message.body.as_str()));
     assert_eq!(bodies.collect::<Vec<_>>(), [(1, "hello again")]);
     drop(ann);
+}
+
+/// Deletes ann as a command beside a server does, of which no notice tells, and has another register as ann.
+async fn replace_ann(engine: &Engine, storage: &Arc<MemoryStorage>) -> Connection {
+    assert!(storage.delete_user(&"ann".into()).await.unwrap());
+    join(engine, "ann").await
+}
+
+#[tokio::test]
+async fn whoever_is_deleted_unnoticed_does_nothing_in_the_name_of_the_next() {
+    let storage = Arc::new(MemoryStorage::new());
+    let engine = engine_on(Arc::<MemoryStorage>::clone(&storage));
+    let bob = join(&engine, "bob").await;
+    let email = SetUserInfo::default().email("bob@example.org");
+    bob.call(email).await.unwrap();
+    let entry = ImportEntry::new("friend").email("bob@example.org");
+    let requests: [Request; 9] = [
+        SendMessage::new("bob", "of the gone").into(),
+        SendMessage::new("bob", "of the gone").mid("m").into(),
+        AddContact::new("bob").into(),
+        DelContact::new("bob").into(),
+        SetUserInfo::default().email("ann@example.org").into(),
+        Import::new(vec![entry]).into(),
+        ContactList::new().into(),
+        UserInfo::new("bob").into(),
+        Ack::new(1).into(),
+    ];
+    for request in requests {
+        for kind in [SessionKind::Lasting, SessionKind::Ephemeral { after: None }] {
+            let what = format!("{kind:?}, {request:?}");
+            drop(join(&engine, "ann").await);
+            let identity = engine.user(&"ann".into()).await.unwrap().unwrap().profile;
+            let identity = messenger_core::authenticator::Identity::new(identity.nick);
+            let mut gone = engine
+                .connect_as("ann".into(), identity, kind)
+                .await
+                .unwrap();
+            let next = replace_ann(&engine, &storage).await;
+            next.call(AddContact::new("bob")).await.unwrap();
+            send(&bob, "ann", "for the next").await.unwrap();
+            let reply = gone.handle(Inbound::new(request.clone())).await;
+            let code = reply.response.failure().map(|failure| failure.code);
+            assert_eq!(code, Some(ErrorCode::NeedAuth), "{what}");
+            let ended = gone.next_event().await;
+            assert_eq!(ended.unwrap_err(), EventsEnded::SessionEnded, "{what}");
+            let ann = engine.user(&"ann".into()).await.unwrap().unwrap();
+            assert_eq!(ann.profile.email, "", "{what}");
+            assert_eq!((ann.contacts.len(), ann.remembered.len()), (1, 0), "{what}");
+            let sent = SendMessage::new("bob", "of the next").mid("m");
+            let accepted = next.call(sent).await.unwrap();
+            let inbox = engine.export_user(&"bob".into()).await.unwrap().unwrap();
+            let (_, last) = inbox.inbox.last().unwrap();
+            assert_eq!(last.id, accepted.id, "swallowed: {what}");
+            let of_gone = |(_, message): &&(u64, messenger_core::proto::Message)| {
+                message.body.as_str() == "of the gone"
+            };
+            assert_eq!(inbox.inbox.iter().filter(of_gone).count(), 0, "{what}");
+            storage.delete_user(&"ann".into()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_deleted_unnoticed_is_given_nothing_of_the_next() {
+    let storage = Arc::new(MemoryStorage::new());
+    let engine = engine_on(Arc::<MemoryStorage>::clone(&storage));
+    let bob = join(&engine, "bob").await;
+    let mut gone = join(&engine, "ann").await;
+    let mut gone_too = auth(&engine, "ann", "secret").await.unwrap();
+    for connection in [&gone, &gone_too] {
+        // They have looked into the inbox, and wait for what comes live.
+        let polled = connection.poll_event(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+    }
+    let mut next = replace_ann(&engine, &storage).await;
+    // The first in an inbox that begins anew, which would be the first in the old one as well.
+    send(&bob, "ann", "for the next").await.unwrap();
+    let ended = gone.next_event().await;
+    assert_eq!(ended.unwrap_err(), EventsEnded::SessionEnded);
+    let event = next.next_event().await.unwrap();
+    assert_eq!(event.message.body.as_str(), "for the next");
+    send(&next, "bob", "of the next").await.unwrap();
+    let ended = gone_too.next_event().await;
+    assert_eq!(ended.unwrap_err(), EventsEnded::SessionEnded, "no copy");
+}
+
+/// The password was checked, and while that took its time the account became another's.
+#[tokio::test]
+async fn a_password_logs_in_nobody_who_came_after_its_account() {
+    let storage = Arc::new(MemoryStorage::new());
+    let engine = engine_on(Arc::<MemoryStorage>::clone(&storage));
+    drop(join(&engine, "ann").await);
+    for _ in 0..20 {
+        let logging_in = tokio::spawn({
+            let engine = engine.clone();
+            async move { auth(&engine, "ann", "secret").await }
+        });
+        storage.delete_user(&"ann".into()).await.unwrap();
+        let register = Register::new("ann", "another", "Ann");
+        engine.connect().call(register).await.unwrap();
+        if let Ok(connection) = logging_in.await.unwrap() {
+            let refused = connection.call(ContactList::new()).await.unwrap_err();
+            assert_eq!(refused.code, ErrorCode::NeedAuth);
+        }
+        storage.delete_user(&"ann".into()).await.unwrap();
+        drop(join(&engine, "ann").await);
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! When the store is told what was given: soon, and at once when it keeps a lot meanwhile.
+//! When the store is told what was given: soon, and at once when it keeps a lot meanwhile. And how often it is purged.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test fails by panicking
 
@@ -113,4 +113,30 @@ async fn a_store_that_wants_few_calls_has_to_wait_for_no_more_than_a_thousand_me
     fixture.give(0).await;
     assert_eq!(fixture.stored().await, 1000);
     assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_far_away_is_told_less_often() {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new())).far_away();
+    let fixture = Fixture::with(Arc::new(storage)).await;
+    fixture.give(0).await;
+    sleep(Duration::from_millis(150)).await;
+    assert_eq!(fixture.stored().await, 0);
+    sleep(Duration::from_millis(51)).await;
+    assert_eq!(fixture.stored().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_is_purged_as_often_as_it_says() {
+    let near = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let far = FaultyStorage::new(Arc::new(MemoryStorage::new())).far_away();
+    let engine = |storage: &FaultyStorage| {
+        let builder = Engine::builder().storage(Arc::new(storage.clone()));
+        builder.build().unwrap()
+    };
+    let _engines = (engine(&near), engine(&far));
+    sleep(Duration::from_secs(59 * 60 + 30)).await;
+    assert_eq!((near.purges(), far.purges()), (60, 1));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((near.purges(), far.purges()), (61, 2));
 }

@@ -9,8 +9,8 @@
 
 use messenger_core::policy::Rates;
 use messenger_core::proto::{
-    Auth, Credentials, ErrorCode, Failure, Import, ImportEntry, Inbound, Register, SendMessage,
-    SessionId,
+    Attachment, Auth, Credentials, ErrorCode, Failure, Import, ImportEntry, Inbound, Register,
+    SendMessage, SessionId,
 };
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::{FaultyStorage, ManualClock};
@@ -30,8 +30,11 @@ struct World {
 
 impl World {
     fn new(rates: Option<Rates>) -> Self {
-        let clock = ManualClock::default();
         let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+        Self::on(storage, ManualClock::default(), rates)
+    }
+
+    fn on(storage: FaultyStorage, clock: ManualClock, rates: Option<Rates>) -> Self {
         let mut policy = Policy::default();
         policy.passwords.memory_kib = 8;
         policy.passwords.passes = 1;
@@ -254,6 +257,34 @@ async fn messages_of_one_session_are_limited() {
 }
 
 #[tokio::test]
+async fn bytes_of_one_session_are_limited() {
+    const MIB: usize = 1024 * 1024;
+    let world = World::new(Some(Rates::default()));
+    let (session, sid) = world.join("ann").await;
+    let (other, _) = world.join("bob").await;
+    // Each of 16 MiB with its MIME type, as large as a frame may be.
+    let large = async |session: &Connection| {
+        let data = "A".repeat(16 * MIB - 1);
+        let message = SendMessage::new("bob", "").attach(Attachment::new("x", data));
+        session.call(message).await
+    };
+    for _ in 0..4 {
+        large(&session).await.unwrap();
+    }
+    let refused = large(&session).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::TooManyRequests);
+    assert!(refused.text.contains("bytes"), "the reason is told");
+    large(&other).await.unwrap();
+    // The session's, whatever the connection.
+    let again = world.engine.connect();
+    let resumed = resume_and_send(&again, "ann", &sid, "bob").await;
+    assert_eq!(code(resumed), ErrorCode::TooManyRequests);
+    world.clock.advance(16 * SECOND);
+    large(&again).await.unwrap();
+    assert_eq!(code(large(&session).await), ErrorCode::TooManyRequests);
+}
+
+#[tokio::test]
 async fn a_session_has_no_new_budget_on_a_new_connection() {
     let world = World::new(Some(Rates::default()));
     let (session, sid) = world.join("ann").await;
@@ -353,4 +384,52 @@ async fn an_unknown_login_takes_as_long_as_a_wrong_password() {
     let ratio = unknown.as_secs_f64() / known.as_secs_f64();
     // Without a hash it would be a thousandth.
     assert!((0.25..4.0).contains(&ratio), "{unknown:?} and {known:?}");
+}
+
+/// Two servers on one store, which counts for both.
+fn two_nodes() -> (World, World) {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new())).far_away();
+    let clock = ManualClock::default();
+    let node = || World::on(storage.clone(), clock.clone(), Some(Rates::default()));
+    (node(), node())
+}
+
+#[tokio::test]
+async fn failed_attempts_with_a_login_count_on_all_servers_of_a_store_that_counts() {
+    let (one, two) = two_nodes();
+    one.register("ann").await;
+    for world in [&one, &two, &one, &two, &one] {
+        let wrong = auth(&world.engine.connect(), "ann", "wrong").await;
+        assert_eq!(wrong.unwrap_err().code, ErrorCode::InvalidPass);
+    }
+    for world in [&one, &two] {
+        let refused = auth(&world.engine.connect(), "ann", "secret").await;
+        assert_eq!(refused.unwrap_err().code, ErrorCode::TooManyRequests);
+    }
+    one.clock.advance(MINUTE / 5);
+    // None of these has failed.
+    for world in [&one, &two, &one, &two] {
+        auth(&world.engine.connect(), "ann", "secret")
+            .await
+            .unwrap();
+    }
+    one.storage.set_failing(true);
+    let failed = auth(&two.engine.connect(), "ann", "secret").await;
+    assert_eq!(failed.unwrap_err().code, ErrorCode::Unavailable);
+}
+
+#[tokio::test]
+async fn imports_count_on_all_servers_of_a_store_that_counts() {
+    let (one, two) = two_nodes();
+    let (ann, sid) = one.join("ann").await;
+    let entries = vec![ImportEntry::new("1"); 5000];
+    for _ in 0..4 {
+        ann.call(Import::new(entries.clone())).await.unwrap();
+    }
+    let again = two.engine.connect();
+    let import = Inbound::new(Import::new(vec![ImportEntry::new("1")]));
+    let import = import.credentials(Credentials::new("ann", sid));
+    let reply = again.handle(import).await.response;
+    let refused = reply.failure().unwrap();
+    assert_eq!(refused.code, ErrorCode::TooManyRequests);
 }

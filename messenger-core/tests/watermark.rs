@@ -58,7 +58,7 @@ impl World {
 
     fn store(&self) -> u64 {
         let mut stored = self.stored.lock();
-        for watermark in self.raised.take() {
+        for watermark in self.raised.take(|_| true) {
             *stored = watermark.get().max(*stored);
         }
         *stored
@@ -67,7 +67,7 @@ impl World {
     /// Takes what there is to store, and cannot.
     fn fail_to_store(&self) {
         let _stored = self.stored.lock();
-        for watermark in self.raised.take() {
+        for watermark in self.raised.take(|_| true) {
             self.raised.list(&watermark);
         }
     }

@@ -16,7 +16,7 @@ mod userinfo;
 
 use crate::outbound::parse;
 use crate::read::FrameBytes;
-use crate::write::{Braces, Object};
+use crate::write::{Escapes, Object};
 use crate::{Card, Contact, Failure, Inbound, OutboundError, Profile, UserId};
 use bytes::BytesMut;
 use bytestring::ByteString;

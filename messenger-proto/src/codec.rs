@@ -1,6 +1,7 @@
 //! The codecs: frames from bytes and back, for either end of a connection.
 
 mod client;
+mod control_characters;
 mod server;
 
 pub use client::ClientCodec;

@@ -120,6 +120,9 @@ pub struct Contact {
     pub card: Card,
 }
 
+/// What stands around a user's texts in a list: keys, quotes and separators.
+const AROUND: usize = 64;
+
 impl Contact {
     /// This user, whom the caller has not imported.
     pub fn new(card: Card) -> Self {
@@ -135,10 +138,27 @@ impl Contact {
         self
     }
 
+    /// The bytes of its texts, and of what stands around them in a list, without regard to escapes.
+    pub(crate) fn text_len(&self) -> usize {
+        let card = &self.card;
+        let texts = [
+            &*self.myid,
+            card.uid.as_str(),
+            &card.nick,
+            &card.email,
+            &card.phone,
+            &card.picture,
+        ];
+        AROUND + texts.into_iter().map(str::len).sum::<usize>()
+    }
+
+    pub(crate) fn write_fields(&self, object: &mut Object<'_>) {
+        object.text(key!("myid"), &self.myid);
+        self.card.write_fields(object);
+    }
+
     /// The bytes it takes in a list, braces escaped.
     pub fn encoded_len(&self) -> usize {
-        /// Keys, quotes and separators.
-        const AROUND: usize = 64;
         let Card {
             uid,
             nick,
@@ -230,8 +250,7 @@ impl Fields for Vec<Contact> {
 
     fn write(&self, data: &mut Object<'_>) {
         data.objects(key!("list"), self, |object, contact| {
-            object.text(key!("myid"), &contact.myid);
-            contact.card.write_fields(object);
+            contact.write_fields(object);
         });
     }
 }

@@ -1,7 +1,7 @@
 //! What the server sends unasked: the welcome and messages.
 
 use crate::action::Attachment;
-use crate::write::{Braces, digits, escaped, is_clean, key, object};
+use crate::write::{Escapes, digits, escaped, is_clean, key, object};
 use crate::{MessageId, PrivateText, UserId};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -89,7 +89,7 @@ pub struct SharedMessage(Arc<Shared>);
 
 struct Shared {
     message: Arc<Message>,
-    head: OnceLock<(Braces, Head)>,
+    head: OnceLock<(Escapes, Head)>,
 }
 
 /// A frame without its last bytes. Long text that is written as it is stands in it as the message has
@@ -114,20 +114,20 @@ impl SharedMessage {
         Arc::clone(&self.0.message)
     }
 
-    /// The frame without its last bytes, encoded once; `None` when that was done with other braces.
-    fn head(&self, braces: Braces) -> Option<&Head> {
-        let encode = || (braces, Head::of(self, braces));
+    /// The frame without its last bytes, encoded once; `None` when that was done with other escapes.
+    fn head(&self, escapes: Escapes) -> Option<&Head> {
+        let encode = || (escapes, Head::of(self, escapes));
         let (kept, head) = self.0.head.get_or_init(encode);
-        (*kept == braces).then_some(head)
+        (*kept == escapes).then_some(head)
     }
 }
 
 impl Head {
-    fn of(message: &Message, braces: Braces) -> Self {
+    fn of(message: &Message, escapes: Escapes) -> Self {
         let mut head = Pieces {
             done: Vec::new(),
             out: BytesMut::with_capacity(message.size().min(SHARED_FROM) + 256),
-            braces,
+            escapes,
         };
         // Keys are written together with what stands around them.
         head.text(
@@ -151,7 +151,7 @@ impl Head {
 struct Pieces {
     done: Vec<Bytes>,
     out: BytesMut,
-    braces: Braces,
+    escapes: Escapes,
 }
 
 impl Pieces {
@@ -163,12 +163,12 @@ impl Pieces {
     /// Writes what stands `before` a text as it is, and the text with its escapes.
     fn text(&mut self, before: &str, text: &str) {
         self.raw(before);
-        escaped(&mut self.out, text, self.braces);
+        escaped(&mut self.out, text, self.escapes);
     }
 
     /// The same; a long text that needs no escapes is a piece of its own.
     fn shared_text(&mut self, before: &str, text: &PrivateText) {
-        if text.as_str().len() < SHARED_FROM || !is_clean(text.as_str()) {
+        if text.as_str().len() < SHARED_FROM || !is_clean(text.as_str(), self.escapes) {
             return self.text(before, text.as_str());
         }
         self.raw(before);
@@ -254,8 +254,9 @@ impl Message {
 
 impl EvMessage {
     /// Appends the frame to `out`.
-    pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
-        self.encode_pieces(out, braces, |out, piece| out.extend_from_slice(piece));
+    pub fn encode(&self, out: &mut BytesMut, escapes: impl Into<Escapes>) {
+        let escapes = escapes.into();
+        self.encode_pieces(out, escapes, |out, piece| out.extend_from_slice(piece));
     }
 
     /// Appends the frame to `out`, except for long pieces, which all who are given the message share: each
@@ -263,18 +264,19 @@ impl EvMessage {
     pub fn encode_pieces(
         &self,
         out: &mut BytesMut,
-        braces: Braces,
+        escapes: impl Into<Escapes>,
         mut share: impl FnMut(&mut BytesMut, &Bytes),
     ) {
+        let escapes = escapes.into();
         let mut append = |head: &Head| {
             for piece in &head.before {
                 share(out, piece);
             }
             out.extend_from_slice(&head.last);
         };
-        match self.message.head(braces) {
+        match self.message.head(escapes) {
             Some(head) => append(head),
-            None => append(&Head::of(&self.message, braces)),
+            None => append(&Head::of(&self.message, escapes)),
         }
         if let Some(seq) = self.seq {
             out.extend_from_slice(br#","seq":"#);
@@ -285,8 +287,8 @@ impl EvMessage {
 }
 
 impl Welcome {
-    fn encode(&self, out: &mut BytesMut, braces: Braces) {
-        object(out, braces, |frame| {
+    fn encode(&self, out: &mut BytesMut, escapes: Escapes) {
+        object(out, escapes, |frame| {
             frame.text(key!("action"), "welcome");
             frame.text(key!("message"), &self.message);
             frame.number(key!("time"), self.time);
@@ -296,10 +298,11 @@ impl Welcome {
 
 impl Event {
     /// Appends the frame to `out`.
-    pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
+    pub fn encode(&self, out: &mut BytesMut, escapes: impl Into<Escapes>) {
+        let escapes = escapes.into();
         match self {
-            Self::Welcome(welcome) => welcome.encode(out, braces),
-            Self::Message(message) => message.encode(out, braces),
+            Self::Welcome(welcome) => welcome.encode(out, escapes),
+            Self::Message(message) => message.encode(out, escapes),
         }
     }
 }

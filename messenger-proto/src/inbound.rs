@@ -2,22 +2,22 @@
 
 use crate::action::{Fields, known, message, read_request};
 use crate::plain::Plain;
-use crate::read::{FrameBytes, Obj, RequiredStr, Str};
-use crate::write::{Braces, key, object};
+use crate::read::{FrameBytes, Keys, RequiredStr, Str, no_fields};
+use crate::write::{Escapes, key, object};
 use crate::{Action, Auth, ErrorCode, Failure, Register, Request, Response, SessionId, UserId};
 use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess,
-    Visitor,
+    SeqAccess, Visitor,
 };
 use serde_json::value::RawValue;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The longest action name echoed to a client, in bytes.
-const ECHOED_ACTION: usize = 64;
+/// The longest name that is echoed to a client, in bytes.
+const ECHOED: usize = 64;
 
 /// The actions that ask for no session, so that `cid` and `sid` are nothing to them.
 const SESSIONLESS: [&str; 2] = [Register::NAME, Auth::NAME];
@@ -86,11 +86,19 @@ pub enum BadRequest {
         /// Where the fault is, such as `contacts[2].phone`; empty for `data` itself.
         field: String,
     },
+    /// A key stands twice in one object.
+    #[error("{field} is there twice")]
+    Repeated {
+        /// The action's name.
+        action: &'static str,
+        /// Which key, such as `attach.mime`.
+        field: String,
+    },
 }
 
 fn data_fault(field: &str) -> String {
     if field.is_empty() {
-        "data is missing or incomplete".to_owned()
+        "data is missing, or is no object".to_owned()
     } else {
         format!("the field {field} is missing, too long or of the wrong type")
     }
@@ -107,7 +115,7 @@ impl BadRequest {
                 action: action.clone(),
                 failure,
             },
-            Self::Data { action, .. } => {
+            Self::Data { action, .. } | Self::Repeated { action, .. } => {
                 Response::failed(action, failure.clone()).unwrap_or(Response::unknown(failure))
             }
         }
@@ -205,7 +213,8 @@ impl Inbound {
             frame,
             request: PhantomData,
         };
-        let (credentials, request) = data.deserialize_map(visitor)?;
+        // Whatever it is: an empty list is an object as well.
+        let (credentials, request) = data.deserialize_any(visitor)?;
         Ok(Self {
             credentials,
             request: request.into(),
@@ -213,8 +222,9 @@ impl Inbound {
     }
 
     /// Appends the frame to `out`.
-    pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
-        object(out, braces, |frame| {
+    pub fn encode(&self, out: &mut BytesMut, escapes: impl Into<Escapes>) {
+        let escapes = escapes.into();
+        object(out, escapes, |frame| {
             frame.text(key!("action"), self.request.action());
             frame.object(key!("data"), |data| {
                 self.request.write(data);
@@ -246,17 +256,19 @@ impl<'de> Visitor<'de> for EnvelopeVisitor<'_> {
         let mut action: Option<RequiredStr<'de>> = None;
         let mut raw: Option<&'de RawValue> = None;
         let mut inbound = None;
+        let mut others = Keys::default();
         while let Some(key) = map.next_key::<RequiredStr<'de>>()? {
             match key.as_str() {
-                "action" if action.is_some() => return Err(Error::duplicate_field("action")),
+                "action" if action.is_some() => return Err(Error::custom(Repeated("action"))),
                 "action" => action = Some(map.next_value()?),
                 "data" if raw.is_some() || inbound.is_some() => {
-                    return Err(Error::duplicate_field("data"));
+                    return Err(Error::custom(Repeated("data")));
                 }
                 "data" => match &action {
                     Some(name) => inbound = Some(map.next_value_seed(self.data(name.as_str()))?),
                     None => raw = Some(map.next_value()?),
                 },
+                _ if !others.add(&key) => return Err(Error::custom(Repeated(key.as_str()))),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -315,6 +327,7 @@ impl<'de, R: Action + Fields> Visitor<'de> for DataVisitor<'_, R> {
             has_session: !SESSIONLESS.contains(&R::NAME),
             cid: None,
             sid: None,
+            others: Keys::default(),
         };
         let data = R::Data::deserialize(MapAccessDeserializer::new(&mut others))?;
         let (cid, sid) = (
@@ -326,6 +339,10 @@ impl<'de, R: Action + Fields> Visitor<'de> for DataVisitor<'_, R> {
             R::read(data, self.frame),
         ))
     }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        self.visit_map(no_fields(list)?)
+    }
 }
 
 /// The fields of `data` but for `cid` and `sid`, which stay here.
@@ -334,6 +351,7 @@ struct OtherFields<'de, A> {
     has_session: bool,
     cid: Option<Str<'de>>,
     sid: Option<Str<'de>>,
+    others: Keys<'de>,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for OtherFields<'de, A> {
@@ -347,10 +365,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OtherFields<'de, A> {
             let (name, field) = match key.as_str() {
                 "cid" if self.has_session => ("cid", &mut self.cid),
                 "sid" if self.has_session => ("sid", &mut self.sid),
-                other => return seed.deserialize(other.into_deserializer()).map(Some),
+                other if self.others.add(&key) => {
+                    return seed.deserialize(other.into_deserializer()).map(Some);
+                }
+                other => return Err(Error::custom(Repeated(other))),
             };
             if field.is_some() {
-                return Err(Error::duplicate_field(name));
+                return Err(Error::custom(Repeated(name)));
             }
             *field = Some(self.map.next_value()?);
         }
@@ -362,10 +383,35 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OtherFields<'de, A> {
     }
 }
 
+/// A key that stands twice, in serde's words.
+struct Repeated<'k>(&'k str);
+
+const REPEATED: &str = "duplicate field `";
+const MISSING: &str = "missing field `";
+
+impl fmt::Display for Repeated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{REPEATED}{}`", cut(self.0))
+    }
+}
+
+/// The name that an error tells behind these words. There is no other way: a `serde_json::Error` is a text.
+fn named(error: &serde_json::Error, words: &str) -> Option<String> {
+    let error = error.to_string();
+    let (name, _) = error.strip_prefix(words)?.rsplit_once('`')?;
+    Some(name.to_owned())
+}
+
+/// As much of a name as is echoed.
+fn cut(name: &str) -> &str {
+    let end = name.floor_char_boundary(ECHOED);
+    name.get(..end).unwrap_or_default()
+}
+
 /// Says what is wrong with a frame that did not parse. Takes its time: it is not the usual case.
 fn explain(text: &str) -> Result<BadRequest, ParseError> {
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| ParseError::Json(error.into()))?;
-    let Ok(Obj(envelope)) = serde_json::from_str::<Obj<RawEnvelope<'_>>>(text) else {
+    let Ok(envelope) = serde_json::from_str::<RawEnvelope<'_>>(text) else {
         return Ok(BadRequest::NoAction);
     };
     let name = envelope.action.map(RawValue::get).unwrap_or_default();
@@ -373,26 +419,77 @@ fn explain(text: &str) -> Result<BadRequest, ParseError> {
         return Ok(BadRequest::NoAction);
     };
     let Some(action) = known(&name) else {
-        let end = name.floor_char_boundary(ECHOED_ACTION);
-        let action = name.get(..end).unwrap_or_default().into();
+        let action = cut(&name).into();
         return Ok(BadRequest::UnknownAction { action });
     };
+    if let Some(field) = envelope.repeated {
+        return Ok(BadRequest::Repeated { action, field });
+    }
     let data = envelope.data.map(RawValue::get).unwrap_or_default();
+    Ok(explain_data(action, data))
+}
+
+fn explain_data(action: &'static str, data: &str) -> BadRequest {
     let mut deserializer = serde_json::Deserializer::from_str(data);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let field = match read_request(action, None, tracked) {
-        Err(_) => track.path().to_string(),
-        Ok(_) => String::new(),
+    let Err(error) = read_request(action, None, tracked) else {
+        let field = String::new();
+        return BadRequest::Data { action, field };
     };
-    let field = if field == "." { String::new() } else { field };
-    Ok(BadRequest::Data { action, field })
+    let place = match track.path().to_string() {
+        place if place == "." => String::new(),
+        place => place,
+    };
+    let within = |name: String| match place.is_empty() {
+        true => name,
+        false => format!("{place}.{name}"),
+    };
+    if let Some(name) = named(&error, REPEATED) {
+        let field = within(name);
+        return BadRequest::Repeated { action, field };
+    }
+    let field = named(&error, MISSING).map_or_else(|| place.clone(), within);
+    BadRequest::Data { action, field }
 }
 
-#[derive(serde::Deserialize)]
+/// An object's `action` and `data` as they stand there first, and a key that stands twice.
+#[derive(Default)]
 struct RawEnvelope<'a> {
-    #[serde(borrow, default)]
     action: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     data: Option<&'a RawValue>,
+    repeated: Option<String>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawEnvelope<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RawEnvelopeVisitor;
+        impl<'de> Visitor<'de> for RawEnvelopeVisitor {
+            type Value = RawEnvelope<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut envelope = RawEnvelope::default();
+                let mut others = Keys::default();
+                while let Some(key) = map.next_key::<RequiredStr<'de>>()? {
+                    let value = Some(map.next_value()?);
+                    match key.as_str() {
+                        "action" if envelope.action.is_none() => envelope.action = value,
+                        "data" if envelope.data.is_none() => envelope.data = value,
+                        "action" | "data" => note(&mut envelope, &key),
+                        _ if others.add(&key) => {}
+                        _ => note(&mut envelope, &key),
+                    }
+                }
+                Ok(envelope)
+            }
+        }
+        fn note(envelope: &mut RawEnvelope<'_>, key: &RequiredStr<'_>) {
+            let first = || cut(key.as_str()).to_owned();
+            envelope.repeated.get_or_insert_with(first);
+        }
+        deserializer.deserialize_map(RawEnvelopeVisitor)
+    }
 }

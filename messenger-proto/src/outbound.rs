@@ -3,7 +3,7 @@
 use crate::action::{AttachmentData, known, read_success};
 use crate::event::{EvMessage, Event, Message, Welcome};
 use crate::read::{FrameBytes, Num, Obj, Str};
-use crate::write::{Braces, Object, key, object};
+use crate::write::{Escapes, Object, key, object};
 use crate::{ErrorCode, Failure, Response};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -60,9 +60,9 @@ impl Failure {
         action: &str,
         fields: impl FnOnce(&mut Object<'_>),
         out: &mut BytesMut,
-        braces: Braces,
+        escapes: Escapes,
     ) {
-        object(out, braces, |frame| {
+        object(out, escapes, |frame| {
             frame.text(key!("action"), action);
             frame.object(key!("data"), |data| {
                 data.number(key!("status"), self.code.number().into());
@@ -173,11 +173,12 @@ impl Outbound {
     }
 
     /// Appends the frame to `out`.
-    pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
+    pub fn encode(&self, out: &mut BytesMut, escapes: impl Into<Escapes>) {
+        let escapes = escapes.into();
         match self {
-            Self::Response(response) => response.encode(out, braces),
-            Self::Event(event) => event.encode(out, braces),
-            Self::Other { action } => object(out, braces, |frame| {
+            Self::Response(response) => response.encode(out, escapes),
+            Self::Event(event) => event.encode(out, escapes),
+            Self::Other { action } => object(out, escapes, |frame| {
                 frame.text(key!("action"), action);
             }),
         }

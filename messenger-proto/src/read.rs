@@ -1,10 +1,12 @@
 //! Reading JSON leniently where protocol.md says so, and without copying what needs no unescaping.
 
 use bytestring::ByteString;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, MapDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::iter;
 use std::marker::PhantomData;
 
 /// A string field: absent, `null`, or text.
@@ -95,31 +97,60 @@ impl<'de: 'a, 'a> Deserialize<'de> for RequiredStr<'a> {
     }
 }
 
-/// A whole number, bare or quoted.
+/// A whole number in any form that JSON has, bare or quoted: who holds numbers as doubles writes 7 as 7.0.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Num(pub(crate) u64);
 
 impl<'de> Deserialize<'de> for Num {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NumVisitor;
-        impl Visitor<'_> for NumVisitor {
-            type Value = Num;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number, bare or quoted")
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Num, E> {
-                Ok(Num(number))
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Num, E> {
-                text.parse().map(Num).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(NumVisitor)
+        // Its digits, as a double would not keep all of a large one.
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        let number = match raw.starts_with('"') {
+            true => serde_json::from_str(raw)
+                .ok()
+                .and_then(|text: Cow<'_, str>| whole(&text)),
+            false => whole(raw),
+        };
+        let number = number.ok_or_else(|| D::Error::custom("a whole number is needed"))?;
+        Ok(Self(number))
     }
 }
 
-/// An object, and nothing but an object: derived structs would take a list as well.
+/// The number that this text of JSON stands for, exactly; `None` when it is not whole, or out of range.
+fn whole(text: &str) -> Option<u64> {
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
+        None => (text, 0),
+    };
+    let (integer, fraction) = match mantissa.split_once('.') {
+        Some((_, "")) => return None,
+        Some(parts) => parts,
+        None => (mantissa, ""),
+    };
+    let positive = integer.strip_prefix('-').unwrap_or(integer);
+    let digits = format!("{positive}{fraction}");
+    if positive.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let significant = digits.trim_matches('0');
+    if significant.is_empty() {
+        return Some(0);
+    }
+    let zeros = digits.len() - digits.trim_end_matches('0').len();
+    let zeros = i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?;
+    let zeros = u32::try_from(exponent.checked_add(zeros)?).ok()?;
+    let number = significant
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(10_u64.checked_pow(zeros)?)?;
+    (positive.len() == integer.len()).then_some(number)
+}
+
+/// An object: derived structs would take a list as well. An empty list is an empty object, which some libraries
+/// write for one.
 #[derive(Debug, Default)]
 pub(crate) struct Obj<T>(pub(crate) T);
 
@@ -135,8 +166,42 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Obj<T> {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Obj<T>, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(Obj)
             }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Obj<T>, A::Error> {
+                self.visit_map(no_fields(list)?)
+            }
         }
-        deserializer.deserialize_map(ObjVisitor(PhantomData))
+        deserializer.deserialize_any(ObjVisitor(PhantomData))
+    }
+}
+
+/// The fields of an object that was written as a list: none, and the list must be empty.
+pub(crate) fn no_fields<'de, A: SeqAccess<'de>>(
+    mut list: A,
+) -> Result<impl MapAccess<'de, Error = A::Error>, A::Error> {
+    match list.next_element::<IgnoredAny>()? {
+        None => Ok(MapDeserializer::new(iter::empty::<(&str, &str)>())),
+        Some(_) => Err(A::Error::custom("a list with something in it is no object")),
+    }
+}
+
+/// How many keys of an object are remembered, so that one that stands there twice is noticed.
+const REMEMBERED_KEYS: usize = 64;
+
+/// The keys that an object has had. (What is asked for is not read twice whatever stands before it; this is for
+/// keys that nobody asks for, among the first of an object.)
+#[derive(Debug, Default)]
+pub(crate) struct Keys<'a>(Vec<Cow<'a, str>>);
+
+impl<'a> Keys<'a> {
+    /// Remembers the key; false when it was there before.
+    pub(crate) fn add(&mut self, key: &RequiredStr<'a>) -> bool {
+        if self.0.contains(&key.0) {
+            return false;
+        }
+        if self.0.len() < REMEMBERED_KEYS {
+            self.0.push(key.0.clone());
+        }
+        true
     }
 }
 
@@ -155,7 +220,14 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, M
 
 /// A list of at most `MOST` texts.
 #[derive(Debug, Default)]
-pub(crate) struct Texts<'a, const MOST: usize>(pub(crate) Vec<Str<'a>>);
+pub(crate) struct Texts<'a, const MOST: usize>(Vec<Str<'a>>);
+
+impl<const MOST: usize> Texts<'_, MOST> {
+    /// True when this text is among them.
+    pub(crate) fn has(&self, wanted: &str) -> bool {
+        self.0.iter().any(|text| text.0.as_deref() == Some(wanted))
+    }
+}
 
 impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for Texts<'a, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

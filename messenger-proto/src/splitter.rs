@@ -1,7 +1,7 @@
 //! Where one frame ends and the next begins.
 //!
-//! The wire has no delimiter: JSON objects follow each other, whitespace between them allowed. The
-//! splitter finds an object's closing brace without parsing it. It does no I/O and keeps no bytes:
+//! The wire has no delimiter: JSON objects follow each other, whitespace between them allowed, and what some
+//! writers put there: a byte-order mark, a NUL. The splitter finds an object's closing brace without parsing it. It does no I/O and keeps no bytes:
 //! it only remembers how far it has looked, so each byte is looked at once, whatever the chunks.
 
 use crate::simd::{equal, padded, up_to};
@@ -18,7 +18,7 @@ pub const MAX_DEPTH: u32 = 128;
 pub enum Split {
     /// A whole frame lies at this place. Drop everything up to its end before the next call.
     Frame(Range<usize>),
-    /// More bytes are needed. The first `skip` bytes are whitespace: drop them before the next call.
+    /// More bytes are needed. The first `skip` bytes stand between frames: drop them before the next call.
     Partial {
         /// How many leading bytes to drop.
         skip: usize,
@@ -29,7 +29,7 @@ pub enum Split {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SplitError {
-    /// A byte other than whitespace or `{` between frames.
+    /// A byte between frames that is neither whitespace, a NUL, a byte-order mark nor `{`.
     #[error("a frame must begin with an opening brace")]
     StrayByte,
     /// Inside a frame, a byte that JSON has no place for, or a bracket closed by the wrong one.
@@ -106,19 +106,14 @@ impl Splitter {
     /// # Errors
     /// See [`SplitError`]; after one the splitter is of no further use.
     pub fn split(&mut self, buffer: &[u8]) -> Result<Split, SplitError> {
-        let start = if self.in_frame() {
-            0
-        } else {
-            match buffer.iter().position(|byte| !is_whitespace(*byte)) {
-                None => {
-                    return Ok(Split::Partial { skip: buffer.len() });
-                }
-                Some(start) => start,
-            }
-        };
+        let start = if self.in_frame() { 0 } else { gap(buffer) };
         let frame = buffer.get(start..).unwrap_or_default();
         if !self.in_frame() && frame.first() != Some(&b'{') {
-            return Err(SplitError::StrayByte);
+            return match BYTE_ORDER_MARK.starts_with(frame) {
+                // Nothing, or a part of the mark: the rest of it may come.
+                true => Ok(Split::Partial { skip: start }),
+                false => Err(SplitError::StrayByte),
+            };
         }
         // No byte beyond the limit is looked at.
         let window = frame.get(..self.limit).unwrap_or(frame);
@@ -272,8 +267,19 @@ fn inside(quotes: u64) -> u64 {
     (shifts.iter()).fold(quotes, |inside, shift| inside ^ inside << shift)
 }
 
-fn is_whitespace(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+/// U+FEFF, with which some libraries begin whatever they write.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// How many bytes stand before the frame that the buffer begins with: whitespace, byte-order marks, and NUL, which
+/// programs in C send behind their texts.
+fn gap(buffer: &[u8]) -> usize {
+    let mut rest = buffer;
+    while let [b' ' | b'\t' | b'\r' | b'\n' | 0, behind @ ..] | [0xef, 0xbb, 0xbf, behind @ ..] =
+        rest
+    {
+        rest = behind;
+    }
+    buffer.len() - rest.len()
 }
 
 /// What a byte outside a string is.
@@ -356,6 +362,31 @@ mod tests {
             Ok(Split::Partial { skip: 0 })
         );
         assert_eq!(splitter.split(b"{\"a\":\"bcde"), too_long);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_however_it_is_cut() {
+        let text = "\u{feff} \0\u{feff}\u{feff}{}\0".as_bytes();
+        for chunk in 1..text.len() {
+            let mut splitter = Splitter::new(2);
+            let (mut buffer, mut frames) = (Vec::new(), 0);
+            for bytes in text.chunks(chunk) {
+                buffer.extend_from_slice(bytes);
+                let skip = loop {
+                    match splitter.split(&buffer).unwrap() {
+                        Split::Partial { skip } => break skip,
+                        Split::Frame(place) => drop(buffer.drain(..place.end)),
+                    }
+                    frames += 1;
+                };
+                buffer.drain(..skip);
+                assert!(buffer.len() <= 2, "no more than a part of the mark is kept");
+            }
+            assert_eq!((frames, buffer.len()), (1, 0), "in pieces of {chunk}");
+        }
+        for stray in ["\u{feff}x", "\u{fefe}{}"] {
+            assert_eq!(whole(stray), Err(SplitError::StrayByte));
+        }
     }
 
     #[test]

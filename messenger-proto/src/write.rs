@@ -17,10 +17,38 @@ pub enum Braces {
     Plain,
 }
 
+/// What is escaped in strings beyond what JSON demands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Escapes {
+    /// How braces are written.
+    pub braces: Braces,
+    /// Whatever is not ASCII is written as `\uXXXX`, for clients that cannot read a character which comes in two
+    /// parts. Off.
+    pub ascii_only: bool,
+}
+
+impl Escapes {
+    /// With nothing but ASCII.
+    pub fn ascii_only(mut self) -> Self {
+        self.ascii_only = true;
+        self
+    }
+}
+
+impl From<Braces> for Escapes {
+    fn from(braces: Braces) -> Self {
+        Self {
+            braces,
+            ascii_only: false,
+        }
+    }
+}
+
 /// An object being written. Fields stand in the order of the calls.
 pub(crate) struct Object<'a> {
     out: &'a mut BytesMut,
-    braces: Braces,
+    escapes: Escapes,
     empty: bool,
 }
 
@@ -43,34 +71,34 @@ macro_rules! key {
 pub(crate) use key;
 
 /// Writes one object through `fields`.
-pub(crate) fn object(out: &mut BytesMut, braces: Braces, fields: impl FnOnce(&mut Object<'_>)) {
+pub(crate) fn object(out: &mut BytesMut, escapes: Escapes, fields: impl FnOnce(&mut Object<'_>)) {
     out.extend_from_slice(b"{");
-    fields(&mut Object::begin(out, braces));
+    fields(&mut Object::begin(out, escapes));
     out.extend_from_slice(b"}");
 }
 
 impl<'a> Object<'a> {
     /// Begins behind an opening brace; the caller writes both braces.
-    fn begin(out: &'a mut BytesMut, braces: Braces) -> Self {
+    fn begin(out: &'a mut BytesMut, escapes: Escapes) -> Self {
         Self {
             out,
-            braces,
+            escapes,
             empty: true,
         }
     }
 
     /// Goes on with an object that has fields already.
-    pub(crate) fn resume(out: &'a mut BytesMut, braces: Braces) -> Self {
+    pub(crate) fn resume(out: &'a mut BytesMut, escapes: Escapes) -> Self {
         Self {
             out,
-            braces,
+            escapes,
             empty: false,
         }
     }
 
     pub(crate) fn text(&mut self, key: Key, value: &str) {
         self.key(key);
-        string(self.out, value, self.braces);
+        string(self.out, value, self.escapes);
     }
 
     pub(crate) fn number(&mut self, key: Key, value: u64) {
@@ -80,7 +108,7 @@ impl<'a> Object<'a> {
 
     pub(crate) fn object(&mut self, key: Key, fields: impl FnOnce(&mut Object<'_>)) {
         self.key(key);
-        object(self.out, self.braces, fields);
+        object(self.out, self.escapes, fields);
     }
 
     pub(crate) fn objects<T>(
@@ -89,15 +117,20 @@ impl<'a> Object<'a> {
         items: impl IntoIterator<Item = T>,
         mut fields: impl FnMut(&mut Object<'_>, T),
     ) {
-        self.key(key);
-        self.out.extend_from_slice(b"[");
+        self.open_list(key);
         for (index, item) in items.into_iter().enumerate() {
             if index > 0 {
                 self.out.extend_from_slice(b",");
             }
-            object(self.out, self.braces, |object| fields(object, item));
+            object(self.out, self.escapes, |object| fields(object, item));
         }
         self.out.extend_from_slice(b"]");
+    }
+
+    /// Begins a list, whose items and end the caller writes.
+    pub(crate) fn open_list(&mut self, key: Key) {
+        self.key(key);
+        self.out.extend_from_slice(b"[");
     }
 
     pub(crate) fn texts<'t>(&mut self, key: Key, items: impl IntoIterator<Item = &'t str>) {
@@ -107,7 +140,7 @@ impl<'a> Object<'a> {
             if index > 0 {
                 self.out.extend_from_slice(b",");
             }
-            string(self.out, item, self.braces);
+            string(self.out, item, self.escapes);
         }
         self.out.extend_from_slice(b"]");
     }
@@ -123,15 +156,35 @@ impl<'a> Object<'a> {
 }
 
 /// Writes a JSON string.
-fn string(out: &mut BytesMut, text: &str, braces: Braces) {
+fn string(out: &mut BytesMut, text: &str, escapes: Escapes) {
     out.extend_from_slice(b"\"");
-    escaped(out, text, braces);
+    escaped(out, text, escapes);
     out.extend_from_slice(b"\"");
 }
 
-/// Writes what stands between the quotes of a JSON string. What needs no escape is found many bytes at a time
-/// and copied whole.
-pub(crate) fn escaped(out: &mut BytesMut, text: &str, braces: Braces) {
+/// Writes what stands between the quotes of a JSON string.
+pub(crate) fn escaped(out: &mut BytesMut, text: &str, escapes: Escapes) {
+    let mut rest = text;
+    if escapes.ascii_only {
+        while let Some((before, behind)) =
+            first(rest.as_bytes(), beyond_ascii).and_then(|at| rest.split_at_checked(at))
+        {
+            escaped_ascii(out, before, escapes.braces);
+            let mut characters = behind.chars();
+            let mut units = [0; 2];
+            if let Some(character) = characters.next() {
+                for unit in character.encode_utf16(&mut units) {
+                    escape_unit(out, *unit);
+                }
+            }
+            rest = characters.as_str();
+        }
+    }
+    escaped_ascii(out, rest, escapes.braces);
+}
+
+/// Escapes what is ASCII, and nothing else. What needs no escape is found many bytes at a time and copied whole.
+fn escaped_ascii(out: &mut BytesMut, text: &str, braces: Braces) {
     let mut rest = text.as_bytes();
     while let Some((before, special, after)) = split_at_special(rest) {
         out.extend_from_slice(before);
@@ -148,8 +201,9 @@ pub(crate) fn digits(out: &mut BytesMut, number: u64) {
 }
 
 /// True when the text is written as it is.
-pub(crate) fn is_clean(text: &str) -> bool {
-    split_at_special(text.as_bytes()).is_none()
+pub(crate) fn is_clean(text: &str, escapes: Escapes) -> bool {
+    let is_written = !escapes.ascii_only || text.is_ascii();
+    is_written && split_at_special(text.as_bytes()).is_none()
 }
 
 /// What stands before the first byte that may need an escape, that byte, and what follows it.
@@ -162,8 +216,25 @@ fn split_at_special(text: &[u8]) -> Option<(&[u8], u8, &[u8])> {
 
 /// The most bytes the text takes as a JSON string, without its quotes.
 pub(crate) fn escaped_len(text: &str) -> usize {
-    let special = text.bytes().filter(|byte| is_special(*byte)).count();
-    text.len() + special * (r"\u0000".len() - 1)
+    /// What a byte of a character beyond ASCII takes: such a character has two at the least.
+    const BEYOND_ASCII: usize = UNIT / 2;
+    // A picture mostly is, and it is found out faster than counted.
+    if is_clean(text, Escapes::default().ascii_only()) {
+        return text.len();
+    }
+    let lengths = text.bytes().map(|byte| match byte {
+        0x80.. => BEYOND_ASCII,
+        byte if is_special(byte) => UNIT,
+        _ => 1,
+    });
+    lengths.sum()
+}
+
+/// The bytes of `\u0000`.
+const UNIT: usize = r"\u0000".len();
+
+fn beyond_ascii(bytes: u8x16) -> u8x16 {
+    !up_to(bytes, 0x7f)
 }
 
 /// As [`is_special`], for many bytes.
@@ -177,7 +248,6 @@ fn is_special(byte: u8) -> bool {
 }
 
 fn escape(out: &mut BytesMut, byte: u8, braces: Braces) {
-    const HEX: [u8; 16] = *b"0123456789abcdef";
     let short: &[u8] = match byte {
         b'"' => b"\\\"",
         b'\\' => b"\\\\",
@@ -188,14 +258,19 @@ fn escape(out: &mut BytesMut, byte: u8, braces: Braces) {
         0x0c => b"\\f",
         b'{' if braces == Braces::Plain => b"{",
         b'}' if braces == Braces::Plain => b"}",
-        _ => {
-            let [high, low] = [byte >> 4, byte & 0xf]
-                .map(|nibble| HEX.get(usize::from(nibble)).copied().unwrap_or_default());
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
-            return;
-        }
+        _ => return escape_unit(out, byte.into()),
     };
     out.extend_from_slice(short);
+}
+
+/// Writes a unit of UTF-16 as `\uXXXX`.
+pub(crate) fn escape_unit(out: &mut BytesMut, unit: u16) {
+    const HEX: [u8; 16] = *b"0123456789abcdef";
+    let digit = |shift: u32| {
+        let nibble = usize::from(unit >> shift & 0xf);
+        HEX.get(nibble).copied().unwrap_or_default()
+    };
+    out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
 }
 
 #[cfg(test)]
@@ -203,9 +278,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn written(text: &str, braces: Braces) -> String {
+    fn written(text: &str, escapes: impl Into<Escapes>) -> String {
         let mut out = BytesMut::new();
-        string(&mut out, text, braces);
+        string(&mut out, text, escapes.into());
         String::from_utf8(out.to_vec()).unwrap()
     }
 
@@ -223,14 +298,28 @@ mod tests {
         assert_eq!(written(":-} {", Braces::Plain), r#"":-} {""#);
     }
 
+    #[test]
+    fn ascii_alone_is_written_when_that_is_asked_for() {
+        let ascii = Escapes::from(Braces::Plain).ascii_only();
+        assert_eq!(written("é{\n😀x", ascii), r#""\u00e9{\n\ud83d\ude00x""#);
+    }
+
     proptest! {
         #[test]
-        fn any_text_reads_back(text in "\\PC{0,80}|[\\x00-\\x7f]{0,80}") {
+        fn any_text_reads_back(text in "\\PC{0,80}|[\\x00-\\x7f]{0,80}|[é😀a\"]{0,9}") {
             for braces in [Braces::Escaped, Braces::Plain] {
-                let json = written(&text, braces);
-                prop_assert_eq!(&serde_json::from_str::<String>(&json).unwrap(), &text);
-                if braces == Braces::Escaped {
-                    prop_assert_eq!(json.find(['{', '}']), None);
+                let escapes = Escapes::from(braces);
+                for escapes in [escapes, escapes.ascii_only()] {
+                    let json = written(&text, escapes);
+                    prop_assert_eq!(&serde_json::from_str::<String>(&json).unwrap(), &text);
+                    prop_assert!(json.is_ascii() || !escapes.ascii_only);
+                    if braces == Braces::Escaped {
+                        prop_assert_eq!(json.find(['{', '}']), None);
+                    }
+                    prop_assert!(json.len() <= escaped_len(&text) + 2);
+                    if is_clean(&text, escapes) {
+                        prop_assert_eq!(json.len(), text.len() + 2);
+                    }
                 }
             }
         }

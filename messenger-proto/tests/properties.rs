@@ -10,9 +10,9 @@
 use bytes::{Bytes, BytesMut};
 use messenger_proto::{
     Ack, Action, AddContact, Attachment, Auth, AuthAccepted, Braces, ByteString, Card, ClientCodec,
-    Contact, ContactList, Credentials, DelContact, ErrorCode, EvMessage, Event, Failure, Import,
-    ImportEntry, Inbound, Logout, Message, MessageAccepted, Outbound, Profile, Register, Request,
-    Response, SendMessage, ServerCodec, SetUserInfo, UserInfo, Welcome,
+    Contact, ContactList, Credentials, DelContact, ErrorCode, Escapes, EvMessage, Event, Failure,
+    Import, ImportEntry, Inbound, Logout, Message, MessageAccepted, Outbound, Profile, Register,
+    Request, Response, SendMessage, ServerCodec, SetUserInfo, UserInfo, Welcome,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -44,10 +44,10 @@ fn request() -> impl Strategy<Value = Request> {
         (text(), text(), text())
             .prop_map(|(login, pass, nick)| Register::new(login, pass, nick).into())
             .boxed(),
-        (text(), text(), any::<bool>())
-            .prop_map(|(login, pass, ack)| {
+        (text(), text(), any::<bool>(), any::<bool>())
+            .prop_map(|(login, pass, ack, ephemeral)| {
                 let mut auth = Auth::new(login, pass);
-                auth.ack = ack;
+                (auth.ack, auth.ephemeral) = (ack, ephemeral);
                 auth.into()
             })
             .boxed(),
@@ -210,7 +210,7 @@ proptest! {
     fn any_requests_survive_any_chunks(
         requests in vec(inbound(), 0..6),
         sizes in vec(1..60_usize, 1..9),
-        gaps in vec("[ \t\r\n]{0,3}", 6),
+        gaps in vec("[ \t\r\n\0\u{feff}]{0,3}", 6),
     ) {
         let mut bytes = BytesMut::new();
         for (request, gap) in requests.iter().zip(&gaps) {
@@ -227,13 +227,17 @@ proptest! {
         frames in vec(outbound(), 0..6),
         sizes in vec(1..60_usize, 1..9),
         plain in any::<bool>(),
+        ascii_only in any::<bool>(),
     ) {
         let braces = if plain { Braces::Plain } else { Braces::Escaped };
-        let mut codec = ServerCodec::new(1 << 20, braces);
+        let mut escapes = Escapes::from(braces);
+        escapes.ascii_only = ascii_only;
+        let mut codec = ServerCodec::new(1 << 20, escapes);
         let mut bytes = BytesMut::new();
         for frame in &frames {
             codec.encode(frame.clone(), &mut bytes).unwrap();
         }
+        prop_assert!(bytes.is_ascii() || !ascii_only);
         let decoded = decode_in_chunks(ClientCodec::default(), &bytes, &sizes).unwrap();
         prop_assert_eq!(decoded, frames);
     }
@@ -245,7 +249,7 @@ proptest! {
             prop_oneof![
                 20 => "\"(uid|body|mid|cid|sid)\":\"[a-zé]{0,9}\"",
                 4 => Just(r#""attach":{"mime":"a","data":"b"}"#.to_owned()),
-                1 => "\"(attach|x)\":\"\"",
+                1 => "\"(attach|x)\":(\"\"|\\[\\]|1)",
                 1 => "\"body\":[{},:\\x01\"\\\\n0]{0,3}",
             ],
             0..4,
@@ -268,6 +272,28 @@ proptest! {
             Some(request.map(|request| (request, source)))
         };
         prop_assert_eq!(take(&as_usual, limit), take(&spaced, limit + 1));
+    }
+
+    /// A client that writes control characters as they are is read as if it escaped them.
+    #[test]
+    fn control_characters_are_read_as_they_are(
+        requests in vec(inbound(), 0..6),
+        sizes in vec(1..60_usize, 1..9),
+    ) {
+        let mut bytes = BytesMut::new();
+        for request in &requests {
+            ClientCodec::default().encode(request.clone(), &mut bytes).unwrap();
+        }
+        let mut raw = String::from_utf8(bytes.to_vec()).unwrap();
+        // What a writer escapes it hides behind a backslash of its own.
+        raw = raw.replace("\\\\", "\\u005c");
+        for (escape, character) in [("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"), ("\\u0001", "\x01"), ("\\u0000", "\0")] {
+            raw = raw.replace(escape, character);
+        }
+        let codec = ServerCodec::default().with_control_characters();
+        let decoded = decode_in_chunks(codec, raw.as_bytes(), &sizes).unwrap();
+        let decoded: Vec<_> = decoded.into_iter().map(Result::unwrap).collect();
+        prop_assert_eq!(decoded, requests);
     }
 
     /// A client that counts braces without looking at strings finds the same frames.
@@ -304,6 +330,7 @@ proptest! {
                 vec(any::<u8>(), 0..50),
                 "[{}\\[\\]\",:a-z0-9 \\\\]{0,50}".prop_map(String::into_bytes),
                 Just(br#"{"action":"auth","data":{"login":"#.to_vec()),
+                Just("\u{feff}".into()),
             ],
             0..20,
         ),

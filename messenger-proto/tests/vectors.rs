@@ -9,8 +9,8 @@
 
 use bytes::{Bytes, BytesMut};
 use messenger_proto::{
-    Attachment, Braces, CodecError, EvMessage, Event, Inbound, Message, Outbound, OutboundError,
-    ParseError, Request, Response, ServerCodec, Split, SplitError, Splitter,
+    Attachment, BadRequest, Braces, CodecError, EvMessage, Event, Inbound, Message, Outbound,
+    OutboundError, ParseError, Request, Response, ServerCodec, Split, SplitError, Splitter,
 };
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -97,11 +97,15 @@ fn requests() {
             }
             Ok(Err(bad)) => {
                 let field = match &bad {
-                    messenger_proto::BadRequest::Data { field, .. } => field.clone(),
+                    BadRequest::Data { field, .. } | BadRequest::Repeated { field, .. } => {
+                        field.clone()
+                    }
                     _ => String::new(),
                 };
                 let response = bad.response();
-                assert_eq!(response.failure().unwrap().code.number(), 3);
+                let failure = response.failure().unwrap();
+                assert_eq!(failure.code.number(), 3);
+                assert!(failure.text.contains(&field), "{name}: {}", failure.text);
                 let action = response.action().to_owned();
                 Outcome::Fault(Fault { action, field })
             }
@@ -212,6 +216,28 @@ fn nesting_of_128_levels_is_a_frame_and_129_break_the_stream() {
         broken,
         Err(CodecError::Split(SplitError::TooDeep))
     ));
+}
+
+/// Some keys are remembered, to see whether one comes again, and not all: a frame may be full of them.
+#[test]
+fn keys_that_nobody_asks_for_are_no_fault_however_many() {
+    let others = |count: usize| {
+        (0..count)
+            .map(|at| format!(r#""x{at}":0,"#))
+            .collect::<String>()
+    };
+    let read = |fields: &str| {
+        let frame = format!(r#"{{{fields}"action":"addcontact","data":{{{fields}"uid":"bob"}}}}"#);
+        Inbound::decode(frame.into()).unwrap()
+    };
+    let many = others(100_000);
+    let read_of_many = read(&many).unwrap();
+    assert_eq!(read_of_many.request.action(), "addcontact");
+    // The first are remembered, and those asked for never read twice.
+    assert!(read(&format!(r#"{many}"x63":0,"#)).is_err());
+    assert!(read(&format!(r#"{many}"x99":0,"#)).is_ok());
+    let twice = read(&format!(r#"{many}"action":"logout","#));
+    assert!(matches!(twice, Err(BadRequest::Repeated { field, .. }) if field == "action"));
 }
 
 #[test]

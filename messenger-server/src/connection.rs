@@ -5,14 +5,16 @@
 
 mod input;
 mod output;
+mod room;
 
 use crate::Transport;
+use crate::budget::Reservation;
 use crate::meters::Meters;
-use crate::partial_frames::Reservation;
 use input::{Input, ReadError};
 use messenger_core::{Connection, Driver, Ended};
-use messenger_proto::{CodecError, ErrorCode, Failure, SplitError};
+use messenger_proto::{CodecError, ErrorCode, Failure, Inbound, Outbound, ServerCodec, SplitError};
 use output::Output;
+use room::Room;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -62,11 +64,15 @@ pub(crate) struct ConnectionTask<S> {
     deadline: Option<Pin<Box<Sleep>>>,
     /// When the peer must have taken something of what waits for it.
     stall: Option<Pin<Box<Sleep>>>,
+    /// When the next frame may be written to a client that gets them one by one.
+    gap: Option<Pin<Box<Sleep>>>,
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// How much may still be read when the server stops.
     after_stop: usize,
-    /// How many unsent bytes were counted.
-    noted_outgoing: usize,
+    /// What waits to be written takes of the budget of all.
+    room: Room,
+    /// A request for a list of so many bytes, which waits for room; and the length of its frame.
+    list: Option<(Inbound, usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,23 +125,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         connection: Connection,
         transport: Arc<Transport>,
         meters: Arc<Meters>,
-        share: Reservation,
+        partial_frames: Reservation,
+        outgoing: Reservation,
         stop: CancellationToken,
     ) -> Self {
         meters.connections.increment(1);
         let driver = Driver::new(connection, transport.driver);
+        let mut codec = ServerCodec::new(driver.frame_limit(), transport.escapes());
+        if transport.control_characters {
+            codec = codec.with_control_characters();
+        }
         Self {
             stream,
-            input: Input::new(driver.frame_limit(), transport.braces, share),
+            input: Input::new(driver.frame_limit(), codec, partial_frames),
             driver,
             turn: A_TURN,
-            output: Output::new(transport.braces),
+            output: Output::new(transport.escapes(), transport.frame_gap.is_some()),
             phase: Phase::Open,
             deadline: None,
             stall: None,
+            gap: None,
             stop: Some(Box::pin(stop.cancelled_owned())),
             after_stop: AFTER_STOP,
-            noted_outgoing: 0,
+            room: Room::new(outgoing),
+            list: None,
             transport,
             meters,
         }
@@ -170,17 +183,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     fn take_requests(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
             while let Poll::Ready(outbound) = self.driver.poll_reply(cx) {
-                self.output.push(&outbound);
+                self.queue(outbound);
+            }
+            if self.poll_list(cx).is_pending() {
+                return Ok(());
             }
             let is_wanted = self.driver.wants_request(self.output.len());
-            if !is_wanted || self.turn.is_over() {
+            if !is_wanted || self.is_frame_waiting() || self.turn.is_over() {
                 return Ok(());
             }
             self.input.set_limit(self.driver.frame_limit());
             match self.input.next() {
                 Ok(Some(request)) => {
                     self.turn.requests -= 1;
-                    self.driver.request(request, self.input.length());
+                    let length = self.input.length();
+                    let list = request.as_ref().ok();
+                    let list = list.and_then(|inbound| self.driver.list_bytes(inbound));
+                    match (request, list) {
+                        (Ok(inbound), Some(bytes)) => self.list = Some((inbound, length, bytes)),
+                        (request, _) => self.driver.request(request, length),
+                    }
                 }
                 Ok(None) if self.phase == Phase::Open => {
                     match self.input.read(&mut self.stream, cx) {
@@ -216,6 +238,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         }
     }
 
+    /// Hands over the request for a list, once there is room for it and nothing before it is left to be done.
+    fn poll_list(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((inbound, length, bytes)) = self.list.take() else {
+            return Poll::Ready(());
+        };
+        let is_next = self.driver.is_idle() && self.output.is_empty() && !self.room.expects_list();
+        if is_next && matches!(self.room.poll_list(bytes, cx), Poll::Ready(Ok(()))) {
+            self.driver.request(Ok(inbound), length);
+            return Poll::Ready(());
+        }
+        self.list = Some((inbound, length, bytes));
+        Poll::Pending
+    }
+
+    /// Queues what is to be sent.
+    #[inline]
+    fn queue(&mut self, outbound: Outbound) {
+        match outbound {
+            // Nothing else was under way when it was asked for.
+            Outbound::Response(response) if self.room.expects_list() => {
+                self.room.list_came();
+                self.output.push_list(response);
+            }
+            other => self.output.push(&other),
+        }
+    }
+
     /// What was handed over is still carried out.
     fn take_no_more(&mut self) {
         self.input.clear();
@@ -238,15 +287,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         tracing::debug!(%error, "a client's stream cannot be read on");
         self.driver.refuse(Failure::new(code, error.to_string()));
         self.input.clear();
+        self.list = None;
         self.phase = Phase::Finishing { linger: true };
     }
 
     /// Takes what there is to be sent: replies, and events while little is unsent.
     fn take_frames(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(frame) = self.driver.poll_frame(self.output.len(), cx) {
+        loop {
+            let unsent = match self.is_frame_waiting() {
+                // Events wait in the inbox.
+                true => usize::MAX,
+                false => self.output.len(),
+            };
+            let Poll::Ready(frame) = self.driver.poll_frame(unsent, cx) else {
+                break;
+            };
             match frame {
                 Ok(frame) => {
-                    self.output.push(&frame.outbound);
+                    self.queue(frame.outbound);
                     if let Some(token) = frame.token {
                         self.output.mark(token);
                     }
@@ -262,6 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         if self.driver.is_finishing() && self.phase == Phase::Open {
             self.phase = Phase::Finishing { linger: true };
             self.input.clear();
+            self.list = None;
             self.must_close_in(AFTER_SESSION);
         }
     }
@@ -270,16 +329,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     fn break_off(&mut self) {
         self.phase = Phase::Broken;
         self.stall = None;
+        self.list = None;
+        self.output.clear();
         self.take_no_more();
     }
 
-    /// Writes what waits. True when it wrote everything there was.
+    /// The time between frames for a client that gets them one by one.
+    fn frame_gap(&self) -> Option<Duration> {
+        self.transport
+            .frame_gap
+            .filter(|_| !self.driver.has_features())
+    }
+
+    /// True while a frame waits for a client that gets them one by one. Nothing more is done for it meanwhile, so
+    /// that no more than a few frames ever wait.
+    fn is_frame_waiting(&self) -> bool {
+        !self.output.is_flushed() && self.frame_gap().is_some()
+    }
+
+    /// Writes what waits, or the next frame of it. True when it wrote that whole.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         if self.output.is_flushed() || self.phase == Phase::Broken {
             return Ok(false);
         }
+        let gap = self.frame_gap();
+        if gap.is_some() && self.poll_gap(cx).is_pending() {
+            return Ok(false);
+        }
         let before = self.output.written();
-        let written = self.output.write(&mut self.stream, cx);
+        let written = match gap {
+            Some(_) => self.output.write_frame(&mut self.stream, cx),
+            None => self.output.write(&mut self.stream, cx),
+        };
         self.driver.delivered(self.output.take_delivered());
         if self.output.written() != before {
             self.stall = None;
@@ -287,6 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         match written {
             Poll::Ready(Ok(())) => {
                 self.stall = None;
+                self.gap = gap.map(|gap| Box::pin(sleep_until(Instant::now() + gap)));
                 Ok(true)
             }
             Poll::Ready(Err(error)) => Err(error),
@@ -295,6 +377,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Ok(false)
             }
         }
+    }
+
+    /// Waits until the next frame may be written.
+    fn poll_gap(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(gap) = &mut self.gap {
+            ready!(gap.as_mut().poll(cx));
+            self.gap = None;
+        }
+        Poll::Ready(())
     }
 
     /// Gives a peer that takes nothing its time, and no more.
@@ -320,7 +411,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         match self.phase {
             Phase::Open => false,
             Phase::Finishing { .. } => {
-                self.input.is_empty() && self.driver.is_idle() && self.output.is_flushed()
+                let is_done = self.input.is_empty() && self.list.is_none();
+                is_done && self.driver.is_idle() && self.output.is_flushed()
             }
             Phase::Closing { .. } | Phase::Lingering { .. } => true,
             Phase::Broken => self.driver.is_idle(),
@@ -375,11 +467,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         self.deadline = Some(Box::pin(sleep_until(Instant::now() + time)));
     }
 
-    fn note_outgoing(&mut self, unsent: usize) {
-        self.meters.note_outgoing(self.noted_outgoing, unsent);
-        self.noted_outgoing = unsent;
-    }
-
     /// True when the client took too long to authenticate, or closing took too long.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         if self.phase == Phase::Open {
@@ -402,8 +489,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
 impl<S> Drop for ConnectionTask<S> {
     fn drop(&mut self) {
-        self.meters.note_outgoing(self.noted_outgoing, 0);
         self.meters.connections.decrement(1);
+        tracing::debug!("a connection ended");
     }
 }
 
@@ -427,7 +514,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
             tracing::debug!("a connection's time was up");
             return Poll::Ready(());
         }
-        connection.note_outgoing(connection.output.len());
+        let unsent = connection.output.len();
+        let written = connection.output.written();
+        if connection.room.keep(unsent, written, cx).is_err() {
+            tracing::debug!("a client that took too little of what waited gave way to others");
+            connection.break_off();
+            return connection.drive(cx).map(drop);
+        }
         connection.input.rest();
         connection.output.rest();
         connection.driver.release_buffers();

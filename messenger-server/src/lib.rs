@@ -5,9 +5,10 @@
 //! [engine's](messenger_core::Engine); here is only what a connection needs: reading, writing, and
 //! bounds on both.
 //!
-//! What the server's binary is made of (settings, an operator's commands, logs, monitoring, the store
-//! in a file) lies behind the features `binary` and `sqlite`. Both are on unless told otherwise; the
-//! listener needs neither.
+//! What the server's binary is made of lies behind the features `binary` and `sqlite` (the store in a
+//! file). Both are on unless told otherwise; the listener needs neither. [`Monitoring`] is there for
+//! everybody; settings, an operator's commands and the log are the binary's alone, and may change with
+//! every version.
 //!
 //! ```
 //! use messenger_core::Engine;
@@ -30,15 +31,22 @@
 //! # }
 //! ```
 
+mod budget;
+#[cfg(feature = "binary")]
+#[doc(hidden)] // the binary's
+pub mod certificate;
 mod connection;
 #[cfg(feature = "binary")]
+mod dates;
+#[cfg(feature = "binary")]
+#[doc(hidden)] // the binary's
 pub mod logs;
 mod meters;
 #[cfg(feature = "binary")]
 mod monitoring;
 #[cfg(feature = "binary")]
+#[doc(hidden)] // the binary's
 pub mod operator;
-mod partial_frames;
 mod proxy;
 mod server;
 #[cfg(feature = "binary")]
@@ -46,10 +54,12 @@ mod settings;
 mod tls;
 mod transport;
 
+pub use ipnet::IpNet;
 #[cfg(feature = "binary")]
 pub use monitoring::{Monitoring, MonitoringError};
 pub use server::{Drained, Server};
 #[cfg(feature = "binary")]
+#[doc(hidden)] // the binary's
 pub use settings::{LogFormat, MetricsListen, Notifier, Settings, SettingsError, Store, Switch};
 pub use tls::{Tls, TlsError};
 pub use tokio_rustls::rustls;

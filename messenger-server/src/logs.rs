@@ -2,13 +2,15 @@
 
 use crate::settings::LogFormat;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use metrics::counter;
+use metrics::{Counter, counter};
+use std::env::VarError;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroU32;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 use tracing::callsite::Identifier;
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
@@ -30,10 +32,46 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The metric of lines that were not written.
 const DROPPED: &str = "messenger_log_lines_dropped_total";
 
-/// Begins to log. To be called once, by a program that has no log of its own; it drops what it gets
-/// when it ends.
-pub fn install(format: LogFormat) -> Log {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Why they were not: nobody read the log,
+const NOT_READ: &str = "not_read";
+
+/// or the same was said too often.
+const REPEATED: &str = "repeated";
+
+fn dropped_because(why: &'static str) -> Counter {
+    counter!(DROPPED, "why" => why)
+}
+
+/// Has the recorder, which comes later than the log, tell of no lines as long as there are none.
+pub(crate) fn begin_to_count() {
+    for why in [NOT_READ, REPEATED] {
+        dropped_because(why).increment(0);
+    }
+}
+
+/// The variable that tells what is logged.
+const FILTER: &str = "RUST_LOG";
+
+/// [`FILTER`] cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "RUST_LOG tells nothing with {0:?}; give a level (error, warn, info, debug, trace, off), or levels for parts: info,messenger_core=debug"
+)]
+pub struct FilterError(String);
+
+/// Begins to log: what `RUST_LOG` says, or else what is as important as `usual`. To be called once, by a program that
+/// has no log of its own; it drops what it gets when it ends.
+///
+/// # Errors
+/// `RUST_LOG` cannot be read.
+pub fn install(format: LogFormat, usual: LevelFilter) -> Result<Log, FilterError> {
+    let filter = match std::env::var(FILTER) {
+        Ok(text) if !text.trim().is_empty() => read_filter(&text)?,
+        Err(VarError::NotUnicode(text)) => {
+            return Err(FilterError(text.to_string_lossy().into_owned()));
+        }
+        _ => EnvFilter::default().add_directive(usual.into()),
+    };
     let (queue, log) = Queue::before(io::stderr());
     let lines = fmt::layer()
         .with_writer(move || queue.clone())
@@ -50,7 +88,21 @@ pub fn install(format: LogFormat) -> Log {
         .with(layer)
         .with(filter)
         .init();
-    log
+    Ok(log)
+}
+
+/// A word that is no level is refused: it would be taken for a part of the program that logs, and a level that is
+/// written wrong would leave the log empty.
+fn read_filter(text: &str) -> Result<EnvFilter, FilterError> {
+    let is_read = |part: &str| {
+        let part = part.trim();
+        part.contains(['=', '[', '{', '}', ']']) || part.parse::<LevelFilter>().is_ok()
+    };
+    let wrong = || FilterError(text.to_owned());
+    if !text.split(',').all(is_read) {
+        return Err(wrong());
+    }
+    EnvFilter::try_new(text).map_err(|_| wrong())
 }
 
 /// The log's thread. Dropping it writes the lines that wait, if they are read within half a second;
@@ -99,7 +151,7 @@ impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let written = self.lines.write(line);
         let dropped = self.dropped.dropped_lines() as u64;
-        counter!(DROPPED, "why" => "not_read").absolute(dropped);
+        dropped_because(NOT_READ).absolute(dropped);
         written
     }
 
@@ -119,7 +171,7 @@ impl<S> Filter<S> for Repeated {
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         let is_allowed = self.0.check_key(&event.metadata().callsite()).is_ok();
         if !is_allowed {
-            counter!(DROPPED, "why" => "repeated").increment(1);
+            dropped_because(REPEATED).increment(1);
         }
         is_allowed
     }

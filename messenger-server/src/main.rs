@@ -1,19 +1,23 @@
 //! The server binary.
 
-use clap::Parser;
+mod activation;
+mod cli;
+
+use activation::{ActivationError, Passed};
+use cli::Cli;
 use messenger_core::BuildError;
-use messenger_server::operator::{Command, CommandError};
 use messenger_server::{
     Drained, MetricsListen, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls,
-    Transport, logs,
+    Transport, certificate, logs,
 };
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
 /// Gives memory back after bursts (password hashes, large frames), where the system's allocator keeps it.
 #[global_allocator]
@@ -30,16 +34,6 @@ const FILES_BESIDES: u64 = 48;
 /// Where Linux tells how many connections may wait to be taken, whatever a program asks for.
 const MOST_BACKLOG: &str = "/proc/sys/net/core/somaxconn";
 
-/// What is to be done; serving, unless told otherwise.
-#[derive(Debug, Parser)]
-#[command(name = "messenger-server", version, about, max_term_width = 100)]
-struct Cli {
-    #[command(flatten)]
-    settings: Settings,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
 /// Why the server did not do what it was to, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 enum MainError {
@@ -51,16 +45,16 @@ enum MainError {
         "{allowed} open files are too few, {FILES_BESIDES} are needed beside connections; raise the limit (ulimit -n)"
     )]
     TooFewOpenFiles { allowed: u64 },
-    #[error("cannot listen on {address}; is the port taken? ({flag} ADDRESS:PORT)")]
+    #[error("cannot listen on {address} ({flag} ADDRESS:PORT){}", advice(source.kind()))]
     Listen {
         address: SocketAddr,
         flag: &'static str,
         source: io::Error,
     },
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Activation(#[from] ActivationError),
     #[error(transparent)]
-    Command(#[from] CommandError),
+    Settings(#[from] SettingsError),
     #[error("the engine could not be built")]
     Engine(#[from] BuildError),
     #[error(transparent)]
@@ -71,25 +65,55 @@ enum MainError {
     ToldTwice,
 }
 
-fn main() -> ExitCode {
-    let Cli { settings, command } = Cli::parse();
-    let _log = logs::install(settings.log_format);
-    let done = match command {
-        None => start(&settings),
-        Some(command) => command
-            .run(&settings, &mut io::stdout().lock())
-            .map_err(MainError::from),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn Error, "it did not work");
-            ExitCode::FAILURE
+/// What to do when an address cannot be listened on.
+fn advice(failure: io::ErrorKind) -> &'static str {
+    match failure {
+        io::ErrorKind::AddrInUse => "; the port is taken: give another, or stop who has it",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are not for everyone: give a higher one, or the right to it (setcap cap_net_bind_service=+ep)"
         }
+        _ => "",
     }
 }
 
-fn start(settings: &Settings) -> Result<(), MainError> {
+fn main() -> ExitCode {
+    let passed = Passed::from_env();
+    let Cli { settings, command } = Cli::read();
+    // A command speaks to whoever gave it.
+    let usual = match command {
+        None => LevelFilter::INFO,
+        Some(_) => LevelFilter::OFF,
+    };
+    let log = logs::install(settings.log_format, usual);
+    let _log = log.unwrap_or_else(|error| cli::refuse(error));
+    let done = match command {
+        None => start(&settings, passed).map_err(|error| {
+            tracing::error!(error = &error as &dyn Error, "it did not work");
+        }),
+        Some(command) => command
+            .run(&settings, &mut io::stdout().lock())
+            .map_err(|error| say(&error)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(()) => ExitCode::FAILURE,
+    }
+}
+
+/// Says what went wrong, and why.
+fn say(error: &dyn Error) {
+    let mut sentence = format!("messenger-server: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        sentence = format!("{sentence} ({cause})");
+        source = cause.source();
+    }
+    // Whoever was to read it may be gone.
+    let _ = writeln!(io::stderr(), "{sentence}");
+}
+
+fn start(settings: &Settings, passed: Passed) -> Result<(), MainError> {
     let mut transport = settings.transport();
     transport.connections = allow_connections(settings.connection.max_connections)?;
     use_small_pages();
@@ -97,7 +121,7 @@ fn start(settings: &Settings) -> Result<(), MainError> {
         .enable_all()
         .build()
         .map_err(MainError::Runtime)?;
-    let served = runtime.block_on(serve(settings, transport));
+    let served = runtime.block_on(serve(settings, transport, passed));
     match served {
         // Nothing that is still under way is waited for.
         Err(MainError::ToldTwice) => runtime.shutdown_background(),
@@ -116,8 +140,8 @@ fn use_small_pages() {
     }
 }
 
-async fn serve(settings: &Settings, transport: Transport) -> Result<(), MainError> {
-    let Listeners { tcp, tls, metrics } = Listeners::bind(settings)?;
+async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Result<(), MainError> {
+    let Listeners { tcp, tls, metrics } = Listeners::bind(settings, passed)?;
     // Before the engine is built; and only if somebody reads what is recorded.
     let monitoring = match metrics {
         Some(listener) => Some((listener, Monitoring::install()?)),
@@ -126,10 +150,14 @@ async fn serve(settings: &Settings, transport: Transport) -> Result<(), MainErro
     let engine = settings.engine()?.build()?;
     let told = told_to_stop()?;
     let server = Server::new(engine.clone(), transport);
+    if let Some((_, tls)) = &tls {
+        // It records, too.
+        tokio::spawn(certificate::watch(tls.clone()));
+    }
     log_address(&tcp, "listening");
     if let Some((listener, monitoring)) = monitoring {
         log_address(&listener, "metrics are told");
-        tokio::spawn(monitoring.serve(listener, engine, told.once.clone()));
+        tokio::spawn(monitoring.serve(listener, engine, told.once.clone().cancelled_owned()));
     }
     let over_tls = async {
         match tls {
@@ -137,7 +165,7 @@ async fn serve(settings: &Settings, transport: Transport) -> Result<(), MainErro
                 log_address(&listener, "listening for TLS");
                 server.serve_tls(listener, tls, told.once.cancelled()).await
             }
-            None => Drained { cut: 0 },
+            None => Drained::default(),
         }
     };
     let over_tcp = server.serve(tcp, told.once.cancelled());
@@ -162,22 +190,32 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn bind(settings: &Settings) -> Result<Self, MainError> {
+    /// Takes the sockets that were passed, and listens where there are none.
+    fn bind(settings: &Settings, mut passed: Passed) -> Result<Self, MainError> {
         // Caught also without a certificate to read again, or it would end the server.
         let mut hang_up = signal(SignalKind::hangup()).map_err(MainError::Signals)?;
         let backlog = backlog(settings);
-        let tls = match settings.tls()? {
+        let tls = settings.tls()?;
+        passed.check(if tls.is_some() { 2 } else { 1 })?;
+        let tls = match tls {
             Some((address, tls)) => {
                 let watch = tls.clone().watch(async move || {
                     hang_up.recv().await;
                 });
                 tokio::spawn(watch);
-                Some((listen(address, backlog, "--tls-listen")?, tls))
+                let listener = match passed.take(1)? {
+                    Some(listener) => listener,
+                    None => listen(address, backlog, "--tls-listen")?,
+                };
+                Some((listener, tls))
             }
             None => None,
         };
         Ok(Self {
-            tcp: listen(settings.listen, backlog, "--listen")?,
+            tcp: match passed.take(0)? {
+                Some(listener) => listener,
+                None => listen(settings.listen, backlog, "--listen")?,
+            },
             tls,
             metrics: listen_for_metrics(settings.metrics_listen, backlog)?,
         })
@@ -288,4 +326,19 @@ fn allow_connections(wanted: u64) -> Result<usize, MainError> {
         );
     }
     Ok(usize::try_from(connections).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_listen_is_told_what_to_do() {
+        let error = MainError::Listen {
+            address: "192.0.2.1:80".parse().unwrap(),
+            flag: "--listen",
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(error.to_string().contains("cap_net_bind_service"));
+    }
 }

@@ -1,32 +1,46 @@
 //! What an operator's tools ask: metrics, and whether the server is alive and ready.
 
+mod process;
+
+use crate::certificate::EXPIRY;
+use crate::logs;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use messenger_core::Engine;
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, spawn_blocking, yield_now};
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How many questions are answered at once; others are turned away.
+/// How many connections there are at once; one more cuts the oldest, so that silent ones keep no question from its
+/// answer.
 const AT_ONCE: usize = 16;
+
+/// How long a question may take to come.
+const QUESTION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a question and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the store may take to answer before the server counts as not ready.
-const STORE_PATIENCE: Duration = Duration::from_secs(5);
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the program was built from, if whoever built it has said so.
+const COMMIT: &str = match option_env!("BUILD_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
 
 /// How often the latencies that were recorded are put into their buckets.
 const GATHERED_EVERY: Duration = Duration::from_secs(1);
@@ -38,7 +52,7 @@ const BUCKETS: [f64; 17] = [
 ];
 
 /// Answers `GET /metrics` for Prometheus, `/healthz` (the process answers) and `/readyz` (it takes
-/// connections, and its store answers; 503 otherwise, as while it stops).
+/// connections, and its store answers; 503 otherwise, as while it stops; it names the part that fails).
 #[derive(Clone)]
 pub struct Monitoring {
     metrics: PrometheusHandle,
@@ -53,7 +67,7 @@ impl fmt::Debug for Monitoring {
 /// The process has a recorder of metrics already.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics cannot be recorded")]
-pub struct MonitoringError(#[from] BuildError);
+pub struct MonitoringError(#[source] BuildError);
 
 impl Monitoring {
     /// Makes itself the process's recorder of metrics. To be called before the engine is built, by a
@@ -63,44 +77,70 @@ impl Monitoring {
     /// It has one.
     pub fn install() -> Result<Self, MonitoringError> {
         let metrics = PrometheusBuilder::new()
-            .set_buckets(&BUCKETS)?
-            .install_recorder()?;
+            .set_buckets(&BUCKETS)
+            .and_then(PrometheusBuilder::install_recorder)
+            .map_err(MonitoringError)?;
         describe();
+        process::describe();
+        logs::begin_to_count();
+        gauge!("messenger_build_info", "version" => VERSION, "commit" => COMMIT).set(1.0);
         Ok(Self { metrics })
     }
 
-    /// Answers until dropped. `stopping` tells that the server takes no more connections.
+    /// Answers until dropped. Once `stopping` completes, the server counts as taking no more connections.
     ///
     /// # Cancel safety
     /// Dropping the future closes the listener. Answers under way are finished.
-    pub async fn serve(self, listener: TcpListener, engine: Engine, stopping: CancellationToken) {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        engine: Engine,
+        stopping: impl Future<Output = ()>,
+    ) {
         let asked = Arc::new(Asked {
             metrics: self.metrics,
             engine,
-            stopping,
+            stopping: CancellationToken::new(),
         });
-        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        let mut connections = VecDeque::new();
         let mut gather = interval(GATHERED_EVERY);
+        let mut stopping = std::pin::pin!(stopping);
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                // Whoever asks afterwards is told.
+                biased;
+                () = &mut stopping, if !asked.stopping.is_cancelled() => {
+                    asked.stopping.cancel();
+                    continue;
+                }
                 _ = gather.tick() => {
                     asked.metrics.run_upkeep();
                     continue;
                 }
+                accepted = listener.accept() => accepted,
             };
             let Ok((stream, _)) = accepted else {
                 sleep(GATHERED_EVERY).await;
                 continue;
             };
-            if let Ok(permit) = Arc::clone(&at_once).try_acquire_owned() {
-                let asked = Arc::clone(&asked);
-                tokio::spawn(async move {
-                    let _ = timeout(PATIENCE, asked.answer(stream)).await;
-                    drop(permit);
-                });
-            }
+            make_room(&mut connections);
+            let asked = Arc::clone(&asked);
+            connections.push_back(tokio::spawn(async move {
+                let _ = timeout(PATIENCE, asked.answer(stream)).await;
+            }));
+            // Whoever has asked already is answered before others can cut it.
+            yield_now().await;
         }
+    }
+}
+
+/// Makes room for one more connection, the newest.
+fn make_room(connections: &mut VecDeque<JoinHandle<()>>) {
+    connections.retain(|connection| !connection.is_finished());
+    if connections.len() >= AT_ONCE
+        && let Some(oldest) = connections.pop_front()
+    {
+        oldest.abort();
     }
 }
 
@@ -116,7 +156,7 @@ impl Asked {
         let service = service_fn(async |request| Ok::<_, Infallible>(self.respond(&request).await));
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
+            .header_read_timeout(QUESTION_PATIENCE)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service)
             .await;
@@ -127,13 +167,18 @@ impl Asked {
 
     async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            refused.headers_mut().insert(ALLOW, allowed);
+            return refused;
         }
         match request.uri().path() {
             "/healthz" => text(StatusCode::OK, "alive\n"),
             "/readyz" => self.readiness().await,
             "/metrics" => {
                 self.engine.publish_metrics();
+                // Open files are counted one by one.
+                let _ = spawn_blocking(process::look).await;
                 text(StatusCode::OK, self.metrics.render())
             }
             _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz, /readyz\n"),
@@ -144,14 +189,15 @@ impl Asked {
         if self.stopping.is_cancelled() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
         }
-        match timeout(STORE_PATIENCE, self.engine.check()).await {
-            Ok(Ok(())) => text(StatusCode::OK, "ready\n"),
-            Ok(Err(_)) => text(StatusCode::SERVICE_UNAVAILABLE, "the store fails\n"),
-            Err(_) => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the store does not answer\n",
-            ),
+        let health = self.engine.health().await;
+        if health.storage.is_err() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "the store fails\n");
         }
+        if health.notifier.is_err() {
+            // Messages come late, but they come: were all servers to say no, nobody would be served.
+            return text(StatusCode::OK, "ready, but the notifier fails\n");
+        }
+        text(StatusCode::OK, "ready\n")
     }
 }
 
@@ -165,6 +211,15 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 
 /// What Prometheus shows beside the names.
 fn describe() {
+    describe_gauge!(
+        EXPIRY,
+        Unit::Seconds,
+        "When the certificate expires, since 1970"
+    );
+    describe_gauge!(
+        "messenger_build_info",
+        "1; its labels tell what was built, and from what"
+    );
     describe_gauge!("messenger_connections", "Connections that are served");
     describe_counter!(
         "messenger_connections_total",

@@ -1,27 +1,42 @@
 //! The operator's commands, beside serving.
 
 mod export;
+mod password;
 
+use crate::certificate::{self, Concern};
+use crate::dates::for_people;
 use crate::settings::{Settings, SettingsError};
+use bytesize::ByteSize;
 use clap::Subcommand;
-use messenger_core::proto::{Password, UserId};
+use clap::builder::NonEmptyStringValueParser;
+use messenger_core::proto::UserId;
 use messenger_core::storage::{SessionKey, StorageError, UserData};
 use messenger_core::{BuildError, Engine, ResetPasswordError};
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Users are listed so many at a time.
 const PAGE: usize = 1000;
 
-/// What an operator can have done. All of it also while a server uses the store; that notices at
-/// once, but for sessions that have ended: within a minute.
+/// What an operator can have done. All of it but `restored` and `salvage` also while a server uses the store; that
+/// notices at once, but for sessions that have ended: within a second.
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
 pub enum Command {
-    /// Say whether the settings and the store are sound.
+    /// Say whether the settings and the store are sound. The store has to be there, and is left as it is.
     Check,
     /// Copy the store to a new file.
     Backup {
+        /// The file to make; a server can be started on it (--store sqlite:PATH).
+        path: PathBuf,
+    },
+    /// Say that the store is an older copy of one that was lost, and was not made by `backup`: to be done before a
+    /// server is started on it.
+    ///
+    /// Messages' numbers then go on beyond those that clients may have seen. Copies that `backup` has made need it not.
+    Restored,
+    /// Save what can be read of a damaged store to a new file. No server may use it meanwhile.
+    Salvage {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
         path: PathBuf,
     },
@@ -54,7 +69,8 @@ pub enum UserCommand {
         /// The user.
         login: String,
     },
-    /// Give a user another password, read from standard input, and end the user's sessions.
+    /// Give a user another password, asked for on a terminal or else read from standard input, and end the user's
+    /// sessions.
     ResetPassword {
         /// The user.
         login: String,
@@ -68,7 +84,7 @@ pub enum UserCommand {
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
 pub enum SessionCommand {
-    /// List a user's sessions, the most recently used first.
+    /// List a user's sessions, the most recently used first. Times are UTC.
     List {
         /// The user.
         login: String,
@@ -78,6 +94,7 @@ pub enum SessionCommand {
         /// The user.
         login: String,
         /// The session as `session list` shows it, or the beginning of that; or `all`.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         session: String,
     },
 }
@@ -89,6 +106,9 @@ pub enum CommandError {
     /// See [`SettingsError`].
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// Every client refuses the certificate.
+    #[error(transparent)]
+    Certificate(#[from] Concern),
     /// See [`BuildError`].
     #[error("the engine could not be built")]
     Engine(#[from] BuildError),
@@ -104,19 +124,33 @@ pub enum CommandError {
     /// Nobody has this login.
     #[error("there is no user {0}")]
     NoSuchUser(String),
-    /// None, or several, of the user's sessions begin like this.
-    #[error("{found} sessions of {user} begin with {session}; see: session list {user}")]
+    /// None of the user's sessions begins like this.
+    #[error("no session of {user} begins with {session}; see: session list {user}")]
     NoSuchSession {
         /// The user.
         user: String,
         /// What was given.
         session: String,
-        /// How many there are.
-        found: usize,
+    },
+    /// Several of the user's sessions begin like this.
+    #[error(
+        "several sessions of {user} begin with {session}; which? {}",
+        join(found)
+    )]
+    SeveralSessions {
+        /// The user.
+        user: String,
+        /// What was given.
+        session: String,
+        /// Those that begin with it.
+        found: Vec<SessionKey>,
     },
     /// There was no password to read.
-    #[error("give the new password on standard input, as one line")]
+    #[error("give the new password on standard input, as one line, or run this on a terminal")]
     NoPassword,
+    /// The second was not the first.
+    #[error("these were two different passwords; nothing was changed")]
+    PasswordsDiffer,
     /// What was asked for could not be written.
     #[error("the answer could not be written")]
     Output(#[source] io::Error),
@@ -137,9 +171,28 @@ impl Command {
         match self {
             Self::Check => {
                 settings.check()?;
+                let tls = settings.tls()?;
+                match tls.and_then(|(_, tls)| certificate::concern(&tls)) {
+                    Some(concern) if concern.is_fatal() => return Err(concern.into()),
+                    Some(concern) => writeln!(out, "{concern}")?,
+                    None => {}
+                }
                 Ok(writeln!(out, "the settings and the store are sound")?)
             }
-            Self::Backup { path } => Ok(settings.back_up(path)?),
+            Self::Backup { path } => {
+                settings.back_up(path)?;
+                let size = ByteSize(path.metadata()?.len());
+                Ok(writeln!(
+                    out,
+                    "copied the store to {}, {size}",
+                    path.display()
+                )?)
+            }
+            Self::Restored => {
+                settings.mark_restored()?;
+                Ok(writeln!(out, "the store counts as restored")?)
+            }
+            Self::Salvage { path } => Ok(writeln!(out, "{}", settings.salvage(path)?)?),
             Self::User(command) => on_engine(settings, async |engine| {
                 command.run(engine, &mut *out).await
             }),
@@ -185,7 +238,10 @@ impl UserCommand {
             }
             Self::ResetPassword { login, md5 } => {
                 let user = UserId::from(login.as_str());
-                if !engine.reset_password(&user, &read_password(*md5)?).await? {
+                // Before somebody types a password for nobody.
+                engine.user(&user).await?.ok_or_else(|| no_such(login))?;
+                let password = password::read(login, *md5)?;
+                if !engine.reset_password(&user, &password).await? {
                     return Err(no_such(login));
                 }
                 Ok(writeln!(out, "{login} has the new password")?)
@@ -203,9 +259,10 @@ impl SessionCommand {
         match self {
             Self::List { .. } => {
                 for (key, record) in sessions {
-                    let (used, given) = (record.used.as_secs(), record.delivered_up_to);
+                    let used = for_people(record.used);
+                    let delivered = record.delivered_up_to;
                     let ack = if record.ack { ", acknowledges" } else { "" };
-                    writeln!(out, "{key}  used {used}, was given {given}{ack}")?;
+                    writeln!(out, "{key}  used {used}, delivered up to {delivered}{ack}")?;
                 }
                 Ok(())
             }
@@ -252,7 +309,7 @@ fn show(user: &UserId, data: &UserData, out: &mut impl Write) -> Result<(), Comm
         ("account", account.to_owned()),
         ("contacts", data.contacts.len().to_string()),
         ("sessions", data.sessions.len().to_string()),
-        ("messages received", data.newest.to_string()),
+        ("newest message", data.newest.to_string()),
     ] {
         // A user's text must not steer the operator's terminal.
         writeln!(out, "{name}: {}", value.escape_debug())?;
@@ -269,28 +326,23 @@ fn chosen(keys: &[SessionKey], user: &str, session: &str) -> Result<Vec<SessionK
         .iter()
         .filter(|key| key.to_string().starts_with(session));
     let like: Vec<_> = like.copied().collect();
-    if like.len() == 1 {
-        return Ok(like);
+    match like.len() {
+        1 => Ok(like),
+        0 => Err(CommandError::NoSuchSession {
+            user: user.to_owned(),
+            session: session.to_owned(),
+        }),
+        _ => Err(CommandError::SeveralSessions {
+            user: user.to_owned(),
+            session: session.to_owned(),
+            found: like,
+        }),
     }
-    Err(CommandError::NoSuchSession {
-        user: user.to_owned(),
-        session: session.to_owned(),
-        found: like.len(),
-    })
 }
 
-fn read_password(md5: bool) -> Result<Password, CommandError> {
-    let mut line = String::new();
-    let read = io::stdin().lock().read_line(&mut line);
-    let typed = line.trim_end_matches(['\r', '\n']);
-    if read.is_err() || typed.is_empty() {
-        return Err(CommandError::NoPassword);
-    }
-    Ok(if md5 {
-        Password::md5_of(typed)
-    } else {
-        typed.into()
-    })
+fn join(keys: &[SessionKey]) -> String {
+    let keys: Vec<_> = keys.iter().map(SessionKey::to_string).collect();
+    keys.join(", ")
 }
 
 fn no_such(login: &str) -> CommandError {

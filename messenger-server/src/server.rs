@@ -1,10 +1,10 @@
 //! The listener: it takes connections, and stops in good order.
 
+use crate::budget::Budget;
 use crate::connection::ConnectionTask;
-use crate::meters::Meters;
-use crate::partial_frames::PartialFrameBudget;
+use crate::meters::{self, Meters};
 use crate::{Tls, Transport, proxy};
-use messenger_core::{Connection, Engine};
+use messenger_core::{Connection, DriverLimits, Engine};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -31,7 +31,8 @@ pub struct Server {
     meters: Arc<Meters>,
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
-    partial_frames: Arc<PartialFrameBudget>,
+    partial_frames: Arc<Budget>,
+    outgoing: Arc<Budget>,
     stop: CancellationToken,
     /// The connections that the embedder has accepted itself.
     own: TaskTracker,
@@ -39,8 +40,12 @@ pub struct Server {
     cut_own: CancellationToken,
 }
 
+/// Whose handshake failed, and why.
+type Failed = (IpAddr, io::Error);
+
 /// How a server stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Drained {
     /// Connections that had not finished when their time was up.
     pub cut: usize,
@@ -50,17 +55,27 @@ impl Server {
     /// A server of this engine.
     pub fn new(engine: Engine, transport: Transport) -> Self {
         let meters = Arc::new(Meters::new());
+        let DriverLimits {
+            frame,
+            frame_before_auth,
+            ..
+        } = transport.driver;
+        let longest_frame = frame.max(frame_before_auth);
+        let longest_list = engine.policy().limits.list_bytes;
         Self {
             engine,
             connections: Arc::new(Semaphore::new(transport.connections)),
             handshakes: Arc::new(Semaphore::new(transport.handshakes)),
-            partial_frames: Arc::new(PartialFrameBudget::new(
+            partial_frames: Arc::new(Budget::new(
                 transport.partial_frames,
-                transport
-                    .driver
-                    .frame
-                    .max(transport.driver.frame_before_auth),
-                Arc::clone(&meters),
+                // One byte more tells that a frame is too long.
+                longest_frame.saturating_add(1),
+                meters::partial_frames(),
+            )),
+            outgoing: Arc::new(Budget::new(
+                transport.outgoing,
+                longest_list,
+                meters::outgoing(),
             )),
             transport: Arc::new(transport),
             meters,
@@ -157,12 +172,14 @@ impl Server {
         let peer = peer.map(tracing::field::display);
         // Whatever is logged meanwhile tells which connection it was.
         let span = error_span!("connection", id = %connection.id(), peer);
+        span.in_scope(|| tracing::debug!("a connection began"));
         let task = ConnectionTask::new(
             stream,
             connection,
             Arc::clone(&self.transport),
             Arc::clone(&self.meters),
             self.partial_frames.share(),
+            self.outgoing.share(),
             self.stop.child_token(),
         );
         task.instrument(span)
@@ -281,9 +298,10 @@ impl Server {
     async fn over_tls(self, stream: TcpStream, peer: IpAddr, tls: Tls) {
         let opening = async |mut stream| {
             let client = self.client(&mut stream, peer).await?;
-            Ok((tls.accept(stream).await?, client))
+            let accepted = tls.accept(stream).await;
+            Ok((accepted.map_err(|error| (client, error))?, client))
         };
-        if let Some((stream, client)) = self.open(opening(stream)).await {
+        if let Some((stream, client)) = self.open(peer, opening(stream)).await {
             Box::pin(self.task_from(stream, client)).await;
         }
     }
@@ -293,21 +311,26 @@ impl Server {
             let client = self.client(&mut stream, peer).await?;
             Ok((stream, client))
         };
-        if let Some((stream, client)) = self.open(opening(stream)).await {
+        if let Some((stream, client)) = self.open(peer, opening(stream)).await {
             Box::pin(self.task_from(stream, client)).await;
         }
     }
 
     /// Where the client is: whatever a proxy says, and otherwise whoever is connected.
-    async fn client(&self, stream: &mut TcpStream, peer: IpAddr) -> io::Result<IpAddr> {
+    async fn client(&self, stream: &mut TcpStream, peer: IpAddr) -> Result<IpAddr, Failed> {
         if !self.is_proxy(peer) {
             return Ok(peer);
         }
-        Ok(proxy::read_header(stream).await?.unwrap_or(peer))
+        let client = proxy::read_header(stream).await;
+        Ok(client.map_err(|error| (peer, error))?.unwrap_or(peer))
     }
 
     /// What comes before the first frame, within bounds of number and time.
-    async fn open<T>(&self, opening: impl Future<Output = io::Result<T>>) -> Option<T> {
+    async fn open<T>(
+        &self,
+        peer: IpAddr,
+        opening: impl Future<Output = Result<T, Failed>>,
+    ) -> Option<T> {
         let Ok(_permit) = self.handshakes.try_acquire() else {
             self.meters.max_handshakes.increment(1);
             let limit = self.transport.handshakes;
@@ -323,13 +346,15 @@ impl Server {
         };
         match opened {
             Ok(Ok(opened)) => Some(opened),
-            Ok(Err(error)) => {
-                self.meters.handshake_failed.increment(1);
-                tracing::debug!(%error, "a handshake failed");
+            Ok(Err((peer, error))) => {
+                // Some of these lines are held back; the number tells how many.
+                let failed = self.meters.handshake_failed();
+                tracing::info!(%peer, failed, %error, "a handshake failed");
                 None
             }
             Err(_) => {
                 self.meters.handshake_timeout.increment(1);
+                tracing::debug!(%peer, "a handshake took too long");
                 None
             }
         }

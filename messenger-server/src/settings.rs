@@ -1,31 +1,37 @@
 //! Settings: flags, each with an environment variable.
 
+mod legacy;
 mod numbers;
 
 use crate::{Tls, TlsError, Transport};
 use clap::Parser;
 use ipnet::IpNet;
+use legacy::LegacySettings;
 use messenger_core::policy::{InboxLimits, Policy, Rate, Rates};
+use messenger_core::storage::MemoryStorage;
 use messenger_core::{Builder, Engine, Region};
 use messenger_proto::Braces;
 use numbers::{ConnectionSettings, DAY, LifetimeSettings, LimitSettings, RateSettings};
-use std::net::{AddrParseError, IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A messenger server: JSON objects over TCP.
 ///
 /// Every flag can be given as an environment variable instead: MESSENGER_ and its name in capitals,
-/// such as MESSENGER_LISTEN.
+/// such as MESSENGER_LISTEN. Bytes may be given with a unit (16MiB, 16MB), long numbers as 60_000.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "messenger-server", version, max_term_width = 100)]
 pub struct Settings {
-    /// The address and port to listen on.
+    /// The address and port to listen on, unless a service manager passes a socket.
     #[arg(
         long,
         env = "MESSENGER_LISTEN",
+        value_name = "ADDRESS:PORT",
         default_value = "127.0.0.1:7788",
+        value_parser = listen_address,
         global = true
     )]
     pub listen: SocketAddr,
@@ -35,6 +41,7 @@ pub struct Settings {
         long,
         env = "MESSENGER_TLS_LISTEN",
         value_name = "ADDRESS:PORT",
+        value_parser = listen_address,
         global = true
     )]
     pub tls_listen: Option<SocketAddr>,
@@ -110,16 +117,16 @@ pub struct Settings {
     )]
     pub echo: Switch,
 
-    /// Whether to authenticate a client that has registered, and send it the `auth` reply that an
-    /// older generation of clients waits for.
+    /// Whether to refuse a new login that looks like another user's, as with Cyrillic letters for Latin
+    /// ones.
     #[arg(
         long,
-        env = "MESSENGER_AUTH_ON_REGISTER",
+        env = "MESSENGER_REFUSE_LOOKALIKES",
         value_name = "on|off",
         default_value = "off",
         global = true
     )]
-    pub auth_on_register: Switch,
+    pub refuse_lookalikes: Switch,
 
     /// Whether to write `{` and `}` inside strings as \u007b and \u007d, for deployed clients that
     /// count braces.
@@ -141,8 +148,17 @@ pub struct Settings {
     pub welcome: String,
 
     /// Lift the rate limits, for load tests.
-    #[arg(long, env = "MESSENGER_NO_RATE_LIMITS", global = true)]
-    pub no_rate_limits: bool,
+    #[arg(
+        long,
+        env = "MESSENGER_NO_RATE_LIMITS",
+        value_name = "on|off",
+        default_value = "off",
+        default_missing_value = "on",
+        num_args = 0..=1,
+        require_equals = true,
+        global = true
+    )]
+    pub no_rate_limits: Switch,
 
     /// Whether loopback addresses are exempt from what one address may do in a time.
     #[arg(
@@ -157,6 +173,10 @@ pub struct Settings {
     /// What clients may do in a time.
     #[command(flatten)]
     pub rates: RateSettings,
+
+    /// What serves deployed clients of earlier years.
+    #[command(flatten)]
+    pub legacy: LegacySettings,
 
     /// Bounds of connections.
     #[command(flatten)]
@@ -180,8 +200,10 @@ const DEFAULT_STORE: &str = "memory:";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Switch {
     /// `on`
+    #[value(alias = "true")]
     On,
     /// `off`
+    #[value(alias = "false")]
     Off,
 }
 
@@ -232,14 +254,39 @@ pub enum SettingsError {
     /// What was asked for is of a store in a file, and this one is none.
     #[error("this needs a store in a file; say which: --store sqlite:PATH")]
     NoFile,
+    /// There is nothing at the store's path.
+    #[error(
+        "there is no store at {}; say where it is (--store sqlite:PATH), or start a server, which makes one",
+        path.display()
+    )]
+    NoStore {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// An address for TLS without a certificate, or the other way round.
     #[error("--tls-listen, --tls-cert and --tls-key belong together; give all three or none")]
     HalfTls,
+    /// It is no address to listen on.
+    #[error(
+        "give an address and a port, such as 127.0.0.1:7788, [::1]:7788, localhost:7788, or 0.0.0.0:7788 for all addresses"
+    )]
+    Address,
+    /// Whoever authenticates could send less than before.
+    #[error("--max-frame-before-auth must not be above --max-frame, which holds afterwards")]
+    FrameBeforeAuth,
     /// One frame would not fit into the budget of all.
     #[error(
         "--max-partial-frames must be at least --max-frame, or no large frame could be received"
     )]
     PartialFrameBudget,
+    /// One list would not fit into what may wait to be written.
+    #[error(
+        "--max-outgoing-total must be at least {list} bytes, or no long list of users could be sent"
+    )]
+    OutgoingBudget {
+        /// The most bytes of a list.
+        list: usize,
+    },
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -258,6 +305,10 @@ pub enum SettingsError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Backup(#[from] messenger_sqlite::BackupError),
+    /// Nothing of the store can be saved.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Salvage(#[from] messenger_sqlite::SalvageError),
 }
 
 impl FromStr for Store {
@@ -276,14 +327,21 @@ impl FromStr for Store {
 }
 
 impl FromStr for MetricsListen {
-    type Err = AddrParseError;
+    type Err = SettingsError;
 
-    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
         match text {
             "off" => Ok(Self::Off),
-            address => address.parse().map(Self::At),
+            address => listen_address(address).map(Self::At),
         }
     }
+}
+
+/// An address and a port. A name stands for its first address, of version 4 if it has one.
+fn listen_address(text: &str) -> Result<SocketAddr, SettingsError> {
+    let addresses = text.to_socket_addrs().ok();
+    let addresses = addresses.map(|addresses| addresses.min_by_key(SocketAddr::is_ipv6));
+    addresses.flatten().ok_or(SettingsError::Address)
 }
 
 /// A network, or one address.
@@ -312,7 +370,8 @@ impl Settings {
         let mut policy = Policy::default();
         policy.welcome = self.welcome.clone();
         policy.echo = self.echo == Switch::On;
-        policy.auth_on_register = self.auth_on_register == Switch::On;
+        policy.refuse_lookalikes = self.refuse_lookalikes == Switch::On;
+        self.legacy.apply_to_policy(&mut policy);
         policy.region = self.default_region;
         policy.session_lifetime = days(self.lifetimes.session_days);
         policy.message_lifetime = days(self.lifetimes.message_days);
@@ -331,7 +390,7 @@ impl Settings {
         policy.limits.inbox = InboxLimits::new(limits.max_inbox_messages, limits.max_inbox_bytes);
         policy.passwords.at_once = size(limits.max_hashing);
         policy.passwords.waiting = size(limits.max_hashing_queue);
-        policy.rates = (!self.no_rate_limits).then(|| self.rates());
+        policy.rates = (self.no_rate_limits == Switch::Off).then(|| self.rates());
         policy
     }
 
@@ -346,6 +405,10 @@ impl Settings {
             count(given.max_message_burst),
             Duration::from_secs(given.max_message_burst) / count(given.max_message_rate),
         );
+        rates.message_bytes = Rate::new(
+            count(given.max_byte_burst),
+            Duration::from_secs(given.max_byte_burst) / count(given.max_byte_rate),
+        );
         rates.import = rate(given.max_import_day, DAY);
         rates.exempt_loopback = self.exempt_loopback == Switch::On;
         rates
@@ -359,6 +422,7 @@ impl Settings {
         transport.driver.frame_before_auth = size(connection.max_frame_before_auth);
         transport.driver.unsent = size(connection.max_outgoing);
         transport.partial_frames = size(connection.max_partial_frames);
+        transport.outgoing = size(connection.max_outgoing_total);
         transport.connections = size(connection.max_connections);
         transport.handshake_time = Duration::from_secs(connection.handshake_timeout);
         transport.handshakes = size(connection.max_handshakes);
@@ -371,6 +435,7 @@ impl Settings {
             Switch::On => Braces::Escaped,
             Switch::Off => Braces::Plain,
         };
+        self.legacy.apply_to_transport(&mut transport);
         transport
     }
 
@@ -388,18 +453,16 @@ impl Settings {
         }
     }
 
-    /// Whether a server could be started with these settings: the store is sound, if there is one
-    /// already, and so is the certificate.
+    /// Whether a server would serve with these settings what was stored: the store is there and sound, and so is the
+    /// certificate.
     ///
     /// # Errors
-    /// It could not.
+    /// It would not.
     pub fn check(&self) -> Result<(), SettingsError> {
         self.check_numbers()?;
         self.tls()?;
         match &self.store {
             Store::Memory => {}
-            #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) if !path.exists() => {}
             #[cfg(feature = "sqlite")]
             Store::Sqlite(path) => messenger_sqlite::check(path)?,
         }
@@ -407,23 +470,48 @@ impl Settings {
     }
 
     fn check_numbers(&self) -> Result<(), SettingsError> {
+        if self.connection.max_frame_before_auth > self.connection.max_frame {
+            return Err(SettingsError::FrameBeforeAuth);
+        }
         if self.connection.max_partial_frames < self.connection.max_frame {
             return Err(SettingsError::PartialFrameBudget);
         }
+        let list = self.policy().limits.list_bytes;
+        if size(self.connection.max_outgoing_total) < list {
+            return Err(SettingsError::OutgoingBudget { list });
+        }
         Ok(())
+    }
+
+    /// Where the store is, for whoever reads it.
+    ///
+    /// # Errors
+    /// The store is not a file, or there is none yet.
+    pub fn existing_store(&self) -> Result<&Path, SettingsError> {
+        match &self.store {
+            Store::Memory => Err(SettingsError::NoFile),
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) if path.try_exists().is_ok_and(|exists| !exists) => {
+                let path = path.clone();
+                Err(SettingsError::NoStore { path })
+            }
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => Ok(path),
+        }
     }
 
     /// An engine for an operator's calls, on a store that a server may be using meanwhile.
     ///
     /// # Errors
-    /// The store is not a file, or cannot be opened.
+    /// The store is not a file, is not there, or cannot be opened.
     pub fn engine_beside(&self) -> Result<Builder, SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => {
+            Store::Sqlite(_) => {
+                let path = self.existing_store()?;
                 let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
                 let builder = Engine::builder().policy(self.policy());
-                let builder = builder.storage(std::sync::Arc::new(storage));
+                let builder = builder.storage(Arc::new(storage));
                 Ok(builder.manual_maintenance())
             }
             Store::Memory => Err(SettingsError::NoFile),
@@ -433,12 +521,37 @@ impl Settings {
     /// Copies the store to a new file, also while a server uses it.
     ///
     /// # Errors
-    /// The store is not a file, or cannot be read, or the copy cannot be written.
+    /// The store is not a file, is not there, or cannot be read; or the copy cannot be written.
     #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] // no store to copy
     pub fn back_up(&self, to: &Path) -> Result<(), SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => Ok(messenger_sqlite::back_up(path, to)?),
+            Store::Sqlite(_) => Ok(messenger_sqlite::back_up(self.existing_store()?, to)?),
+            Store::Memory => Err(SettingsError::NoFile),
+        }
+    }
+
+    /// Saves what can be read of a damaged store to a new file; a table of how much that was.
+    ///
+    /// # Errors
+    /// The store is not a file, or nothing can be read of it, or the new file cannot be written.
+    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] // no store to save
+    pub fn salvage(&self, to: &Path) -> Result<String, SettingsError> {
+        match &self.store {
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => Ok(messenger_sqlite::salvage(path, to)?.to_string()),
+            Store::Memory => Err(SettingsError::NoFile),
+        }
+    }
+
+    /// Says that the store is an older copy of one that was lost.
+    ///
+    /// # Errors
+    /// The store is not a file, cannot be opened, or a server uses it.
+    pub fn mark_restored(&self) -> Result<(), SettingsError> {
+        match &self.store {
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => Ok(messenger_sqlite::mark_restored(path)?),
             Store::Memory => Err(SettingsError::NoFile),
         }
     }
@@ -451,12 +564,15 @@ impl Settings {
         self.check_numbers()?;
         let builder = Engine::builder().policy(self.policy());
         let builder = match &self.store {
-            // The builder's own.
-            Store::Memory => builder,
+            Store::Memory => {
+                let storage = MemoryStorage::with_limit(self.limits.max_memory);
+                builder.storage(Arc::new(storage))
+            }
             #[cfg(feature = "sqlite")]
             Store::Sqlite(path) => {
                 let storage = messenger_sqlite::SqliteStorage::open(path)?;
-                builder.storage(std::sync::Arc::new(storage))
+                storage.keep_free(self.limits.min_free_disk);
+                builder.storage(Arc::new(storage))
             }
         };
         Ok(match self.notifier {

@@ -1,18 +1,25 @@
 //! TLS: a certificate and its key, which may change while the server runs.
 
+mod files;
+mod old_clients;
+
+pub use files::TlsError;
+
+use files::{Files, Paths};
 use parking_lot::RwLock;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::server::ProducesTickets;
+use tokio_rustls::rustls::sign::SingleCertAndKey;
 use tokio_rustls::server::TlsStream;
 
 /// How often [`Tls::watch`] looks at the files.
@@ -28,77 +35,43 @@ pub struct Tls(Arc<Shared>);
 
 struct Shared {
     /// Where it comes from; `None` when it is the embedder's own.
-    paths: Option<Paths>,
+    source: Option<Source>,
     current: RwLock<Current>,
 }
 
-#[derive(Debug)]
-struct Paths {
-    certificates: PathBuf,
-    key: PathBuf,
+struct Source {
+    paths: Paths,
+    /// Clients come back with what it gave them, instead of a whole handshake: the server keeps nothing of them,
+    /// however many they are. Its keys change every 6 hours, and not with the certificate.
+    tickets: Arc<dyn ProducesTickets>,
 }
 
 struct Current {
     config: Arc<ServerConfig>,
+    chain: Vec<CertificateDer<'static>>,
     /// What the files held.
     files: Files,
-}
-
-/// Read from the files.
-#[derive(Default, PartialEq, Eq)]
-struct Files {
-    certificates: Vec<u8>,
-    key: Vec<u8>,
-}
-
-/// Why a certificate cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("{} cannot be read; does it exist, and may this user read it?", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file is not PEM, or has no certificate or no key in it.
-    #[error("{} holds no {what} in PEM format", path.display())]
-    Pem {
-        /// Which.
-        path: PathBuf,
-        /// What was looked for.
-        what: &'static str,
-        /// Why.
-        source: pem::Error,
-    },
-    /// Certificate and key do not belong together, or are of a kind that is not known.
-    #[error("the certificate in {} cannot be used; is the key the one that belongs to it?", path.display())]
-    Unusable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: rustls::Error,
-    },
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
-            .field("paths", &self.0.paths)
+            .field("paths", &self.0.source.as_ref().map(|source| &source.paths))
             .finish_non_exhaustive()
     }
 }
 
 impl From<Arc<ServerConfig>> for Tls {
     /// Uses a configuration as it is. A certificate that changes is the affair of its
-    /// [resolver](rustls::server::ResolvesServerCert).
+    /// [resolver](tokio_rustls::rustls::server::ResolvesServerCert).
     fn from(config: Arc<ServerConfig>) -> Self {
-        let files = Files::default();
         Self(Arc::new(Shared {
-            paths: None,
-            current: RwLock::new(Current { config, files }),
+            source: None,
+            current: RwLock::new(Current {
+                config,
+                chain: Vec::new(),
+                files: Files::default(),
+            }),
         }))
     }
 }
@@ -109,15 +82,17 @@ impl Tls {
     /// # Errors
     /// See [`TlsError`].
     pub fn load(certificates: &Path, key: &Path) -> Result<Self, TlsError> {
+        let tickets = ring::Ticketer::new().map_err(TlsError::setup)?;
         let paths = Paths {
             certificates: certificates.to_owned(),
             key: key.to_owned(),
         };
         let files = Files::read(&paths)?;
-        let config = files.config(&paths)?;
+        let source = Source { paths, tickets };
+        let current = source.current(files)?;
         Ok(Self(Arc::new(Shared {
-            paths: Some(paths),
-            current: RwLock::new(Current { config, files }),
+            source: Some(source),
+            current: RwLock::new(current),
         })))
     }
 
@@ -127,16 +102,21 @@ impl Tls {
     /// # Errors
     /// See [`TlsError`]; the certificate in use stays in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let Some(paths) = &self.0.paths else {
+        let Some(source) = &self.0.source else {
             return Ok(false);
         };
-        let files = Files::read(paths)?;
+        let files = Files::read(&source.paths)?;
         if files == self.0.current.read().files {
             return Ok(false);
         }
-        let config = files.config(paths)?;
-        *self.0.current.write() = Current { config, files };
+        let current = source.current(files)?;
+        *self.0.current.write() = current;
         Ok(true)
+    }
+
+    /// The certificates in use that were read from files, the server's own first; none of an embedder's configuration.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.0.current.read().chain.clone()
     }
 
     /// [Reloads](Self::reload) whenever the files have changed, which it looks for every 2 seconds and when
@@ -172,49 +152,28 @@ impl Tls {
         }
     }
 
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept(&self, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        old_clients::turn_away(&mut stream).await?;
         let config = Arc::clone(&self.0.current.read().config);
         TlsAcceptor::from(config).accept(stream).await
     }
 }
 
-impl Files {
-    fn read(Paths { certificates, key }: &Paths) -> Result<Self, TlsError> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|source| TlsError::Read {
-                path: path.to_owned(),
-                source,
-            })
-        };
-        Ok(Self {
-            certificates: read(certificates)?,
-            key: read(key)?,
-        })
-    }
-
-    fn config(&self, Paths { certificates, key }: &Paths) -> Result<Arc<ServerConfig>, TlsError> {
-        let chain = CertificateDer::pem_slice_iter(&self.certificates);
-        let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|source| {
-            let path = certificates.clone();
-            let what = "certificate";
-            TlsError::Pem { path, what, source }
-        })?;
-        let secret = PrivateKeyDer::from_pem_slice(&self.key).map_err(|source| {
-            let path = key.clone();
-            let what = "private key";
-            TlsError::Pem { path, what, source }
-        })?;
-        let unusable = |source| TlsError::Unusable {
-            path: certificates.clone(),
-            source,
-        };
+impl Source {
+    fn current(&self, files: Files) -> Result<Current, TlsError> {
+        let certified = files.certified(&self.paths)?;
+        let chain = certified.cert.clone();
         let provider = Arc::new(ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(unusable)?
+            .map_err(TlsError::setup)?
             .with_no_client_auth()
-            .with_single_cert(chain, secret)
-            .map_err(unusable)?;
-        Ok(Arc::new(config))
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        config.ticketer = Arc::clone(&self.tickets);
+        Ok(Current {
+            config: Arc::new(config),
+            chain,
+            files,
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use messenger_core::DriverLimits;
-use messenger_proto::Braces;
+use messenger_proto::{Braces, Escapes};
 use std::time::Duration;
 
 /// The bounds of connections. The defaults are the protocol's.
@@ -14,6 +14,10 @@ pub struct Transport {
     /// The most bytes that all connections together hold of frames that have not come whole; over it
     /// those that stand still are disconnected. 256 MiB.
     pub partial_frames: usize,
+    /// The most bytes that wait to be written to all connections together; over it those that take least are
+    /// disconnected, and whoever asks for a list of users waits. Room for one list
+    /// ([`list_bytes`](messenger_core::policy::Limits::list_bytes)) at the least. 256 MiB.
+    pub outgoing: usize,
     /// The most connections. Each is an open file; leave some of those that the system allows for the
     /// store and for monitoring. 60,000.
     pub connections: usize,
@@ -34,6 +38,23 @@ pub struct Transport {
     pub keepalive: Duration,
     /// How braces in strings are written. Escaped.
     pub braces: Braces,
+    /// Nothing but ASCII is written, other characters as `\uXXXX`, for clients that cannot read a character which
+    /// comes in two parts. Off.
+    pub ascii_only: bool,
+    /// Control characters in strings are read as they are, for clients that write line breaks so. Off.
+    pub control_characters: bool,
+    /// A client that has asked for no feature gets each frame in a write of its own, and so long behind the one before:
+    /// some parse only the first frame of what a read brings. None.
+    pub frame_gap: Option<Duration>,
+}
+
+impl Transport {
+    /// What is escaped in strings.
+    pub(crate) fn escapes(&self) -> Escapes {
+        let mut escapes = Escapes::from(self.braces);
+        escapes.ascii_only = self.ascii_only;
+        escapes
+    }
 }
 
 impl Default for Transport {
@@ -41,6 +62,7 @@ impl Default for Transport {
         Self {
             driver: DriverLimits::default(),
             partial_frames: 256 * 1024 * 1024,
+            outgoing: 256 * 1024 * 1024,
             connections: 60_000,
             time_to_auth: Duration::from_secs(5 * 60),
             handshake_time: Duration::from_secs(10),
@@ -50,6 +72,9 @@ impl Default for Transport {
             drain: Duration::from_secs(10),
             keepalive: Duration::from_secs(60),
             braces: Braces::default(),
+            ascii_only: false,
+            control_characters: false,
+            frame_gap: None,
         }
     }
 }

@@ -101,15 +101,21 @@ async fn a_setting_may_come_from_the_environment() {
 async fn bad_settings_are_refused_with_a_sentence() {
     for (flags, sentence) in [
         (["--listen", "nonsense"], "--listen"),
+        (["--listen", "7788"], "such as 127.0.0.1:7788"),
+        (["--metrics-listen", "7789"], "such as 127.0.0.1:7788"),
         (["--store", "floppy:"], "there is no such store"),
         (["--notifier", "pigeon:"], "there is no such notifier"),
         (["--default-region", "Atlantis"], "two-letter country code"),
         (["--max-frame", "many"], "--max-frame"),
+        (["--max-frame", "16Mega"], "16MiB"),
+        (["--max-frame", "16"], "from 256 to"),
+        (["--max-connections", "16MiB"], "a whole number"),
         (["--echo", "loud"], "--echo"),
         (["--keepalive", "0"], "--keepalive"),
         (["--max-outgoing", "0"], "--max-outgoing"),
         (["--max-connections", "99999999999"], "--max-connections"),
         (["--fast", "yes"], "--fast"),
+        (["--no-rate-limits=maybe", "check"], "--no-rate-limits"),
     ] {
         let (code, text) = output(&flags).await;
         assert_eq!(code, Some(2), "{flags:?}: {text}");
@@ -118,12 +124,74 @@ async fn bad_settings_are_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_told() {
+async fn limits_that_contradict_each_other_are_refused() {
+    let flags = ["--max-frame-before-auth", "2MiB", "--max-frame", "1MiB"];
+    let (code, text) = output(&flags).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("must not be above --max-frame"), "{text}");
+}
+
+#[tokio::test]
+async fn numbers_and_switches_may_be_written_for_people() {
+    for flags in [
+        ["check", "--max-frame", "16MiB"],
+        ["check", "--max-frame", "16 MB"],
+        ["check", "--max-frame", "1_000_000"],
+        ["check", "--max-connections", "60_000"],
+        ["check", "--listen", "localhost:7788"],
+        ["check", "--echo", "off"],
+        ["check", "--no-rate-limits", "--echo=on"],
+        ["check", "--no-rate-limits=on", "--echo=on"],
+    ] {
+        let (code, text) = output(&flags).await;
+        assert_eq!(code, Some(0), "{flags:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_says_nothing_is_refused() {
+    for (name, value, sentence) in [
+        ("MESSENGER_LISTN", "127.0.0.1:0", "MESSENGER_LISTN is set"),
+        ("MESSENGER_ECHO", "loud", "--echo"),
+        ("RUST_LOG", "verbose", "messenger_core=debug"),
+        ("RUST_LOG", "messenger_core=loud", "messenger_core=debug"),
+    ] {
+        let output = server(&["check"]).env(name, value).output();
+        let output = timeout(SOON, output).await.unwrap().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {text}");
+        assert!(text.contains(sentence), "{name}: {text}");
+    }
+    for (name, value) in [
+        ("MESSENGER_NO_RATE_LIMITS", "on"),
+        ("MESSENGER_NO_RATE_LIMITS", "off"),
+        ("MESSENGER_MAX_FRAME", "16MiB"),
+        // Kubernetes tells these to a container beside a service called `messenger`.
+        ("MESSENGER_SERVICE_HOST", "192.0.2.1"),
+        ("MESSENGER_PORT_7788_TCP", "tcp://192.0.2.1:7788"),
+        ("RUST_LOG", ""),
+        ("RUST_LOG", "warn,messenger_core=debug"),
+        ("RUST_LOG", "[connection{peer=192.0.2.1}]=debug"),
+    ] {
+        let output = server(&["check"]).env(name, value).output();
+        let output = timeout(SOON, output).await.unwrap().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{name}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_had_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, text) = output(&["--listen", &address]).await;
-    assert_eq!(code, Some(1));
-    assert!(text.contains("is the port taken?"), "{text}");
+    for (address, sentence) in [
+        (address.as_str(), "the port is taken"),
+        ("192.0.2.1:0", "no such address"),
+    ] {
+        let (code, text) = output(&["--listen", address]).await;
+        assert_eq!(code, Some(1));
+        assert!(text.contains(sentence), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -139,6 +207,18 @@ async fn help_tells_defaults_and_units() {
     ] {
         assert!(text.contains(part), "{part} is missing: {text}");
     }
+}
+
+#[tokio::test]
+async fn a_commands_help_is_about_the_command() {
+    let command = ["session", "list", "--store", "sqlite:none.db", "--help"];
+    let (code, text) = output(&command).await;
+    assert_eq!(code, Some(0));
+    assert!(text.contains("--store"), "{text}");
+    assert!(!text.contains("--max-frame"), "{text}");
+    let (code, text) = output(&["check", "--help"]).await;
+    assert_eq!(code, Some(0));
+    assert!(text.contains("--max-frame"), "{text}");
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ async fn register_accounts(address: String, round: u64) -> Vec<String> {
         return registered;
     };
     for number in 0.. {
-        let login = format!("account {round} {number}");
+        let login = format!("account-{round}-{number}");
         match client.register(&login, &pass(), &login).await {
             Ok(_) => registered.push(login),
             Err(ClientError::Refused(failure)) => panic!("refused: {failure}"),
@@ -407,4 +407,75 @@ async fn a_copy_made_while_the_server_runs_is_a_store() {
     send(&client, &bob.0, "a note").await;
     let event = timeout(SOON, events.next_message()).await.unwrap().unwrap();
     assert_eq!(event.message.body.as_str(), "a note", "and nothing else");
+}
+
+/// The store is lost, and a copy from before serves instead. A client that acknowledges, remembers the last number
+/// and drops those it has seen, gets all that is accepted from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_gets_what_is_accepted_after_a_restore() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let run = async |command: &[&str], store: &std::path::Path| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+        let child = child.args(command).arg("--store");
+        let child = child.arg(format!("sqlite:{}", store.display()));
+        let output = timeout(SOON, child.output()).await.unwrap().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let process = Process::start(&path("m.db")).await;
+    let bob = Recipient {
+        session: new_session(&process.address, "bob", true).await,
+        processed: Arc::default(),
+    };
+    let ann = new_session(&process.address, "ann", false).await;
+    let copy = path("copy.db").display().to_string();
+
+    exchange(&process, &ann, &bob, "before").await;
+    let (done, text) = run(&["backup", &copy], &path("m.db")).await;
+    assert!(done, "{text}");
+    std::fs::copy(path("copy.db"), path("again.db")).unwrap();
+    exchange(&process, &ann, &bob, "lost").await;
+    let (done, text) = run(&["restored"], &path("m.db")).await;
+    assert!(!done && text.contains("in use by another server"), "{text}");
+    process.kill().await;
+    assert_eq!(bob.processed.lock().unwrap().seq, 20);
+
+    // One copy, another, and one of a copy that was made by hand.
+    for store in ["copy.db", "again.db", "by hand.db"] {
+        if store == "by hand.db" {
+            std::fs::copy(path("again.db"), path(store)).unwrap();
+            let (done, text) = run(&["restored"], &path(store)).await;
+            assert!(done, "{text}");
+        }
+        let process = Process::start(&path(store)).await;
+        exchange(&process, &ann, &bob, store).await;
+        // Lower numbers are still those that were processed, and higher ones wrong.
+        let seq = bob.processed.lock().unwrap().seq;
+        let (client, _events) = bob.connect(&process.address).await.unwrap();
+        client.ack(20).await.unwrap();
+        let beyond = client.ack(seq + 1).await.unwrap_err();
+        assert!(matches!(beyond, ClientError::Refused(_)), "{beyond}");
+        process.signal("TERM").await;
+        assert_eq!(process.ended().await, Some(0));
+    }
+}
+
+/// Ann sends ten messages, and bob, who has come back, gets them all, and acknowledges.
+async fn exchange(process: &Process, ann: &(UserId, SessionId), bob: &Recipient, what: &str) {
+    let (sender, _events) = connect(&process.address).await.unwrap();
+    sender.resume(&ann.0, &ann.1).await.unwrap();
+    // He resumes by acknowledging again what he has processed, which the store may not know.
+    let (client, mut events) = bob.connect(&process.address).await.unwrap();
+    for number in 0..10 {
+        send(&sender, &bob.session.0, &format!("{what} {number}")).await;
+    }
+    for number in 0..10 {
+        let event = timeout(SOON, events.next_message()).await;
+        let event = event.expect("dropped as seen").unwrap();
+        assert_eq!(event.message.body.as_str(), format!("{what} {number}"));
+        bob.processed.lock().unwrap().seq = event.seq.unwrap();
+    }
+    let seq = bob.processed.lock().unwrap().seq;
+    client.ack(seq).await.unwrap();
 }

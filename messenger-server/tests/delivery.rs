@@ -205,13 +205,8 @@ async fn a_long_backlog_flows_while_others_talk() {
         )
         .nick("Ann")
         .body(format!("{number} {}", "x".repeat(100)));
-        storage.append(NewMessage {
-            message: message.into(),
-            mid: None,
-            mid_forgotten_before: Timestamp::from_micros(0),
-            now: Timestamp::from_micros(0),
-            limits,
-        })
+        let new = NewMessage::new(message, Timestamp::from_micros(0));
+        storage.append(new.limits(limits))
     };
     for numbers in (0..WAITING).collect::<Vec<_>>().chunks(1000) {
         let appended = futures_util::future::join_all(numbers.iter().map(|&number| append(number)));

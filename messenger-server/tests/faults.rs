@@ -23,6 +23,8 @@ use tokio::time::timeout;
 fn with_mounts(script: &str, folder: &Path, store: &Path) -> Command {
     let mut command = Command::new("unshare");
     command
+        // Small disks, which are to be filled.
+        .env("MESSENGER_MIN_FREE_DISK", "0")
         .args(["--map-root-user", "--mount", "sh", "-ec", script])
         .arg(folder)
         .arg(env!("CARGO_BIN_EXE_messenger-server"))
@@ -160,16 +162,56 @@ async fn a_disk_that_fails_is_told_and_service_resumes_when_it_works() {
     }
 }
 
+/// A command that is to end by itself; its exit code and what it says.
+async fn ended(mut command: Command) -> (Option<i32>, String) {
+    let output = timeout(SOON, command.output()).await.unwrap().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_may_only_be_read_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("messenger.db");
     Process::start(&store).await.kill().await;
-    let script = r#"mount --bind "$0/messenger.db" "$0/messenger.db"
-        mount -o remount,bind,ro "$0/messenger.db"; exec "$@""#;
-    let refused = with_mounts(script, folder.path(), &store).output();
-    let refused = timeout(SOON, refused).await.unwrap().unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    let text = String::from_utf8(refused.stderr).unwrap();
+    // All but the lock file.
+    let script = r#"mount --bind "$0" "$0"
+        mount --bind "$0/messenger.db.lock" "$0/messenger.db.lock"
+        mount -o remount,bind,ro "$0"; exec "$@""#;
+    let (code, text) = ended(with_mounts(script, folder.path(), &store)).await;
+    assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("may only be read"), "{text}");
+}
+
+/// Or the log beside it stays in the container, with the messages that were accepted last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_mounted_by_itself_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("messenger.db");
+    Process::start(&store).await.kill().await;
+    let inside = folder.path().join("in a container");
+    std::fs::create_dir(&inside).unwrap();
+    let mounted = inside.join("messenger.db");
+    std::fs::write(&mounted, "").unwrap();
+    let script = r#"mount --bind "$0/messenger.db" "$0/in a container/messenger.db"; exec "$@""#;
+    for command in [
+        &[][..],
+        &["user", "list"],
+        &["check"],
+        &["backup", "copy.db"],
+    ] {
+        let mut server = with_mounts(script, folder.path(), &mounted);
+        let (code, text) = ended({
+            server.args(command);
+            server
+        })
+        .await;
+        assert_eq!(code, Some(1), "{command:?}: {text}");
+        let sentence = "mount the folder that it is in";
+        assert!(text.contains(sentence), "{command:?}: {text}");
+    }
+    // The sentence can be followed.
+    let script = r#"mount --bind "$0" "$0/in a container"; exec "$@""#;
+    let process = Process::spawn(with_mounts(script, folder.path(), &mounted)).await;
+    process.kill().await;
 }

@@ -174,6 +174,97 @@ async fn small_half_sent_frames_share_it_too() {
     }
 }
 
+/// Sets a picture of so many bytes, by which an import of `entries` entries brings as many times that.
+async fn show_a_picture(raw: &mut Raw, length: usize) {
+    let picture = "A".repeat(length);
+    let data = format!(r#"{{"email":"seen@example.org","picture":"{picture}"}}"#);
+    raw.send(&format!(r#"{{"action":"setuserinfo","data":{data}}}"#))
+        .await;
+    assert_eq!(raw.frame().await["data"]["status"], 0);
+}
+
+fn import_of(entries: usize) -> String {
+    let entry = r#"{"myid":"1","name":"x","phone":"","email":"seen@example.org"}"#;
+    let entries = vec![entry; entries].join(",");
+    format!(r#"{{"action":"import","data":{{"contacts":[{entries}]}}}}"#)
+}
+
+#[tokio::test]
+async fn lists_that_nobody_takes_share_one_budget() {
+    let mut policy = Policy::default();
+    policy.limits.list_bytes = 8 * MIB;
+    let mut transport = Transport::default();
+    transport.outgoing = 24 * MIB;
+    let server = TestServer::start(policy, transport).await;
+    let (mut ann, _) = server.log_in("ann").await;
+    show_a_picture(&mut ann, 60_000).await;
+    // Each asks for 6 MB, and takes nothing of it.
+    let mut greedy = Vec::new();
+    for _ in 0..20 {
+        let (mut raw, _) = server.log_in("greedy").await;
+        raw.send(&import_of(100)).await;
+        greedy.push(raw);
+    }
+    // Messages pass, and a list is served: those that take nothing give way.
+    let (mut bob, _) = server.log_in("bob").await;
+    for _ in 0..3 {
+        bob.send(r#"{"action":"message","data":{"uid":"bob","body":"x"}}"#)
+            .await;
+        assert_eq!(bob.frame().await["data"]["status"], 0);
+        assert_eq!(bob.frame().await["action"], "ev_message");
+        bob.send(&import_of(100)).await;
+        let list = bob.frame().await;
+        assert_eq!(list["data"]["list"].as_array().unwrap().len(), 100);
+    }
+    // Those were cut, in the middle of their lists.
+    let mut cut = 0;
+    for mut raw in greedy {
+        let mut received = Vec::new();
+        while !received.ends_with(b"]}}") {
+            let read = timeout(SOON, raw.stream.read_buf(&mut received)).await;
+            // Either way of closing is one.
+            if matches!(read.unwrap(), Ok(0) | Err(_)) {
+                cut += 1;
+                break;
+            }
+        }
+    }
+    assert!(cut > 0, "they held more than there is");
+}
+
+#[tokio::test]
+async fn what_follows_a_long_list_comes_behind_it() {
+    let server = TestServer::start(Policy::default(), Transport::default()).await;
+    let (mut ann, _) = server.log_in("ann").await;
+    show_a_picture(&mut ann, 60_000).await;
+    let (mut bob, _) = server.log_in("bob").await;
+    // Three lists, one after the other, and what was asked for behind each.
+    for round in 0..3 {
+        bob.send(&import_of(50 * round)).await;
+        bob.send(r#"{"action":"message","data":{"uid":"bob","body":"x"}}"#)
+            .await;
+        bob.send(r#"{"action":"userinfo","data":{"user":"ann"}}"#)
+            .await;
+    }
+    let mut arrived = Vec::new();
+    while arrived.len() < 12 {
+        let frame = bob.frame().await;
+        if frame["action"] == "import" {
+            let list = frame["data"]["list"].as_array().unwrap();
+            assert!(
+                list.iter()
+                    .all(|one| one["picture"].as_str().unwrap().len() == 60_000)
+            );
+            arrived.push(list.len().to_string());
+        } else {
+            arrived.push(frame["action"].as_str().unwrap().to_owned());
+        }
+    }
+    arrived.retain(|name| name != "ev_message");
+    let wanted = ["0", "50", "100"].map(|list| [list, "message", "userinfo"]);
+    assert_eq!(arrived, wanted.concat());
+}
+
 #[tokio::test]
 async fn an_embedders_own_connections_count_too() {
     let mut transport = Transport::default();

@@ -1,4 +1,5 @@
-//! What an operator's tools see. One test: a process has one recorder of metrics.
+//! What an operator's tools see. One server in this process, as that has one recorder of metrics; the others are
+//! processes of their own.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,35 +10,49 @@
 
 mod support;
 
-use messenger_core::Policy;
+use messenger_core::authenticator::Identity;
+use messenger_core::notifier::{Mailbox, Notice, Notifier, NotifierError, Subscription};
+use messenger_core::proto::{SendMessage, UserId};
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::FaultyStorage;
+use messenger_core::{Engine, Policy, SessionKind};
 use messenger_server::{Monitoring, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use support::process::Process;
 use support::{SOON, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Asks for a page; its status and text.
 async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let (head, body) = ask(address, "GET", path).await;
+    (head[9..12].parse().unwrap(), body)
+}
+
+/// Asks; the head and the body of the answer.
+async fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = String::new();
     let read = stream.read_to_string(&mut response);
     timeout(SOON, read).await.unwrap().unwrap();
     let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), body.to_owned())
+    (head.to_owned(), body.to_owned())
 }
 
-/// The metrics that a document names. Log lines are counted where there is a log, which is not here.
+/// The metrics that a document names, but for that of certificates: there is none here. (A line of the log has the
+/// name of a crate in it.)
 fn names(document: &str) -> impl Iterator<Item = &str> {
     let words = document.split(|c: char| !c.is_ascii_lowercase() && c != '_');
     words.filter(|word| {
-        word.starts_with("messenger_") && *word != "messenger_log_lines_dropped_total"
+        (word.starts_with("messenger_") || word.starts_with("process_"))
+            && !word.starts_with("messenger_certificate")
+            && *word != "messenger_core"
     })
 }
 
@@ -58,19 +73,71 @@ async fn shows(address: SocketAddr, line: &str) {
     }
 }
 
+/// Sends as many messages as this to somebody with two devices, of which one is away.
+async fn push_out(engine: &Engine, messages: usize) {
+    let join = async |user: &str| {
+        let connected = engine.connect_as(user.into(), Identity::new("x"), SessionKind::Lasting);
+        connected.await.unwrap()
+    };
+    drop(join("max").await);
+    let (mut max, sender) = (join("max").await, join("eve").await);
+    for _ in 0..messages {
+        sender.call(SendMessage::new("max", "x")).await.unwrap();
+        max.next_event().await.unwrap();
+        // The event before this one counts as delivered.
+        engine.run_maintenance().await.unwrap();
+    }
+}
+
+/// Tells nobody anything.
+struct Deaf;
+
+impl Notifier for Deaf {
+    fn subscribe(&self, _: &UserId, mailbox: Mailbox) -> Subscription {
+        Subscription::new(mailbox)
+    }
+
+    fn notify(&self, _: &UserId, _: Notice) {}
+
+    fn check(&self) -> Result<(), NotifierError> {
+        Err(NotifierError::new("it tells nobody anything"))
+    }
+}
+
 #[tokio::test]
 async fn metrics_and_health_are_told() {
     let monitoring = Monitoring::install().unwrap();
     let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
     let mut transport = Transport::default();
     transport.connections = 3;
-    let policy = Policy::default();
+    let mut policy = Policy::default();
+    policy.limits.inbox.messages = 10;
     let server = TestServer::limited(Arc::new(storage.clone()), policy, transport).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stopping = CancellationToken::new();
     let engine = server.server.engine().clone();
-    tokio::spawn(monitoring.serve(listener, engine, stopping.clone()));
+    let of_deaf = monitoring.clone();
+    tokio::spawn(monitoring.serve(listener, engine, stopping.clone().cancelled_owned()));
+
+    // What has not happened yet is told, or its first time would look like none.
+    let (_, page) = get(address, "/metrics").await;
+    for line in [
+        r#"messenger_requests_total{action="message",status="0"} 0"#,
+        r#"messenger_requests_total{action="auth",status="2"} 0"#,
+        r#"messenger_requests_total{action="unknown",status="3"} 0"#,
+        r#"messenger_limits_total{limit="failed_auth_login"} 0"#,
+        r#"messenger_log_lines_dropped_total{why="repeated"} 0"#,
+        "messenger_handshakes_failed_total 0",
+        "messenger_messages_accepted_total 0",
+    ] {
+        assert!(page.lines().any(|own| own == line), "{line}: {page}");
+    }
+    let version = format!(
+        r#"messenger_build_info{{version="{}","#,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(page.contains(&version), "{page}");
 
     let (mut ann, _) = server.log_in("ann").await;
     let (mut bob, _) = server.log_in("bob").await;
@@ -132,6 +199,8 @@ async fn metrics_and_health_are_told() {
         r#"messenger_limits_total{limit="failed_auth_login"} 1"#,
     )
     .await;
+    push_out(server.server.engine(), 12).await;
+    shows(address, "messenger_messages_dropped_total 2").await;
     drop((ann, bob, eve));
     shows(address, "messenger_connections 0").await;
     shows(address, "messenger_sessions 0").await;
@@ -150,11 +219,48 @@ async fn metrics_and_health_are_told() {
     assert_eq!(get(address, "/healthz").await, (200, "alive\n".to_owned()));
     assert_eq!(get(address, "/readyz").await, (200, "ready\n".to_owned()));
     storage.set_failing(true);
-    assert_eq!(get(address, "/readyz").await.0, 503);
+    let store_fails = (503, "the store fails\n".to_owned());
+    assert_eq!(get(address, "/readyz").await, store_fails);
     storage.set_failing(false);
     assert_eq!(get(address, "/readyz").await.0, 200);
+    let deaf = Engine::builder().notifier(Arc::new(Deaf)).build().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let its = listener.local_addr().unwrap();
+    tokio::spawn(of_deaf.serve(listener, deaf, stopping.clone().cancelled_owned()));
+    let (status, sentence) = get(its, "/readyz").await;
+    assert_eq!(status, 200, "messages come all the same");
+    assert!(sentence.contains("the notifier fails"), "{sentence}");
     stopping.cancel();
     assert_eq!(get(address, "/readyz").await.0, 503);
     assert_eq!(get(address, "/healthz").await.0, 200);
     assert_eq!(get(address, "/nothing").await.0, 404);
+    let (head, _) = ask(address, "POST", "/metrics").await;
+    assert!(
+        head.contains(" 405 ") && head.contains("allow: GET, HEAD"),
+        "{head}"
+    );
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_from_an_answer() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+    command
+        .args(["--listen", "127.0.0.1:0", "--store", "memory:"])
+        .args(["--metrics-listen", "127.0.0.1:0"]);
+    let server = Process::spawn(command).await;
+    let address = server.address_behind("metrics are told").await;
+    let address = address.parse().unwrap();
+    let mut silent = Vec::new();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        for _ in 0..100 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        assert_eq!(get(address, path).await.0, 200);
+    }
+    // They do not stay for long either: those that were not cut for newer ones are when they ask nothing.
+    for mut stream in silent {
+        let ended = timeout(SOON, stream.read_to_end(&mut Vec::new())).await;
+        // Either way of closing is one.
+        let _ = ended.expect("the server closes");
+    }
 }

@@ -9,7 +9,7 @@
 
 mod support;
 
-use messenger_client::proto::{ErrorCode, Password};
+use messenger_client::proto::{ErrorCode, Password, SendMessage, SetUserInfo};
 use messenger_client::{Client, ClientError, Events, connect};
 use serde_json::Value;
 use std::path::Path;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use support::SOON;
 use support::process::{Process, flags};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -150,6 +150,50 @@ async fn a_user_is_deleted_beside_the_server() {
     bob.send("ann", "hello again").await.unwrap();
 }
 
+/// Whoever was deleted, and has a connection for a moment more, does nothing to the next one of the name.
+#[tokio::test]
+async fn the_next_of_a_deleted_users_name_has_nothing_to_do_with_the_one_before() {
+    let world = World::new().await;
+    let (bob, mut to_bob) = world.join("bob").await;
+    let (gone, mut to_gone) = world.join("ann").await;
+    let deleted = world.run(&["user", "delete", "ann"], "").await;
+    assert_eq!(deleted.0, Some(0), "{}", deleted.1);
+    let (next, mut to_next) = world.join("ann").await;
+    let of_gone = SendMessage::new("bob", "of the gone").mid("m");
+    let email = SetUserInfo::default().email("gone@example.org");
+    let refused = [
+        gone.send_message(of_gone).await.map(drop),
+        gone.set_user_info(email).await,
+        gone.add_contact("bob").await.map(drop),
+        gone.contact_list().await.map(drop),
+    ];
+    for refused in refused {
+        match refused {
+            Err(ClientError::Refused(failure)) => assert_eq!(failure.code, ErrorCode::NeedAuth),
+            // Told meanwhile.
+            Err(ClientError::Closed) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    bob.send("ann", "for the next").await.unwrap();
+    let of_next = SendMessage::new("bob", "of the next").mid("m");
+    next.send_message(of_next).await.unwrap();
+    let ended = timeout(SOON, to_gone.next()).await;
+    let ended = ended.expect("its connection is closed");
+    assert!(ended.is_err(), "given to the one before: {ended:?}");
+    for body in ["for the next", "of the next"] {
+        let event = timeout(SOON, to_next.next_message()).await.unwrap();
+        assert_eq!(event.unwrap().message.body.as_str(), body);
+    }
+    let of_bob = ["for the next", "of the next"];
+    for body in of_bob {
+        let event = timeout(SOON, to_bob.next_message()).await.unwrap();
+        assert_eq!(event.unwrap().message.body.as_str(), body);
+    }
+    assert_eq!(next.user_info("ann").await.unwrap().email, "");
+    assert!(next.contact_list().await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_password_is_reset() {
     let world = World::new().await;
@@ -196,9 +240,129 @@ async fn sessions_are_listed_and_ended() {
     assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
     let (code, text) = world.run(&["session", "end", "ann", "zz"], "").await;
     assert_eq!(code, Some(1));
-    assert!(text.contains("0 sessions"), "{text}");
+    assert!(text.contains("no session of ann begins with zz"), "{text}");
     let (_, listed) = world.run(&["session", "list", "ann"], "").await;
     assert_eq!(listed.lines().count(), 1);
+    // Nothing is the beginning of everything, and was not meant to be.
+    let (code, text) = world.run(&["session", "end", "ann", ""], "").await;
+    assert_eq!(code, Some(2), "{text}");
+    let (_, again) = world.run(&["session", "list", "ann"], "").await;
+    assert_eq!(again, listed);
+}
+
+#[tokio::test]
+async fn a_beginning_that_several_sessions_share_ends_none() {
+    let world = World::new().await;
+    world.join("ann").await;
+    let list = async || {
+        let (_, listed) = world.run(&["session", "list", "ann"], "").await;
+        let mut ids: Vec<_> = listed.lines().map(|line| line[..64].to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    // Sixteen digits, and one more session.
+    let pass = Password::md5_of("secret");
+    let (first, _events) = connect(&world.server.address).await.unwrap();
+    let shared = loop {
+        first.auth("ann", &pass).await.unwrap();
+        let ids = list().await;
+        let mut pairs = ids.windows(2).map(|pair| (&pair[0][..1], &pair[1][..1]));
+        if let Some((digit, _)) = pairs.find(|(one, other)| one == other) {
+            break digit.to_owned();
+        }
+    };
+    let before = list().await;
+    let (code, text) = world.run(&["session", "end", "ann", &shared], "").await;
+    assert_eq!(code, Some(1));
+    for id in before.iter().filter(|id| id.starts_with(&shared)) {
+        assert!(text.contains(id), "{text}");
+    }
+    assert_eq!(list().await, before);
+}
+
+#[tokio::test]
+async fn times_are_written_for_people() {
+    let world = World::new().await;
+    world.join("ann").await;
+    let (_, listed) = world.run(&["session", "list", "ann"], "").await;
+    let (_, used) = listed.split_once("used ").unwrap();
+    let used = used.split(',').next().unwrap();
+    assert_eq!(used.len(), "2026-01-31T12:00:00Z".len(), "{listed}");
+    assert!(used.starts_with("20") && used.ends_with('Z'), "{listed}");
+}
+
+#[tokio::test]
+async fn a_backup_says_what_it_wrote() {
+    let world = World::new().await;
+    let copy = world.folder.path().join("copy.db");
+    let copy = copy.to_str().unwrap();
+    let (code, text) = world.run(&["backup", copy], "").await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(copy) && text.contains("KiB"), "{text}");
+    let (code, text) = world.run(&["backup", copy], "").await;
+    assert_eq!(code, Some(1));
+    assert!(
+        text.starts_with("messenger-server: ") && text.contains("is there already"),
+        "a sentence, not a line of the log: {text}"
+    );
+}
+
+/// As it is typed on a terminal; whether a command succeeded, and what the terminal showed.
+async fn on_a_terminal(world: &World, command: &str, answers: &[(&str, &str)]) -> (bool, String) {
+    let store = world.folder.path().join("m.db");
+    let binary = env!("CARGO_BIN_EXE_messenger-server");
+    let command = format!("{binary} {command} --store sqlite:{}", store.display());
+    let mut script = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("script is installed (util-linux)");
+    let mut keyboard = script.stdin.take().unwrap();
+    let mut screen = script.stdout.take().unwrap();
+    let mut shown = Vec::new();
+    for (question, answer) in answers {
+        let asked = async {
+            while !String::from_utf8_lossy(&shown).contains(question) {
+                let read = screen.read_buf(&mut shown).await.unwrap();
+                assert_ne!(read, 0, "{}", String::from_utf8_lossy(&shown));
+            }
+        };
+        timeout(SOON, asked).await.expect("a question");
+        keyboard.write_all(answer.as_bytes()).await.unwrap();
+        keyboard.write_all(b"\n").await.unwrap();
+    }
+    let ended = async {
+        screen.read_to_end(&mut shown).await.unwrap();
+        script.wait().await.unwrap()
+    };
+    let status = timeout(SOON, ended).await.expect("an end");
+    (status.success(), String::from_utf8(shown).unwrap())
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_twice_on_a_terminal_and_not_shown() {
+    let world = World::new().await;
+    world.join("ann").await;
+    let command = "user reset-password ann";
+    let typed = [("of ann: ", "typed anew"), ("Once more: ", "typed anew")];
+    // Whoever types before the terminal was told to be silent is shown, and this types very soon behind the question.
+    let mut tries = 0..10;
+    loop {
+        let (is_done, shown) = on_a_terminal(&world, command, &typed).await;
+        assert!(is_done, "{shown}");
+        if !shown.contains("typed") {
+            break;
+        }
+        assert!(tries.next().is_some(), "{shown}");
+    }
+    assert_eq!(world.auth("ann", &"typed anew".into()).await, None);
+
+    let typed = [("of ann: ", "one thing"), ("Once more: ", "another")];
+    let (is_done, shown) = on_a_terminal(&world, command, &typed).await;
+    assert!(!is_done && shown.contains("nothing was changed"), "{shown}");
+    assert_eq!(world.auth("ann", &"typed anew".into()).await, None);
 }
 
 #[tokio::test]
@@ -221,10 +385,16 @@ async fn a_check_tells_by_its_exit_code() {
     std::fs::write(&broken, "no database".repeat(1000)).unwrap();
     assert_eq!(run(&broken, &["check"], "").await.0, Some(1));
     let none = folder.path().join("none.db");
-    assert_eq!(run(&none, &["check"], "").await.0, Some(0));
+    let (code, text) = run(&none, &["check"], "").await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("there is no store at"), "{text}");
     assert!(!none.exists(), "a check makes no store");
-    assert_eq!(run(&none, &["user", "list"], "").await.0, Some(1));
-    assert!(!none.exists());
+    for command in [["user", "list"], ["backup", "copy.db"]] {
+        let (code, text) = run(&none, &command, "").await;
+        assert_eq!(code, Some(1));
+        assert!(text.contains("there is no store at"), "{text}");
+        assert!(!none.exists());
+    }
 }
 
 #[tokio::test]
@@ -279,4 +449,57 @@ async fn connections_whose_session_a_command_has_ended_are_closed_within_a_secon
         .call(messenger_client::proto::ContactList::new())
         .await
         .unwrap();
+}
+
+/// The advice of a check is followed: what can be read is saved, and served.
+#[tokio::test]
+async fn what_can_be_read_of_a_damaged_store_is_saved() {
+    let World { folder, server } = World::new().await;
+    let address = server.address.clone();
+    for number in 0..60 {
+        let (client, _events) = connect(&address).await.unwrap();
+        let (login, pass) = (format!("user{number:03}"), Password::md5_of("secret"));
+        let nick = format!("nick {number:03}");
+        client.register(&*login, &pass, &*nick).await.unwrap();
+    }
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await, Some(0));
+    let (store, saved) = (folder.path().join("m.db"), folder.path().join("saved.db"));
+    let mut bytes = std::fs::read(&store).unwrap();
+    let has =
+        |page: &[u8], text: &str| page.windows(text.len()).any(|part| part == text.as_bytes());
+    let is_of_users = |page: &[u8]| has(page, "user030") && has(page, "argon2");
+    let page = bytes.chunks(4096).position(is_of_users).unwrap() * 4096;
+    bytes[page..page + 4096].fill(0x5a);
+    std::fs::write(&store, bytes).unwrap();
+
+    let (code, text) = run(&store, &["check"], "").await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("is damaged") && text.contains("salvage"),
+        "{text}"
+    );
+    let command = ["salvage", saved.to_str().unwrap()];
+    let (code, text) = run(&store, &command, "").await;
+    assert_eq!(code, Some(0), "{text}");
+    let users = text.lines().find(|line| line.starts_with("users")).unwrap();
+    let counts: Vec<usize> = users
+        .split_whitespace()
+        .skip(1)
+        .map(|count| count.parse().unwrap())
+        .collect();
+    assert!(counts[0] > 20 && counts[1] > 0, "{text}");
+    assert_eq!(counts[0] + counts[1], 60, "{text}");
+    let (code, text) = run(&saved, &["check"], "").await;
+    assert_eq!(code, Some(0), "{text}");
+    let (_, users) = run(&saved, &["user", "list"], "").await;
+    assert_eq!(users.lines().count(), counts[0]);
+    let server = Process::start(&saved).await;
+    let (client, _events) = connect(&server.address).await.unwrap();
+    let (login, pass) = (users.lines().next().unwrap(), Password::md5_of("secret"));
+    client.auth(login, &pass).await.unwrap();
+    // And twice is once too often.
+    let (code, text) = run(&store, &command, "").await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("is there already"), "{text}");
 }

@@ -12,10 +12,11 @@ mod support;
 use messenger_client::Client;
 use messenger_client::proto::Password;
 use messenger_core::Policy;
-use messenger_server::rustls::ServerConfig;
 use messenger_server::rustls::crypto::ring;
 use messenger_server::rustls::pki_types::pem::PemObject;
 use messenger_server::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use messenger_server::rustls::version::{TLS12, TLS13};
+use messenger_server::rustls::{HandshakeKind, ServerConfig};
 use messenger_server::{Tls, TlsError, Transport};
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -29,6 +30,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::Notify;
 use tokio::time::timeout;
+
+/// The binary, with this certificate.
+fn serving_tls(files: &Files) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+    command
+        .args(["--listen", "127.0.0.1:0", "--store", "memory:"])
+        .args(["--tls-listen", "127.0.0.1:0", "--tls-cert"])
+        .arg(files.certificates())
+        .arg("--tls-key")
+        .arg(files.key());
+    command
+}
 
 /// A server that listens for both.
 async fn start(transport: Transport) -> (TestServer, Files, SocketAddr, Tls) {
@@ -120,17 +133,146 @@ async fn a_certificate_is_changed_without_dropping_anybody() {
     assert_eq!(event.unwrap().message.body.as_str(), "still here");
 }
 
+/// A device comes back at the cost of half a handshake, however many others came meanwhile, and whatever the
+/// certificate is now.
+#[tokio::test]
+async fn a_device_that_was_there_needs_no_whole_handshake() {
+    let (_server, files, address, tls) = start(Transport::default()).await;
+    for versions in [&[&TLS13], &[&TLS12]] {
+        let device = files.connector_of(versions);
+        let connect = async || {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut stream = device.connect(name, stream).await.unwrap();
+            // Tickets come behind the handshake.
+            stream.read_u8().await.unwrap();
+            stream.get_ref().1.handshake_kind().unwrap()
+        };
+        assert_eq!(connect().await, HandshakeKind::Full);
+        assert_eq!(connect().await, HandshakeKind::Resumed);
+        for _ in 0..300 {
+            files.connect(&address.to_string()).await.unwrap();
+        }
+        assert_eq!(connect().await, HandshakeKind::Resumed);
+        files.renew();
+        assert!(tls.reload().unwrap());
+        assert_eq!(connect().await, HandshakeKind::Resumed);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_too_old_is_told_so() {
+    let (_server, files, address, _) = start(Transport::default()).await;
+    for version in [0, 1, 2] {
+        // One cipher, no compression, no extensions, as the oldest clients write it.
+        let mut hello = vec![1, 0, 0, 41, 3, version];
+        hello.extend_from_slice(&[7; 32]);
+        hello.extend_from_slice(&[0, 0, 2, 0, 0x2f, 1, 0]);
+        let record = [&[22, 3, 1, 0, 45], hello.as_slice()].concat();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&record).await.unwrap();
+        let mut answer = [0; 7];
+        let read = timeout(SOON, stream.read_exact(&mut answer)).await;
+        read.expect("an answer").unwrap();
+        // Fatal; protocol_version.
+        assert_eq!((answer[0], &answer[5..]), (21, [2, 70].as_slice()));
+    }
+    files.client(&address.to_string()).await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_is_logged_with_its_number_and_address() {
+    let files = Files::new();
+    let server = Process::spawn(serving_tls(&files)).await;
+    let address = server.address_behind("listening for TLS").await;
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(b"{\"action\":\"auth\"}").await.unwrap();
+        closed(&mut stream).await;
+    }
+    server
+        .logs("a handshake failed peer=127.0.0.1 failed=2 error=")
+        .await;
+}
+
+/// What `check` says, and whether it is content.
+async fn check(files: &Files) -> (bool, String) {
+    let mut command = serving_tls(files);
+    let output = timeout(SOON, command.arg("check").output()).await;
+    let output = output.unwrap().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test]
+async fn a_certificate_that_clients_refuse_or_soon_will_is_told() {
+    let files = Files::new();
+    for (from, until, is_content, sentence) in [
+        (-90, -1, false, "(--tls-cert) expired on 20"),
+        (1, 90, false, "not valid before 20"),
+        (-87, 3, true, "expires on 20"),
+        (-60, 30, true, ""),
+        // It lives for a week, and is renewed a day before its end.
+        (-4, 3, true, ""),
+        (-6, 1, true, "expires on 20"),
+    ] {
+        files.renew_for(from, until);
+        let (was_content, text) = check(&files).await;
+        assert_eq!(was_content, is_content, "{text}");
+        assert!(text.contains(sentence), "{from} to {until}: {text}");
+        assert_eq!(
+            text.contains("renew"),
+            sentence.starts_with(['e', '(']),
+            "{text}"
+        );
+    }
+    files.renew();
+    let mut chain = std::fs::read_to_string(files.certificates()).unwrap();
+    chain.push_str(&openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "/dev/null",
+        "-subj",
+        "/CN=x",
+    ]));
+    std::fs::write(files.certificates(), chain).unwrap();
+    let (is_content, text) = check(&files).await;
+    assert!(is_content && text.contains("are in disorder"), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_says_and_measures_when_its_certificate_expires() {
+    let files = Files::new();
+    files.renew_for(-90, -1);
+    let mut command = serving_tls(&files);
+    command.args(["--metrics-listen", "127.0.0.1:0"]);
+    let server = Process::spawn(command).await;
+    server.logs("(--tls-cert) expired on 20").await;
+    let address = server.address_behind("metrics are told").await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+        .await
+        .unwrap();
+    let mut page = String::new();
+    let read = timeout(SOON, stream.read_to_string(&mut page)).await;
+    read.unwrap().unwrap();
+    let name = "\nmessenger_certificate_expiry_timestamp_seconds ";
+    let (_, expiry) = page.split_once(name).unwrap();
+    let expiry: i64 = expiry.lines().next().unwrap().parse().unwrap();
+    let ago = time::OffsetDateTime::now_utc().unix_timestamp() - expiry;
+    let day = 24 * 60 * 60;
+    assert!((day..2 * day).contains(&ago), "{ago} s ago");
+}
+
 #[tokio::test]
 async fn the_binary_reads_its_certificate_again() {
     let files = Files::new();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
-    command
-        .args(["--listen", "127.0.0.1:0", "--store", "memory:"])
-        .args(["--tls-listen", "127.0.0.1:0", "--tls-cert"])
-        .arg(files.certificates())
-        .arg("--tls-key")
-        .arg(files.key());
-    let server = Process::spawn(command).await;
+    let server = Process::spawn(serving_tls(&files)).await;
     let address = server.address_behind("listening for TLS").await;
     let stream = files.connect(&address).await.unwrap();
     let mut before = BufReader::new(stream);
@@ -155,15 +297,91 @@ async fn the_binary_reads_its_certificate_again() {
 }
 
 #[test]
-fn files_that_are_no_certificate_are_told() {
+fn what_is_wrong_with_the_files_is_told() {
     let files = Files::new();
+    let own = std::fs::read(files.certificates()).unwrap();
+    let key = std::fs::read_to_string(files.key()).unwrap();
     let other = Files::new();
-    std::fs::copy(other.key(), files.key()).unwrap();
-    assert!(matches!(files.load(), Err(TlsError::Unusable { .. })));
-    std::fs::write(files.key(), "").unwrap();
-    assert!(matches!(files.load(), Err(TlsError::Pem { .. })));
+    let others = std::fs::read(other.certificates()).unwrap();
+    let load = |certificates: &[u8], key: &str| {
+        std::fs::write(files.certificates(), certificates).unwrap();
+        std::fs::write(files.key(), key).unwrap();
+        files.load().map(drop)
+    };
+    let chain = [own.as_slice(), &others].concat();
+    load(&chain, &key).expect("the own one is the first");
+    let reversed = load(&[others.as_slice(), &own].concat(), &key);
+    assert!(matches!(reversed, Err(TlsError::WrongOrder { .. })));
+    let strange = load(&others, &key);
+    assert!(matches!(strange, Err(TlsError::OtherKey { .. })));
+    let empty = load(b"", &key);
+    assert!(matches!(empty, Err(TlsError::Pem { .. })));
+    let empty = load(&own, "");
+    assert!(matches!(empty, Err(TlsError::Pem { .. })));
+    // As some editors write it.
+    let marked = [b"\xef\xbb\xbf", own.as_slice()].concat();
+    load(&marked, &format!("\u{feff}{key}")).expect("a byte-order mark is no harm");
     std::fs::remove_file(files.key()).unwrap();
     assert!(matches!(files.load(), Err(TlsError::Read { .. })));
+}
+
+/// A new key, as openssl makes it.
+fn openssl(arguments: &[&str]) -> String {
+    let made = std::process::Command::new("openssl")
+        .args(arguments)
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{arguments:?}");
+    String::from_utf8(made.stdout).unwrap()
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_told_apart() {
+    let files = Files::new();
+    let load = |key: &str| {
+        std::fs::write(files.key(), key).unwrap();
+        files.load().map(drop).unwrap_err()
+    };
+    let curve = "ec_paramgen_curve:P-256";
+    for encrypted in [
+        openssl(&[
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            curve,
+            "-aes128",
+            "-pass",
+            "pass:secret",
+        ]),
+        openssl(&[
+            "genrsa",
+            "-traditional",
+            "-aes128",
+            "-passout",
+            "pass:secret",
+            "2048",
+        ]),
+    ] {
+        let error = load(&encrypted);
+        assert!(matches!(error, TlsError::EncryptedKey { .. }), "{error:?}");
+    }
+    for unknown in [
+        openssl(&[
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-521",
+        ]),
+        openssl(&["genrsa", "1024"]),
+    ] {
+        let error = load(&unknown);
+        assert!(matches!(error, TlsError::UnknownKey { .. }), "{error:?}");
+        assert!(error.to_string().contains("RSA of 2048"), "{error}");
+    }
+    let another = load(&openssl(&["genrsa", "2048"]));
+    assert!(matches!(another, TlsError::OtherKey { .. }), "{another:?}");
 }
 
 /// Waits until the server closes the connection.

@@ -22,6 +22,32 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// It has other names, hard links.
+    #[error("{} has other names (hard links), through which what SQLite keeps beside it is not found; remove those, or serve a copy", path.display())]
+    Linked {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// It is mounted alone, without the files beside it.
+    #[error("{} is mounted by itself, as a container's volume may be: the log that SQLite keeps beside it would stay behind, with messages in it; mount the folder that it is in", path.display())]
+    Mounted {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// There was a store, and it is gone.
+    #[error("nothing is in {}, but {} is left of a store; put that back, restore a backup, or remove {} to begin a new one", path.display(), trace.display(), trace.display())]
+    Gone {
+        /// Where the store was.
+        path: PathBuf,
+        /// What tells that there was one: its log, its lock file, or a symbolic link to it.
+        trace: PathBuf,
+    },
+    /// There is a file, and nothing in it.
+    #[error("{} is empty; put back what was to be in it, restore a backup, or remove it to begin a new store", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// It cannot be written.
     #[error("{} may only be read; check its owner and how its disk is mounted", path.display())]
     ReadOnly {
@@ -50,13 +76,29 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// It is a copy, and beside it lies the log of the store that it has replaced.
+    #[error("{0}-wal is of the store that was there before {0} was put in its place; remove {0}-wal and {0}-shm", path.display())]
+    ForeignLog {
+        /// The copy.
+        path: PathBuf,
+    },
+    /// It is a store but for the marks in its first page, which a shell's `.dump` leaves out.
+    #[error("{} has the tables of a store without its marks, as what .dump of sqlite3 has written; if all of it is there, set them: sqlite3 {} 'PRAGMA application_id = {application}; PRAGMA user_version = {version}' (or what PRAGMA user_version told of the store it was written from)", path.display(), path.display())]
+    Unmarked {
+        /// The file.
+        path: PathBuf,
+        /// The mark of a store.
+        application: i64,
+        /// The mark of a store that is up to date.
+        version: usize,
+    },
     /// It cannot be read or written.
     #[error("cannot open {}; is it a sound SQLite file that may be written to?", path.display())]
     Sqlite {
         /// The store's file.
         path: PathBuf,
         /// What SQLite says.
-        source: rusqlite::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A thread could not be started.
     #[error("a thread could not be started")]
@@ -70,13 +112,74 @@ pub enum CheckError {
     /// It cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// There is none.
+    #[error("there is no store at {}; a server would begin one", path.display())]
+    Absent {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// A program other than a server wrote to it and was interrupted.
+    #[error("{} was being written by something that was interrupted: {} has what it was before; keep the two together, start a server, which puts it back, and check again", path.display(), journal.display())]
+    Interrupted {
+        /// The store's file.
+        path: PathBuf,
+        /// SQLite's journal beside it.
+        journal: PathBuf,
+    },
+    /// A part of it is not there.
+    #[error("{} is a part of a store, {found} bytes of {expected}; copy it again, or restore a backup", path.display())]
+    Part {
+        /// The store's file.
+        path: PathBuf,
+        /// How long it is, in bytes.
+        found: u64,
+        /// How long it says it is, in bytes.
+        expected: u64,
+    },
     /// It is damaged.
-    #[error("{} is damaged ({fault}); restore a backup, or let sqlite3 recover what it can", path.display())]
+    #[error("{} is damaged ({fault}); restore a backup, or save what can be read: messenger-server salvage NEW.db --store sqlite:{}", path.display(), path.display())]
     Damaged {
         /// The store's file.
         path: PathBuf,
         /// What SQLite found first.
         fault: String,
+    },
+}
+
+/// Why nothing was saved of a damaged store, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SalvageError {
+    /// The damaged store could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// There is a file already where the new store was to be.
+    #[error("{} is there already; give another path", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Where everything begins is damaged, or no user is left.
+    #[error("no user can be read in {}; restore a backup", path.display())]
+    Nothing {
+        /// The damaged store's file.
+        path: PathBuf,
+    },
+    /// The new store could not be written.
+    #[error("cannot save to {}; is there room, and may it be written to?", path.display())]
+    Write {
+        /// Where the new store was to be.
+        path: PathBuf,
+        /// What SQLite says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The new store may not be on the disk.
+    #[error("cannot tell whether {} has reached the disk", path.display())]
+    Sync {
+        /// The new store.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
     },
 }
 
@@ -93,16 +196,16 @@ pub enum BackupError {
         /// The file.
         path: PathBuf,
     },
-    /// The copy could not be made; there may be a part of it.
+    /// The copy could not be made; there is nothing of it.
     #[error("cannot copy the store to {}; is there room, and may it be written to?", path.display())]
     Copy {
         /// Where the copy was to be.
         path: PathBuf,
         /// What SQLite says.
-        source: rusqlite::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The copy may not be on the disk.
-    #[error("cannot tell whether {} has reached the disk", path.display())]
+    /// The copy may not be on the disk, or not under its name.
+    #[error("cannot tell whether {} has reached the disk; make another copy", path.display())]
     Sync {
         /// The copy.
         path: PathBuf,
@@ -130,7 +233,7 @@ impl From<rusqlite::Error> for CallError {
                 "the store's disk fails: check that it is there, writable and sound (dmesg)"
             }
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                "the store's file is damaged: stop the server and start it on a backup"
+                "the store's file is damaged: stop the server and start it on a backup, or on what can be saved (messenger-server salvage)"
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 "another program keeps the store's file locked: end it"

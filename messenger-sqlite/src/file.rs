@@ -1,63 +1,64 @@
-//! The file: its lock, its format, its connections.
+//! The file: its format, its connections.
 
-use crate::OpenError;
+use crate::{OpenError, restored, skeletons};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use std::fs::OpenOptions;
+use std::path::Path;
 use std::time::Duration;
 
 /// Watermarks a SQLite file as a messenger store ("msgr").
 const APPLICATION: i64 = 0x6d73_6772;
 
+/// Watermarks a copy on which no server was started yet ("msgc"). Its numbers are those of the store it was made of.
+const COPY: i64 = 0x6d73_6763;
+
 /// What turns each format into the next; the first makes an empty file a store.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
+    include_str!("numbers.sql"),
+    include_str!("deletion.sql"),
+    include_str!("skeletons.sql"),
 ];
 
-/// How long a connection waits for a reader from outside, such as a backup.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The version of a store that is up to date.
+pub(crate) const VERSION: usize = MIGRATIONS.len();
+
+/// How long a call waits for another process that keeps the file locked. Whoever comes while a call waits, waits for
+/// that one and then as long: together it is less than the engine gives a call.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a copy waits, for which nobody waits.
+const COPY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Statements a connection keeps prepared.
 const STATEMENTS: usize = 64;
 
-/// Held while the store is open, so that no second server opens it.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    _file: File,
-}
-
-/// Locks the store, through a file beside it.
-pub(crate) fn lock(path: &Path) -> Result<Lock, OpenError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
-    let failed = |source| OpenError::Lock {
-        path: path.to_owned(),
-        source,
-    };
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    let file = options.open(PathBuf::from(beside)).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            path: path.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// The connection that writes. Makes or upgrades the store.
-pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+/// The connection that writes. Makes the store, if that may be, or upgrades it.
+pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connection, OpenError> {
     make_private(path);
     let mut connection = open_writable(path, OpenFlags::SQLITE_OPEN_CREATE)?;
-    upgrade(&mut connection).map_err(|source| OpenError::Sqlite {
+    let failed = |source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
-    })?;
+        source: source.into(),
+    };
+    if !may_begin && !has_tables(&connection).map_err(failed)? {
+        return Err(OpenError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    upgrade(&mut connection, VERSION).map_err(failed)?;
+    skeletons::keep_up(&mut connection).map_err(failed)?;
+    restore(&mut connection).map_err(failed)?;
+    use_log(&connection).map_err(failed)?;
     Ok(connection)
+}
+
+pub(crate) fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
+    let mut select = connection.prepare("SELECT 1 FROM sqlite_schema")?;
+    select.exists([])
 }
 
 /// Makes the file readable to its owner only, before anything is in it. (SQLite gives the files beside
@@ -73,34 +74,40 @@ pub(crate) fn make_private(path: &Path) {
 /// A connection that writes beside a server.
 pub(crate) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
     let connection = open_writable(path, OpenFlags::empty())?;
-    let version: Result<i64, _> =
-        connection.pragma_query_value(None, "user_version", |row| row.get(0));
-    match version {
-        Ok(version) if usize::try_from(version) == Ok(MIGRATIONS.len()) => Ok(connection),
-        Ok(_) => Err(OpenError::Older {
+    let failed = |source: rusqlite::Error| OpenError::Sqlite {
+        path: path.to_owned(),
+        source: source.into(),
+    };
+    if version(&connection).map_err(failed)? != VERSION {
+        return Err(OpenError::Older {
             path: path.to_owned(),
-        }),
-        Err(source) => Err(OpenError::Sqlite {
-            path: path.to_owned(),
-            source,
-        }),
+        });
     }
+    // A copy stays one, and beside those there is never a log of their own.
+    if !counts_as_copy(&connection).map_err(failed)? {
+        use_log(&connection).map_err(failed)?;
+    }
+    Ok(connection)
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
 fn open_writable(path: &Path, more: OpenFlags) -> Result<Connection, OpenError> {
-    let failed = |source| OpenError::Sqlite {
+    let failed = |source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    check_format(&connection, path)?;
     // SQLite falls back to reading, and would say so only at the first write.
     if connection.is_readonly("main").map_err(failed)? {
         return Err(OpenError::ReadOnly {
             path: path.to_owned(),
         });
     }
+    check_format(&connection, path)?;
     prepare(&connection).map_err(failed)?;
     Ok(connection)
 }
@@ -113,9 +120,9 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
         settle_in(&connection)?;
         Ok(connection)
     };
-    open().map_err(|source| OpenError::Sqlite {
+    open().map_err(|source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     })
 }
 
@@ -125,33 +132,77 @@ pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
         // A reader, too, writes to the file by which connections tell each other what they read.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
+        connection.busy_timeout(COPY_PATIENCE)?;
         Ok(connection)
     };
-    let connection = open().map_err(|source| OpenError::Sqlite {
+    let connection = open().map_err(|source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
-        source,
+        source: source.into(),
     })?;
     check_format(&connection, path)?;
     Ok(connection)
 }
 
-fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Says of a copy that it is one, until a server is started on it.
+pub(crate) fn mark_as_copy(path: &Path) -> rusqlite::Result<()> {
+    let copy = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    copy.pragma_update(None, "journal_mode", "DELETE")?;
+    copy.pragma_update(None, "application_id", COPY)
+}
+
+/// As [`is_copy`], of a file that SQLite has opened.
+pub(crate) fn counts_as_copy(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(number(connection, "application_id")? == COPY)
+}
+
+/// True of a copy on which no server was started yet. It is read from the file as it is, without what lies beside it.
+pub(crate) fn is_copy(path: &Path) -> rusqlite::Result<bool> {
+    counts_as_copy(&open_alone(path)?)
+}
+
+/// A connection that reads the file as it is, without its log, and makes nothing beside it. (SQLite does that: were the
+/// file opened and closed beside it, the locks of all its connections in this process would be gone.)
+pub(crate) fn open_alone(path: &Path) -> rusqlite::Result<Connection> {
+    let mut name = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                name.push(char::from(*byte));
+            }
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(name, flags)
+}
+
+pub(crate) fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let number = |pragma| {
         let value = connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         value.map_err(|source| OpenError::Sqlite {
             path: path.to_owned(),
-            source,
+            source: source.into(),
         })
     };
     let (application, found) = (number("application_id")?, number("user_version")?);
     let tables = number("schema_version")?;
-    if application != APPLICATION && (application != 0 || tables != 0) {
+    let is_unmarked = tables != 0 && (found == 0 || application == 0);
+    if is_unmarked && has_our_tables(connection) {
+        return Err(OpenError::Unmarked {
+            path: path.to_owned(),
+            application: APPLICATION,
+            version: VERSION,
+        });
+    }
+    if ![APPLICATION, COPY].contains(&application) && (application != 0 || tables != 0) {
         return Err(OpenError::NotOurs {
             path: path.to_owned(),
         });
     }
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = i64::try_from(VERSION).unwrap_or(i64::MAX);
     if found > known {
         return Err(OpenError::Newer {
             path: path.to_owned(),
@@ -160,6 +211,14 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
         });
     }
     Ok(())
+}
+
+/// True also of a store whose marks were lost.
+fn has_our_tables(connection: &Connection) -> bool {
+    let count = "SELECT count(*) FROM sqlite_schema
+                 WHERE type = 'table' AND name IN ('users', 'sessions', 'inboxes', 'messages')";
+    let count = connection.query_row(count, [], |row| row.get::<_, i64>(0));
+    count.is_ok_and(|count| count == 4)
 }
 
 /// What every connection of a running store needs.
@@ -173,22 +232,56 @@ fn settle_in(connection: &Connection) -> rusqlite::Result<()> {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     settle_in(connection)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
     // A commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted is no longer in the file.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     // 64 MiB.
     connection.pragma_update(None, "cache_size", -65_536)
 }
 
-fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = usize::try_from(version).unwrap_or(0);
-    for (number, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
+/// A log beside the file takes what is written, so that readers need not wait.
+fn use_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")
+}
+
+/// A copy becomes the store, whose numbers go on beyond those of the one that was lost.
+fn restore(connection: &mut Connection) -> rusqlite::Result<()> {
+    if !counts_as_copy(connection)? {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    restored::jump(&transaction)?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.commit()
+}
+
+/// Makes a store that of a later version.
+pub(crate) fn upgrade(connection: &mut Connection, to: usize) -> rusqlite::Result<()> {
+    let done = version(connection)?;
+    for (number, migration) in (1_i64..).zip(MIGRATIONS).take(to).skip(done) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        if number == 1 {
+            transaction.pragma_update(None, "application_id", APPLICATION)?;
+        }
         transaction.pragma_update(None, "user_version", number)?;
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// The version of a store; 0 of none.
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<usize> {
+    let version = number(connection, "user_version")?;
+    Ok(usize::try_from(version).unwrap_or(0))
+}
+
+/// True when the file is not what SQLite once wrote.
+pub(crate) fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<rusqlite::Error>();
+    matches!(
+        error.and_then(rusqlite::Error::sqlite_error_code),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
 }

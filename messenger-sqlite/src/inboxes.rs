@@ -1,11 +1,12 @@
 //! Inboxes' counters, and what the writer remembers of them.
 
-use crate::sql::exists;
+use crate::sql::{is_number_there, user_number};
 use messenger_core::proto::UserId;
+use messenger_core::storage::UserNumber;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// How many inboxes are remembered, at some 200 bytes each; then all are forgotten.
+/// How many inboxes are remembered, at some 200 bytes each, and how many senders; then all are forgotten.
 const REMEMBERED: usize = 100_000;
 
 /// A row is written again when so many messages have come since: whoever reads it has to count those.
@@ -14,9 +15,11 @@ const WRITTEN_EVERY: i64 = 64;
 /// An inbox's counters.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbox {
+    /// Whose it is.
+    pub(crate) owner: UserNumber,
     /// The place of the newest message there ever was.
     pub(crate) newest: i64,
-    /// The place of the oldest message kept, or of the next to come.
+    /// The place of the oldest message kept; without any, one between the newest there was and the next to come.
     pub(crate) oldest: i64,
     /// When that was accepted, or earlier; in seconds.
     pub(crate) oldest_time: i64,
@@ -24,50 +27,52 @@ pub(crate) struct Inbox {
     pub(crate) delivered_up_to: i64,
     /// The newest place that every session was given.
     pub(crate) delivered_to_all: i64,
-    /// The bytes of what is kept.
+    /// How many messages are kept.
+    pub(crate) kept: i64,
+    /// Their bytes.
     pub(crate) bytes: i64,
-    /// The bytes of what no session was given.
+    /// How many of them no session was given.
+    pub(crate) waiting: i64,
+    /// The bytes of those.
     pub(crate) waiting_bytes: i64,
     /// `newest` as it was written last.
     written: i64,
 }
 
 impl Inbox {
-    const EMPTY: Self = Self {
-        newest: 0,
-        oldest: 1,
-        oldest_time: 0,
-        delivered_up_to: 0,
-        delivered_to_all: 0,
-        bytes: 0,
-        waiting_bytes: 0,
-        written: 0,
-    };
-
-    /// How many messages no session was given.
-    pub(crate) fn waiting(&self) -> i64 {
-        self.newest - self.delivered_up_to.max(self.oldest - 1)
+    fn empty(owner: UserNumber) -> Self {
+        Self {
+            owner,
+            newest: 0,
+            oldest: 1,
+            oldest_time: 0,
+            delivered_up_to: 0,
+            delivered_to_all: 0,
+            kept: 0,
+            bytes: 0,
+            waiting: 0,
+            waiting_bytes: 0,
+            written: 0,
+        }
     }
 
-    pub(crate) fn kept(&self) -> i64 {
-        self.newest - (self.oldest - 1)
-    }
-
-    /// Counts one more message in. The row need not be written each time: what came behind
+    /// Counts one more message in, at this place. The row need not be written each time: what came behind
     /// `written` is counted when it is read.
     pub(crate) fn count(
         &mut self,
         connection: &Connection,
         user: &UserId,
-        size: i64,
-        time: i64,
+        (seq, size, time): (i64, i64, i64),
     ) -> rusqlite::Result<()> {
-        let is_first = self.kept() == 0;
+        self.newest = seq;
+        let is_first = self.kept == 0;
         if is_first {
+            self.oldest = self.newest;
             self.oldest_time = time;
         }
-        self.newest += 1;
+        self.kept += 1;
         self.bytes += size;
+        self.waiting += 1;
         self.waiting_bytes += size;
         // The first is written so that the purge finds it.
         if is_first || self.newest - self.written >= WRITTEN_EVERY {
@@ -79,8 +84,8 @@ impl Inbox {
     pub(crate) fn write(&mut self, connection: &Connection, user: &UserId) -> rusqlite::Result<()> {
         let mut upsert = connection.prepare_cached(
             "INSERT OR REPLACE INTO inboxes
-             (user, newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             (user, newest, oldest, oldest_time, given, given_to_all, kept, bytes, waiting, waiting_bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
         self.written = self.newest;
         let row = params![
@@ -90,42 +95,50 @@ impl Inbox {
             self.oldest_time,
             self.delivered_up_to,
             self.delivered_to_all,
+            self.kept,
             self.bytes,
+            self.waiting,
             self.waiting_bytes,
         ];
         upsert.execute(row).map(drop)
     }
 
-    fn read(connection: &Connection, user: &UserId) -> rusqlite::Result<Self> {
+    fn read(connection: &Connection, user: &UserId, owner: UserNumber) -> rusqlite::Result<Self> {
         let mut select = connection.prepare_cached(
-            "SELECT newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes
+            "SELECT newest, oldest, oldest_time, given, given_to_all, kept, bytes, waiting, waiting_bytes
              FROM inboxes WHERE user = ?1",
         )?;
         let row = select.query_row([user.as_str()], |row| {
             let newest = row.get(0)?;
             Ok(Self {
+                owner,
                 newest,
                 oldest: row.get(1)?,
                 oldest_time: row.get(2)?,
                 delivered_up_to: row.get(3)?,
                 delivered_to_all: row.get(4)?,
-                bytes: row.get(5)?,
-                waiting_bytes: row.get(6)?,
+                kept: row.get(5)?,
+                bytes: row.get(6)?,
+                waiting: row.get(7)?,
+                waiting_bytes: row.get(8)?,
                 written: newest,
             })
         });
         let Some(mut inbox) = row.optional()? else {
-            return Ok(Self::EMPTY);
+            return Ok(Self::empty(owner));
         };
         let mut behind = connection.prepare_cached(
-            "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ?1 AND seq > ?2",
+            "SELECT count(*), coalesce(sum(size), 0), coalesce(max(seq), ?2) FROM messages
+             WHERE recipient = ?1 AND seq > ?2",
         )?;
-        let (count, size): (i64, i64) = behind
+        let (count, size, newest): (i64, i64, i64) = behind
             .query_row(params![user.as_str(), inbox.newest], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
-        inbox.newest += count;
+        inbox.newest = newest;
+        inbox.kept += count;
         inbox.bytes += size;
+        inbox.waiting += count;
         inbox.waiting_bytes += size;
         Ok(inbox)
     }
@@ -133,12 +146,29 @@ impl Inbox {
 
 /// Inboxes as the writer has left them, so that an append need not look anything up. What a
 /// transaction has changed here is forgotten when it is rolled back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inboxes {
+    /// Numbers up to here may have been given by a store that was lost, of which this is an older copy.
+    lost_up_to: i64,
     known: HashMap<UserId, Inbox>,
+    /// Users who are there.
+    senders: HashSet<UserNumber>,
 }
 
 impl Inboxes {
+    pub(crate) fn new(lost_up_to: i64) -> Self {
+        Self {
+            lost_up_to,
+            known: HashMap::new(),
+            senders: HashSet::new(),
+        }
+    }
+
+    /// The last place that the next message in an inbox is behind, whatever was there.
+    pub(crate) fn lost_up_to(&self) -> i64 {
+        self.lost_up_to
+    }
+
     /// The user's inbox; `None` when there is no such user.
     pub(crate) fn of(
         &mut self,
@@ -146,27 +176,47 @@ impl Inboxes {
         user: &UserId,
     ) -> rusqlite::Result<Option<&mut Inbox>> {
         if !self.known.contains_key(user) {
-            if !exists(connection, user)? {
+            let Some(owner) = user_number(connection, user)? else {
                 return Ok(None);
-            }
+            };
             if self.known.len() >= REMEMBERED {
                 self.forget();
             }
-            let inbox = Inbox::read(connection, user)?;
+            let inbox = Inbox::read(connection, user, owner)?;
             // Its own text: this one may share a whole frame's bytes.
             self.known.insert(user.as_str().into(), inbox);
         }
         Ok(self.known.get_mut(user))
     }
 
+    /// True while there is a user of this number.
+    pub(crate) fn is_there(
+        &mut self,
+        connection: &Connection,
+        sender: UserNumber,
+    ) -> rusqlite::Result<bool> {
+        if self.senders.contains(&sender) {
+            return Ok(true);
+        }
+        let is_there = is_number_there(connection, sender)?;
+        if is_there {
+            if self.senders.len() >= REMEMBERED {
+                self.senders = HashSet::new();
+            }
+            self.senders.insert(sender);
+        }
+        Ok(is_there)
+    }
+
     /// Forgets a user who is no more.
-    pub(crate) fn forget_user(&mut self, user: &UserId) {
+    pub(crate) fn forget_user(&mut self, user: &UserId, number: UserNumber) {
         self.known.remove(user);
+        self.senders.remove(&number);
     }
 
     /// Forgets everything.
     pub(crate) fn forget(&mut self) {
-        self.known = HashMap::new();
+        *self = Self::new(self.lost_up_to);
     }
 }
 
@@ -178,4 +228,36 @@ pub(crate) fn newest(connection: &Connection, user: &UserId) -> rusqlite::Result
     )?;
     let newest = select.query_row([user.as_str()], |row| row.get(0));
     Ok(newest.optional()?.unwrap_or(0))
+}
+
+/// Counts all inboxes anew, of a store that was damaged. Numbers that anything tells of are not given again.
+pub(crate) fn recount(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "WITH known AS (
+             SELECT login AS user,
+                 (SELECT max(newest, given) FROM inboxes WHERE user = login) AS counted,
+                 (SELECT given FROM inboxes WHERE user = login) AS given,
+                 (SELECT max(seq) FROM messages WHERE recipient = login) AS newest,
+                 (SELECT max(given) FROM sessions WHERE user = login) AS fastest,
+                 (SELECT min(given) FROM sessions WHERE user = login) AS slowest
+             FROM users
+         ), places AS (
+             SELECT user, slowest,
+                 max(coalesce(counted, 0), coalesce(newest, 0), coalesce(fastest, 0)) AS newest,
+                 max(coalesce(given, 0), coalesce(fastest, 0)) AS given
+             FROM known
+         )
+         INSERT INTO inboxes
+             (user, newest, oldest, oldest_time, given, given_to_all, kept, bytes, waiting, waiting_bytes)
+         SELECT user, newest, coalesce(min(seq), newest + 1), coalesce(min(time), 0), given,
+             coalesce(slowest, given), count(seq), coalesce(sum(size), 0),
+             count(seq) FILTER (WHERE seq > given),
+             coalesce(sum(size) FILTER (WHERE seq > given), 0)
+         FROM places LEFT JOIN messages ON recipient = user WHERE newest > 0 GROUP BY user
+         ON CONFLICT (user) DO UPDATE SET
+             newest = excluded.newest, oldest = excluded.oldest,
+             oldest_time = excluded.oldest_time, given = excluded.given,
+             given_to_all = excluded.given_to_all, kept = excluded.kept, bytes = excluded.bytes,
+             waiting = excluded.waiting, waiting_bytes = excluded.waiting_bytes",
+    )
 }

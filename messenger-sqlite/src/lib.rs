@@ -21,16 +21,25 @@
 
 mod backup;
 mod check;
+mod disk;
 mod error;
 mod fault;
 mod file;
 mod inboxes;
+mod lock;
+mod place;
 mod readers;
+mod restored;
+mod salvage;
+mod skeletons;
 mod sql;
 mod store;
+mod untouched;
+mod wal;
 mod writer;
 
-pub use backup::back_up;
+pub use backup::{back_up, mark_restored};
 pub use check::check;
-pub use error::{BackupError, CheckError, OpenError};
+pub use error::{BackupError, CheckError, OpenError, SalvageError};
+pub use salvage::{Salvaged, SalvagedTable, salvage};
 pub use store::SqliteStorage;

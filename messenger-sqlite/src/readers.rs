@@ -44,8 +44,10 @@ impl Readers {
     ) -> Result<T, StorageError> {
         let (caller, result) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            // Whoever called may have gone.
-            let _ = caller.send(work(connection));
+            // Whoever called may have gone: nobody else must wait for what they asked.
+            if !caller.is_closed() {
+                let _ = caller.send(work(connection));
+            }
         });
         let ended = "the reading threads have ended";
         let queue = self

@@ -9,22 +9,30 @@ mod rekey;
 mod sessions;
 mod users;
 
+pub(crate) use users::forget_strangers;
+
 use crate::OpenError;
-use crate::file::{self, Lock};
+use crate::disk::{Disk, Floor};
+use crate::file;
 use crate::inboxes;
+use crate::lock::Lock;
+use crate::place;
 use crate::readers::Readers;
-use crate::sql::unsigned;
+use crate::restored;
+use crate::sql::{unsigned, user_number};
 use crate::writer::{Writer, Writing};
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner,
+    PURGE_EVERY, PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord,
+    Storage, StorageError, UserData, UserNumber, Watermark,
 };
 use rusqlite::Connection;
 use std::path::Path;
+use std::time::Duration;
 
 /// How many threads read.
 const READERS: usize = 2;
@@ -37,6 +45,8 @@ pub struct SqliteStorage {
     // Dropped in this order: the writer closes the file when nobody reads it any more.
     readers: Readers,
     writer: Writer,
+    lost_up_to: u64,
+    floor: Floor,
     _lock: Option<Lock>,
 }
 
@@ -46,30 +56,48 @@ impl SqliteStorage {
     /// # Errors
     /// See [`OpenError`], whose sentences tell an operator what to do.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = path.as_ref();
-        let lock = file::lock(path)?;
-        Self::start(path, file::open_for_writing(path)?, Some(lock))
+        let path = &place::resolve(path.as_ref())?;
+        let mut lock = Lock::take(path)?;
+        let writing = file::open_for_writing(path, lock.may_begin())?;
+        lock.note();
+        Self::start(path, writing, Some(lock))
     }
 
     /// Opens a store that a server may be using meanwhile, for an operator's calls. There must be one.
     ///
     /// A server notices what is written here: at once where its own memory would be wrong, and within
-    /// a minute that a session has ended.
+    /// a second that a session has ended.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open_beside(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = path.as_ref();
+        let path = &place::resolve(path.as_ref())?;
         Self::start(path, file::open_beside(path)?, None)
     }
 
     fn start(path: &Path, writing: Connection, lock: Option<Lock>) -> Result<Self, OpenError> {
+        let floor = Floor::default();
+        let disk = Disk::of(path, floor.clone());
         let reading = (0..READERS).map(|_| file::open_for_reading(path));
+        let lost_up_to = restored::lost_up_to(&writing);
+        let lost_up_to = lost_up_to.map_err(|source| OpenError::Sqlite {
+            path: path.to_owned(),
+            source: source.into(),
+        })?;
         Ok(Self {
             readers: Readers::start(reading.collect::<Result<_, _>>()?)?,
-            writer: Writer::start(writing)?,
+            writer: Writer::start(path, writing, disk, lost_up_to)?,
+            lost_up_to: unsigned(lost_up_to),
+            floor,
             _lock: lock,
         })
+    }
+
+    /// Refuses messages while less than so many bytes of the file's disk are free, so that what else is written
+    /// finds room: sessions, places in inboxes, profiles. 0, unless it is told, fills the disk. It is looked at once
+    /// a second at the most, and once in 16 MiB of messages. (Systems other than Unix do not tell.)
+    pub fn keep_free(&self, bytes: u64) {
+        self.floor.set(bytes);
     }
 
     /// Writes something small that cannot be refused.
@@ -87,6 +115,13 @@ impl Accounts for SqliteStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
         let create =
             move |writing: &mut Writing<'_>| accounts::create(writing.connection, &account);
+        self.writer.call(0, create).await
+    }
+
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        let create = move |writing: &mut Writing<'_>| {
+            accounts::create_distinct(writing.connection, &account)
+        };
         self.writer.call(0, create).await
     }
 
@@ -109,6 +144,12 @@ impl Storage for SqliteStorage {
         Some(self)
     }
 
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        let user = user.clone();
+        let read = move |connection: &_| user_number(connection, &user);
+        self.readers.call(read).await
+    }
+
     async fn users(
         &self,
         after: Option<&UserId>,
@@ -127,7 +168,10 @@ impl Storage for SqliteStorage {
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
         let user = user.clone();
-        self.write(move |writing| users::delete(writing, &user))
+        let sender = user.clone();
+        let find = move |connection: &_| mids::sent_by(connection, &sender);
+        let sent = self.readers.call(find).await?;
+        self.write(move |writing| users::delete(writing, &user, &sent))
             .await
     }
 
@@ -145,13 +189,13 @@ impl Storage for SqliteStorage {
 
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         change: ProfileChange,
     ) -> Result<(), StorageError> {
-        let user = user.clone();
+        let owner = owner.clone();
         let bytes = change.picture.as_ref().map_or(0, |picture| picture.len());
         let change = move |writing: &mut Writing<'_>| {
-            Ok(accounts::change(writing.connection, &user, &change)?)
+            Ok(accounts::change(writing.connection, &owner, &change)?)
         };
         self.writer.call::<_, StorageError>(bytes, change).await
     }
@@ -164,7 +208,7 @@ impl Storage for SqliteStorage {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
@@ -174,7 +218,7 @@ impl Storage for SqliteStorage {
         self.writer.call(0, add).await
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
         let (owner, uid) = (owner.clone(), uid.clone());
         self.write(move |writing| contacts::remove(writing.connection, &owner, &uid))
             .await
@@ -182,7 +226,7 @@ impl Storage for SqliteStorage {
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
@@ -243,6 +287,16 @@ impl Storage for SqliteStorage {
         self.readers.call(read).await
     }
 
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        let (user, key) = (user.clone(), *key);
+        let read = move |connection: &_| sessions::resume(connection, &user, &key);
+        self.readers.call(read).await
+    }
+
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
         let (user, key) = (user.clone(), *key);
         self.write(move |writing| sessions::end(writing, &user, &key))
@@ -271,10 +325,37 @@ impl Storage for SqliteStorage {
         self.readers.call(read).await
     }
 
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        let look = look.clone();
+        let read = move |connection: &Connection| {
+            // Both as they were at one moment.
+            let connection = &connection.unchecked_transaction()?;
+            match sessions::is_there(connection, &look)? {
+                true => inbox::read(connection, &look.owner.user, after, page).map(Some),
+                false => Ok(None),
+            }
+        };
+        self.readers.call(read).await
+    }
+
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        let see = move |connection: &_| looks.iter().map(|look| see(connection, look)).collect();
+        self.readers.call(see).await
+    }
+
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
         let user = user.clone();
         let read = move |connection: &_| inboxes::newest(connection, &user);
         Ok(unsigned(self.readers.call(read).await?))
+    }
+
+    fn lost_up_to(&self) -> u64 {
+        self.lost_up_to
     }
 
     async fn was_changed_beside(&self) -> Result<bool, StorageError> {
@@ -282,14 +363,23 @@ impl Storage for SqliteStorage {
             .await
     }
 
-    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         let find = move |connection: &_| purge::find(connection, &expiry);
         let found = self.readers.call(find).await?;
         if found.is_empty() {
-            return Ok(false);
+            return Ok(PURGE_EVERY);
         }
         self.write(move |writing| purge::drop(writing, &found, &expiry))
             .await?;
-        Ok(true)
+        Ok(Duration::ZERO)
     }
+}
+
+fn see(connection: &Connection, look: &Look) -> rusqlite::Result<Seen> {
+    if !sessions::is_there(connection, look)? {
+        return Ok(Seen::Ended);
+    }
+    Ok(Seen::There {
+        newest: unsigned(inboxes::newest(connection, &look.owner.user)?),
+    })
 }

@@ -1,19 +1,24 @@
 //! The thread that writes: what has queued is committed as one transaction.
 
+use crate::disk::Disk;
 use crate::error::CallError;
 use crate::fault::Fault;
 use crate::inboxes::Inboxes;
+use crate::wal::Wal;
 use messenger_core::storage::{BatchQueue, QueueLimits, StorageError};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::any::Any;
 use std::io;
+use std::path::Path;
 
 /// What a call works on: the transaction under way, and the inboxes as it has left them.
 pub(crate) struct Writing<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) inboxes: &'a mut Inboxes,
+    pub(crate) disk: &'a mut Disk,
     /// Another process has written since somebody has last looked here.
     pub(crate) was_changed_beside: &'a mut bool,
+    pub(crate) wal: &'a mut Wal,
 }
 
 /// A call, whatever its result. May be done again, when what was done has been rolled back.
@@ -27,10 +32,18 @@ type Outcome = Box<dyn Any + Send>;
 pub(crate) struct Writer(BatchQueue<Job, Outcome, StorageError>);
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+    /// Numbers up to `lost_up_to` are not given.
+    pub(crate) fn start(
+        path: &Path,
+        connection: Connection,
+        disk: Disk,
+        lost_up_to: i64,
+    ) -> io::Result<Self> {
         let mut file = File {
             connection,
-            inboxes: Inboxes::default(),
+            wal: Wal::of(path),
+            inboxes: Inboxes::new(lost_up_to),
+            disk,
             was_changed_beside: false,
             version: 0,
         };
@@ -66,7 +79,9 @@ impl Writer {
 
 struct File {
     connection: Connection,
+    wal: Wal,
     inboxes: Inboxes,
+    disk: Disk,
     was_changed_beside: bool,
     /// SQLite's number of what other connections have committed.
     version: i64,
@@ -77,11 +92,19 @@ impl File {
         &mut self,
         batch: &mut [Job],
     ) -> Result<Vec<Result<Outcome, StorageError>>, StorageError> {
-        self.try_commit(batch).map_err(|error| {
+        let outcomes = self.try_commit(batch).or_else(|error| {
             // They hold what was rolled back.
             self.inboxes.forget();
-            StorageError::new(CallError::from(error))
-        })
+            let is_busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+            let error = StorageError::new(CallError::from(error));
+            if is_busy {
+                // Alone, each would wait as long again.
+                return Ok(batch.iter().map(|_| Err(error.clone())).collect());
+            }
+            Err(error)
+        })?;
+        self.wal.look(&self.connection);
+        Ok(outcomes)
     }
 
     fn try_commit(
@@ -96,11 +119,15 @@ impl File {
             self.inboxes.forget();
             self.was_changed_beside = true;
             self.version = version;
+            // It may have deleted somebody.
+            self.wal.empty_soon();
         }
         let mut writing = Writing {
             connection: &transaction,
             inboxes: &mut self.inboxes,
+            disk: &mut self.disk,
             was_changed_beside: &mut self.was_changed_beside,
+            wal: &mut self.wal,
         };
         let outcomes = batch.iter_mut().map(|job| job(&mut writing).map(Ok));
         let outcomes = outcomes.collect::<rusqlite::Result<_>>()?;

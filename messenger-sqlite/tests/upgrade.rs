@@ -4,8 +4,13 @@
 
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
-use messenger_core::proto::{Auth, Import, ImportEntry, Message, Register, SetUserInfo};
-use messenger_core::storage::{Appended, NewMessage, Storage};
+use messenger_core::proto::{
+    Auth, Import, ImportEntry, Message, Register, SendMessage, SetUserInfo, UserInfo,
+};
+use messenger_core::storage::{
+    Account, Accounts, AppendError, Appended, CreateAccountError, MemoryStorage, NewMessage,
+    PageLimits, Storage,
+};
 use messenger_core::{Connection, Engine, Policy};
 use messenger_sqlite::SqliteStorage;
 use std::path::Path;
@@ -85,13 +90,8 @@ async fn mids_of_a_store_of_version_2_are_kept_with_their_messages() {
     let store = SqliteStorage::open(&path).unwrap();
     let send = async |to: &str, mid: &str| {
         let message = Message::new("", "ann", to, 0).body("1");
-        let new = NewMessage {
-            message: message.into(),
-            mid: Some(mid.into()),
-            mid_forgotten_before: Timestamp::default(),
-            now: Timestamp::from_micros(8_000_000),
-            limits: InboxLimits::default(),
-        };
+        let now = Timestamp::from_micros(8_000_000);
+        let new = NewMessage::new(message, now).mid(mid);
         store.append(new).await.unwrap()
     };
     let first = Appended::Duplicate {
@@ -99,11 +99,148 @@ async fn mids_of_a_store_of_version_2_are_kept_with_their_messages() {
         time: 7,
     };
     assert_eq!(send("bob", "m").await, first);
-    assert_eq!(send("eve", "m").await, Appended::Stored { seq: 1 });
-    assert_eq!(send("bob", "n").await, Appended::Stored { seq: 2 });
+    assert_eq!(send("eve", "m").await.seq(), Some(1));
+    assert_eq!(send("bob", "n").await.seq(), Some(2));
     assert!(matches!(send("bob", "n").await, Appended::Duplicate { .. }));
 }
 
+/// Counters of inboxes, which earlier versions had in the numbers, are right from the first message on.
+#[tokio::test]
+async fn inboxes_of_a_store_of_version_3_hold_as_much_as_they_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    let tables = concat!(
+        include_str!("../src/schema.sql"),
+        include_str!("../src/about.sql"),
+        include_str!("../src/mids.sql")
+    );
+    old.execute_batch(tables).unwrap();
+    old.pragma_update(None, "application_id", 0x6d73_6772)
+        .unwrap();
+    old.pragma_update(None, "user_version", 3).unwrap();
+    old.execute_batch(
+        "INSERT INTO users (login, nick) VALUES ('bob', 'Bob');
+         INSERT INTO inboxes (user, newest, oldest, oldest_time, given, given_to_all, bytes, waiting_bytes)
+         VALUES ('bob', 3, 2, 7, 2, 1, 2, 1);
+         INSERT INTO messages (recipient, seq, id, sender, nick, time, size, body, mime, attachment)
+         VALUES ('bob', 2, '2', 'ann', 'Ann', 7, 1, '2', '', ''),
+                ('bob', 3, '3', 'ann', 'Ann', 7, 1, '3', '', ''),
+                ('bob', 4, '4', 'ann', 'Ann', 7, 1, '4', '', '');",
+    )
+    .unwrap();
+    drop(old);
+    let store = SqliteStorage::open(&path).unwrap();
+    let send = async || {
+        let message = Message::new("", "ann", "bob", 8).body("x");
+        let new = NewMessage::new(message, Timestamp::from_micros(8_000_000));
+        store
+            .append(new.limits(InboxLimits::new(3, u64::MAX)))
+            .await
+    };
+    let sent = send().await.unwrap();
+    assert!(
+        matches!(
+            sent,
+            Appended::Stored {
+                seq: 5,
+                dropped: 1,
+                ..
+            }
+        ),
+        "{sent:?}"
+    );
+    let kept = store.inbox(&"bob".into(), 0, PageLimits::new(9, 9)).await;
+    let kept: Vec<_> = kept.unwrap().into_iter().map(|(seq, _)| seq).collect();
+    assert_eq!(kept, [3, 4, 5]);
+    assert!(matches!(send().await, Err(AppendError::InboxFull)));
+}
+
+/// Names that would be refused today, or be kept in another form, are served as they are.
+#[tokio::test]
+async fn odd_names_of_a_store_of_version_3_are_served_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    let tables = concat!(
+        include_str!("../src/schema.sql"),
+        include_str!("../src/about.sql"),
+        include_str!("../src/mids.sql")
+    );
+    old.execute_batch(tables).unwrap();
+    old.pragma_update(None, "application_id", 0x6d73_6772)
+        .unwrap();
+    old.pragma_update(None, "user_version", 3).unwrap();
+    let (pass_hash, logins) = (hash_of_secret().await, ODD_LOGINS);
+    for login in logins {
+        let insert = "INSERT INTO users (login, nick, pass_hash) VALUES (?1, ?1, ?2)";
+        old.execute(insert, [login, &pass_hash]).unwrap();
+    }
+    drop(old);
+    let engine = engine(&path, "RU");
+    for login in ODD_LOGINS {
+        let mut user = log_in(&engine, login).await;
+        let profile = user.call(UserInfo::new(login)).await.unwrap();
+        assert_eq!(profile.nick, login);
+        user.call(SendMessage::new(login, "a note")).await.unwrap();
+        assert_eq!(user.next_event().await.unwrap().message.to.as_str(), login);
+        let again = Register::new(login, "secret", "Another");
+        assert!(engine.connect().call(again).await.is_err(), "{login:?}");
+    }
+    // The composed form of a login that is there is no other login.
+    let composed = Register::new("jos\u{e9}", "secret", "José");
+    let taken = engine.connect().call(composed).await.unwrap_err();
+    assert_eq!(taken.code.number(), 1);
+}
+
+const ODD_LOGINS: [&str; 4] = [
+    "jose\u{301}",
+    "ann lee",
+    "a\u{200b}nn",
+    "\u{ff41}\u{ff4e}\u{ff4e}",
+];
+
+/// As a store keeps it.
+async fn hash_of_secret() -> String {
+    let storage = Arc::new(MemoryStorage::new());
+    let engine = Engine::builder().storage(Arc::clone(&storage) as Arc<dyn Storage>);
+    let engine = engine.manual_maintenance().build().unwrap();
+    let register = Register::new("ann", "secret", "Ann");
+    engine.connect().call(register).await.unwrap();
+    storage.account("ann").await.unwrap().unwrap().pass_hash
+}
+
+/// Also with those whose store knew nothing of looks, and after the tables of looks have changed.
+#[tokio::test]
+async fn lookalikes_are_refused_of_users_from_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let store = SqliteStorage::open(&path).unwrap();
+    for number in 0..2500 {
+        let user = format!("user-{number}").as_str().into();
+        store.upsert_external_user(&user, "User").await.unwrap();
+    }
+    drop(store);
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(
+        "UPDATE users SET skeleton = 'as it was by older tables';
+         UPDATE about SET value = '0' WHERE name = 'skeletons';",
+    )
+    .unwrap();
+    drop(file);
+    let store = SqliteStorage::open(&path).unwrap();
+    for (login, is_alike) in [
+        ("usеr-0", true),
+        ("user-2O0", true),
+        ("usеr-2499", true),
+        ("user-2500", false),
+    ] {
+        let account = Account::new(login, login, "hash");
+        let created = store.create_distinct_account(account).await;
+        let refused = matches!(created, Err(CreateAccountError::Lookalike));
+        assert_eq!(refused, is_alike, "{login}: {created:?}");
+    }
+}
 /// What version 1 took for the number of `+7 812 123-45-67` is another one.
 #[tokio::test]
 async fn keys_of_a_store_of_version_1_are_computed_anew() {

@@ -6,7 +6,7 @@
 use super::Login;
 use crate::clock::Timestamp;
 use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
-use crate::notifier::{Mail, Notice};
+use crate::notifier::Mail;
 use crate::shared::Shared;
 use crate::storage::{PageLimits, StorageError};
 use messenger_proto::{EvMessage, Message, SharedMessage};
@@ -76,7 +76,7 @@ impl Feed {
             if self.behind {
                 match ready!(self.read(login, shared, cx)) {
                     Ok(()) => continue,
-                    // Mail is taken all the same: a `Look` comes when it is time to try again.
+                    // Mail is taken all the same: some comes when it is time to try again.
                     Err(()) => self.behind = false,
                 }
             }
@@ -132,19 +132,14 @@ impl Feed {
     ) -> Poll<Result<(), ()>> {
         let reading = self.reading.get_or_insert_with(|| {
             let storage = Arc::clone(&shared.storage);
-            let device = Arc::clone(&login.device);
+            let look = login.device.look();
             let after = self.cursor;
-            Box::pin(async move {
-                // The notice of its end may have been lost.
-                match device.is_there(&storage).await? {
-                    true => Ok(Some(storage.inbox(&device.user, after, PAGE).await?)),
-                    false => Ok(None),
-                }
-            })
+            // The notice of its end may have been lost.
+            Box::pin(async move { storage.inbox_for(&look, after, PAGE).await })
         });
         let page = ready!(reading.as_mut().poll(cx));
         self.reading = None;
-        login.entry.set_read_failed(page.is_err());
+        login.entry.set_must_look(page.is_err());
         Poll::Ready(match page {
             Ok(Some(page)) => {
                 self.behind = !page.is_empty();
@@ -152,9 +147,7 @@ impl Feed {
                 Ok(())
             }
             Ok(None) => {
-                login
-                    .mailbox
-                    .deliver(Notice::SessionEnded(login.device.key));
+                login.end();
                 self.behind = false;
                 Ok(())
             }

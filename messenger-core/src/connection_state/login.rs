@@ -2,13 +2,14 @@
 
 use crate::clock::Timestamp;
 use crate::meters::Meters;
-use crate::notifier::{ConnectionId, Mailbox, Subscription};
+use crate::notifier::{ConnectionId, Mailbox, Notice, Subscription};
 use crate::online::{Entry, Online};
 use crate::rates::Budget;
 use crate::shared::Shared;
+use crate::storage::Owner;
 use crate::watermarks::{Device, Watermarks};
 use bytestring::ByteString;
-use messenger_proto::{SessionId, UserId};
+use messenger_proto::UserId;
 use std::sync::Arc;
 
 /// Whose a connection is, and through which of the user's sessions.
@@ -17,7 +18,6 @@ pub(crate) struct Login {
     /// Tells the logins of a connection apart.
     pub(crate) number: u64,
     pub(crate) nick: ByteString,
-    pub(crate) sid: SessionId,
     /// Its client says itself what it has processed.
     pub(crate) ack: bool,
     pub(crate) device: Arc<Device>,
@@ -37,8 +37,6 @@ pub(crate) struct Login {
 pub(crate) struct Identified {
     pub(crate) device: Device,
     pub(crate) nick: ByteString,
-    /// Empty when nobody can come back to it.
-    pub(crate) sid: SessionId,
     /// Its client says itself what it has processed.
     pub(crate) ack: bool,
 }
@@ -47,7 +45,8 @@ impl Login {
     /// Subscribes the connection to what concerns its user.
     pub(crate) fn begin(shared: &Shared, connection: ConnectionId, who: Identified) -> Arc<Self> {
         let device = Arc::new(who.device);
-        let mailbox = Mailbox::new(connection, device.key, shared.policy.limits.mailbox_bytes);
+        let budget = shared.policy.limits.mailbox_bytes;
+        let mailbox = Mailbox::new(connection, device.user_number, device.key, budget);
         let subscription = shared.notifier.subscribe(&device.user, mailbox.clone());
         let limiters = shared.limiters.as_ref();
         let budget = limiters.map(|limiters| limiters.messages_of(&device.key, shared.now()));
@@ -58,7 +57,6 @@ impl Login {
         Arc::new(Self {
             number,
             nick: who.nick,
-            sid: who.sid,
             ack: who.ack,
             start: device.delivered_up_to(),
             device,
@@ -76,6 +74,21 @@ impl Login {
         &self.device.user
     }
 
+    /// In whose name things are done.
+    pub(crate) fn owner(&self) -> Owner {
+        self.device.owner()
+    }
+
+    /// True when its client has asked for a feature that this engine knows: it is none of those that were there
+    /// before features were.
+    pub(crate) fn has_features(&self) -> bool {
+        self.ack || self.device.is_ephemeral
+    }
+
+    /// Ends this connection's part in a session that is not there any more.
+    pub(crate) fn end(&self) {
+        self.mailbox.deliver(Notice::SessionEnded(self.device.key));
+    }
     /// True when it is known that the user is connected nowhere else.
     pub(crate) fn is_only(&self) -> bool {
         self.subscription.is_only()

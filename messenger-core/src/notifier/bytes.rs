@@ -5,11 +5,11 @@
 
 use super::{ConnectionId, Notice};
 use crate::clock::Timestamp;
-use crate::storage::SessionKey;
+use crate::storage::{SessionKey, UserNumber};
 use messenger_proto::{Attachment, Message, SharedMessage, UserId};
 use sha2::{Digest, Sha256};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A message of more bytes is not carried along: its place is, and whoever is told reads the store.
 const CARRIED: usize = 4096;
@@ -32,6 +32,7 @@ impl Notice {
         put_text(&mut out, user.as_str());
         match self {
             Self::Inbox {
+                to: UserNumber(to),
                 seq,
                 accepted,
                 message,
@@ -42,14 +43,20 @@ impl Notice {
                 } else {
                     INBOX_PLACE
                 });
+                put_number(&mut out, *to);
                 put_number(&mut out, *seq);
                 put_number(&mut out, accepted.as_micros());
                 if let Some(message) = carried {
                     put_message(&mut out, message);
                 }
             }
-            Self::Copy { origin, message } => {
+            Self::Copy {
+                from: UserNumber(from),
+                origin,
+                message,
+            } => {
                 out.push(COPY);
+                put_number(&mut out, *from);
                 put_number(&mut out, origin.engine);
                 put_number(&mut out, origin.number);
                 put_message(&mut out, message);
@@ -127,6 +134,7 @@ impl<'a> Input<'a> {
     fn notice(&mut self) -> Option<Notice> {
         Some(match self.byte()? {
             kind @ (INBOX | INBOX_PLACE) => Notice::Inbox {
+                to: UserNumber(self.number()?),
                 seq: self.number()?,
                 accepted: Timestamp::from_micros(self.number()?),
                 message: match kind {
@@ -135,6 +143,7 @@ impl<'a> Input<'a> {
                 },
             },
             COPY => Notice::Copy {
+                from: UserNumber(self.number()?),
                 origin: ConnectionId {
                     engine: self.number()?,
                     number: self.number()?,

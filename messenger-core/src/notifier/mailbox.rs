@@ -2,7 +2,7 @@
 
 use super::{ConnectionId, Notice};
 use crate::clock::Timestamp;
-use crate::storage::SessionKey;
+use crate::storage::{SessionKey, UserNumber};
 use messenger_proto::SharedMessage;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -20,6 +20,7 @@ pub struct Mailbox(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     connection: ConnectionId,
+    user: UserNumber,
     session: SessionKey,
     budget: usize,
     ended: AtomicBool,
@@ -73,10 +74,16 @@ impl Mail {
 }
 
 impl Mailbox {
-    /// An empty mailbox for a connection and its session, holding up to `budget` bytes.
-    pub fn new(connection: ConnectionId, session: SessionKey, budget: usize) -> Self {
+    /// An empty mailbox for a connection, its user and its session, holding up to `budget` bytes.
+    pub fn new(
+        connection: ConnectionId,
+        user: UserNumber,
+        session: SessionKey,
+        budget: usize,
+    ) -> Self {
         Self(Arc::new(Shared {
             connection,
+            user,
             session,
             budget,
             ended: AtomicBool::new(false),
@@ -84,13 +91,21 @@ impl Mailbox {
         }))
     }
 
-    /// Puts a notice in. What does not fit becomes a look into the store.
+    /// Puts a notice in. What does not fit becomes a look into the store, and so does what is meant for another
+    /// user of the same id: one of the two is no more.
     pub fn deliver(&self, notice: Notice) {
         let mail = match notice {
+            Notice::Inbox { to: other, .. } | Notice::Copy { from: other, .. }
+                if other != self.0.user =>
+            {
+                self.resync();
+                return;
+            }
             Notice::Inbox {
                 seq,
                 accepted,
                 message,
+                ..
             } => Mail::Inbox {
                 seq,
                 accepted,
@@ -127,11 +142,9 @@ impl Mailbox {
         });
     }
 
-    /// Makes the session look into the store. True when it was to do so already and has not yet.
-    pub fn resync(&self) -> bool {
-        let mut was_to = false;
-        self.wake(|waiting| was_to = std::mem::replace(&mut waiting.resync, true));
-        was_to
+    /// Makes the session look into the store.
+    pub fn resync(&self) {
+        self.wake(|waiting| waiting.resync = true);
     }
 
     /// True once the session has ended.
@@ -202,7 +215,7 @@ mod tests {
             engine: 1,
             number: 1,
         };
-        Mailbox::new(connection, SessionKey([0; 32]), budget)
+        Mailbox::new(connection, UserNumber(1), SessionKey([0; 32]), budget)
     }
 
     fn poll(mailbox: &Mailbox) -> Poll<Mail> {
@@ -211,9 +224,38 @@ mod tests {
 
     fn inbox(seq: u64) -> Notice {
         Notice::Inbox {
+            to: UserNumber(1),
             seq,
             accepted: Timestamp::default(),
             message: None,
+        }
+    }
+
+    /// Somebody was deleted, and somebody else has the id by now.
+    #[test]
+    fn what_is_meant_for_another_user_of_the_id_is_not_told() {
+        let mailbox = mailbox(10 * OVERHEAD);
+        let (to, from) = (UserNumber(2), UserNumber(2));
+        let origin = ConnectionId {
+            engine: 1,
+            number: 2,
+        };
+        let message = Message::default();
+        let copy = Notice::Copy {
+            from,
+            origin,
+            message: message.clone().into(),
+        };
+        let stored = Notice::Inbox {
+            to,
+            seq: 1,
+            accepted: Timestamp::default(),
+            message: Some(message.into()),
+        };
+        for notice in [copy, stored] {
+            mailbox.deliver(notice);
+            assert!(matches!(poll(&mailbox), Poll::Ready(Mail::Resync)));
+            assert!(poll(&mailbox).is_pending());
         }
     }
 
@@ -246,6 +288,7 @@ mod tests {
             number: 2,
         };
         let copy = Notice::Copy {
+            from: UserNumber(1),
             origin,
             message: large.into(),
         };

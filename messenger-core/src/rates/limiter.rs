@@ -2,7 +2,7 @@
 
 use super::quota::Quota;
 use super::{KEYS, TooMany};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::meters;
 use crate::policy::Rate;
 use parking_lot::Mutex;
@@ -73,8 +73,17 @@ impl Limiter {
         if self.allows(key, count) {
             return Ok(Held { limiter: self, key });
         }
+        Err(self.refuse())
+    }
+
+    /// Counts that the limit was reached.
+    pub(super) fn refuse(&self) -> TooMany {
         self.hits.increment(1);
-        Err(TooMany(self.reason))
+        TooMany(self.reason)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     fn allows(&self, key: u64, count: usize) -> bool {
@@ -99,7 +108,6 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
     use std::time::Duration;
 
     #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// All that is kept of a budget is the moment at which it will be whole again, in nanoseconds since the Unix
 /// epoch: whatever is taken moves it on by a period each. A budget nobody has taken from is 0.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Quota {
+pub(crate) struct Quota {
     /// The time in which one more is allowed, in nanoseconds.
     period: u64,
     /// The time in which nothing becomes everything, in nanoseconds.
@@ -20,7 +20,7 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(crate) fn new(rate: Rate) -> Self {
         let burst = u64::from(rate.burst.max(1));
         let refilled_in = rate.refilled_in.min(LONGEST).as_nanos();
         let period = u64::try_from(refilled_in).unwrap_or(u64::MAX) / burst;
@@ -32,7 +32,7 @@ impl Quota {
     }
 
     /// Takes so many from the budget, or none. False when it holds fewer.
-    pub(super) fn take(self, whole_at: &mut u64, now: Timestamp, count: u64) -> bool {
+    pub(crate) fn take(self, whole_at: &mut u64, now: Timestamp, count: u64) -> bool {
         *whole_at = (*whole_at).clamp(nanos(now), self.if_empty(now));
         let taken = whole_at.saturating_add(self.period.saturating_mul(count));
         let is_enough = taken <= self.if_empty(now);
@@ -42,20 +42,25 @@ impl Quota {
         is_enough
     }
 
+    /// The most that can be taken at once.
+    pub(super) fn burst(self) -> u64 {
+        self.refilled_in / self.period
+    }
+
     /// As if one had not been taken.
-    pub(super) fn give_back(self, whole_at: &mut u64) {
+    pub(crate) fn give_back(self, whole_at: &mut u64) {
         *whole_at = whole_at.saturating_sub(self.period);
     }
 
     /// True when nothing is missing: the budget need not be kept.
-    pub(super) fn is_whole(self, whole_at: &mut u64, now: Timestamp) -> bool {
+    pub(crate) fn is_whole(self, whole_at: &mut u64, now: Timestamp) -> bool {
         // When the clock was set back, an empty budget refills from there.
         *whole_at = (*whole_at).min(self.if_empty(now));
         *whole_at <= nanos(now)
     }
 
     /// When a budget that holds nothing now will be whole.
-    pub(super) fn if_empty(self, now: Timestamp) -> u64 {
+    pub(crate) fn if_empty(self, now: Timestamp) -> u64 {
         nanos(now).saturating_add(self.refilled_in)
     }
 }

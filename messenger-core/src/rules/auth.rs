@@ -1,12 +1,14 @@
 //! `auth`: a login and a password for a new session.
 
-use super::failures::no_such_user;
-use super::{check, external_user};
+use super::failures::no_such_login;
+use super::meant::meant;
+use super::{check, connect_as, external_user};
 use crate::authenticator::{Identity, Verdict};
 use crate::connection_state::{ConnectionState, Identified, Login};
+use crate::names;
 use crate::notifier::Notice;
 use crate::shared::Shared;
-use crate::storage::{NewSession, OpenSessionError, OpenedSession, SessionKey};
+use crate::storage::{NewSession, OpenSessionError, OpenedSession, Owner, SessionKey};
 use crate::watermarks::Device;
 use messenger_proto::{Auth, AuthAccepted, ErrorCode, Failure, SessionId, UserId};
 use sha2::{Digest, Sha256};
@@ -25,8 +27,12 @@ pub(super) async fn auth(
     check::not_empty("pass", request.pass.as_str())?;
     check::at_most_chars("login", &request.login, limits.name)?;
     check::at_most_bytes("pass", request.pass.as_str(), limits.pass)?;
-    let user = UserId::from(&*request.login);
-    let identity = verify(connection, &user, &request).await?;
+    let (user, identity) = verify(connection, &request).await?;
+    if request.ephemeral {
+        let nick = identity.nick.clone();
+        connect_as::visit(connection, user.clone(), identity, None).await?;
+        return Ok(AuthAccepted::new(SessionId::default(), user, nick));
+    }
     log_in(connection, user, identity, request.ack).await
 }
 
@@ -39,43 +45,64 @@ pub(super) async fn log_in(
 ) -> Result<AuthAccepted, Failure> {
     let shared = &*connection.shared;
     let sid = new_secret(shared)?;
+    let session = session_key(&sid);
     let who = Identified {
-        device: open(shared, &user, session_key(&sid), &identity, ack).await?,
+        device: open(shared, &user, session, &identity, ack).await?,
         nick: identity.nick.clone(),
-        sid: sid.clone(),
         ack,
     };
     connection.set_login(Login::begin(shared, connection.id, who));
+    tracing::debug!(login = ?user.as_str(), %session, "logged in");
     Ok(AuthAccepted::new(sid, user, identity.nick))
 }
 
 async fn verify(
     connection: &ConnectionState,
-    user: &UserId,
     request: &Auth,
-) -> Result<Identity, Failure> {
+) -> Result<(UserId, Identity), Failure> {
     let shared = &*connection.shared;
-    let limiters = shared.limiters.as_ref();
-    let attempt = limiters.map(|limiters| limiters.attempt(&request.login, connection.peer));
-    let attempt = attempt.transpose()?;
-    let verdict = shared.authenticator.verify(user, &request.pass).await;
-    let has_failed = matches!(verdict, Ok(Verdict::NoSuchLogin | Verdict::WrongPass));
+    let (storage, peer) = (&shared.storage, connection.peer);
+    // However it is written, it is one login.
+    let kept = names::other_spelling(&request.login, shared.policy.limits.name);
+    let login = kept.as_deref().unwrap_or(&request.login);
+    let attempt = match &shared.limiters {
+        Some(limiters) => Some(limiters.attempt(storage, login, peer).await?),
+        None => None,
+    };
+    let asked = ask(shared, request).await;
+    let has_failed = matches!(asked, Ok((_, Verdict::NoSuchLogin | Verdict::WrongPass)));
     if let Some(attempt) = attempt
         && !has_failed
     {
-        attempt.has_not_failed();
+        attempt.has_not_failed().await;
     }
-    match verdict? {
-        Verdict::Accepted(identity) => Ok(identity),
+    let (user, verdict) = asked?;
+    match verdict {
+        Verdict::Accepted(identity) => Ok((user, identity)),
         Verdict::NoSuchLogin => {
-            let text = "No account has this login";
-            Err(Failure::new(ErrorCode::NeedRegister, text))
+            log_failure(connection, &request.login, "no such login");
+            Err(no_such_login())
         }
         Verdict::WrongPass => {
+            log_failure(connection, &request.login, "wrong password");
             let text = "The password is wrong";
             Err(Failure::new(ErrorCode::InvalidPass, text))
         }
     }
+}
+
+/// Whom the login means, and whether the password is theirs.
+async fn ask(shared: &Shared, request: &Auth) -> Result<(UserId, Verdict), Failure> {
+    let user = meant(shared, UserId::from(&*request.login)).await?;
+    let verdict = shared.authenticator.verify(&user, &request.pass).await?;
+    Ok((user, verdict))
+}
+
+/// Tools that keep addresses out read this line (docs/fail2ban.conf). So the address stands before what the client has
+/// written, and that is quoted.
+fn log_failure(connection: &ConnectionState, login: &str, reason: &str) {
+    let address = connection.peer.map(tracing::field::display);
+    tracing::warn!(address, reason, ?login, "a log-in failed");
 }
 
 /// What a session is found by.
@@ -103,28 +130,25 @@ async fn open(
 ) -> Result<Device, Failure> {
     // What other sessions were given and when they were used decides where this one begins and
     // which one ends.
-    shared.flush_watermarks().await?;
+    shared.watermarks.flush_user(&shared.storage, user).await?;
     let now = shared.now();
-    let new = NewSession {
-        user: user.clone(),
-        key,
-        ack,
-        now,
-        expired_before: now.before(shared.policy.session_lifetime),
-        limit: shared.policy.limits.sessions,
-    };
     // An account kept elsewhere may be new here, or have another nick now.
-    external_user::upsert(shared, user, identity).await?;
+    let number = external_user::upsert(shared, user, identity).await?;
+    let owner = Owner::new(user.clone(), number);
+    let new = NewSession::new(owner.clone(), key, now)
+        .ack(ack)
+        .expired_before(now.before(shared.policy.session_lifetime))
+        .limit(shared.policy.limits.sessions);
     let opened = shared.storage.open_session(new).await;
     let OpenedSession {
         delivered_up_to,
         ended,
     } = opened.map_err(|error| match error {
-        OpenSessionError::NoSuchUser => no_such_user(),
+        OpenSessionError::NoSuchUser => no_such_login(),
         OpenSessionError::Storage(error) => error.into(),
     })?;
     for key in ended {
         shared.notifier.notify(user, Notice::SessionEnded(key));
     }
-    Ok(Device::new(user.clone(), key, delivered_up_to, now))
+    Ok(Device::new(owner, key, delivered_up_to, now))
 }

@@ -2,45 +2,23 @@
 
 use super::auth::session_key;
 use super::failures::need_auth;
+use super::meant::meant;
 use crate::connection_state::{ConnectionState, Identified, Login};
 use crate::shared::Shared;
-use crate::storage::{SessionKey, SessionRecord};
+use crate::storage::{Owner, ResumedSession, SessionKey};
 use crate::watermarks::Device;
-use messenger_proto::{Credentials, Failure, SessionId, UserId};
+use messenger_proto::{Credentials, Failure, UserId};
 use std::sync::Arc;
-use subtle::ConstantTimeEq;
 
+/// On an authenticated connection `cid` and `sid` are not looked at: clients send stale ones, or something else.
 pub(super) async fn authorize(
     connection: &ConnectionState,
     credentials: &Credentials,
 ) -> Result<Arc<Login>, Failure> {
     match connection.login() {
-        Some(login) => {
-            confirm(&connection.shared, &login, credentials).await?;
-            Ok(login)
-        }
+        Some(login) => Ok(login),
         None => resume(connection, credentials).await,
     }
-}
-
-/// On an authenticated connection `cid` and `sid` may be absent; if present they must be the user's.
-async fn confirm(shared: &Shared, login: &Login, credentials: &Credentials) -> Result<(), Failure> {
-    if is_own(login, credentials) {
-        return Ok(());
-    }
-    let Credentials { cid, sid, .. } = credentials;
-    if !cid.is_empty() && cid != login.user() {
-        return Err(need_auth());
-    }
-    match live_session(shared, login.user(), &session_key(sid)).await? {
-        Some(_) => Ok(()),
-        None => Err(need_auth()),
-    }
-}
-
-/// True when `cid` and `sid`, as far as they are there, are the connection's own.
-pub(super) fn is_own(login: &Login, Credentials { cid, sid, .. }: &Credentials) -> bool {
-    (cid.is_empty() || cid == login.user()) && (sid.is_empty() || is_same(sid, &login.sid))
 }
 
 /// Goes on with a session on a fresh connection. It costs no password hash.
@@ -53,18 +31,18 @@ async fn resume(
     if cid.is_empty() || sid.is_empty() {
         return Err(need_auth());
     }
+    let user = meant(shared, cid.clone()).await?;
     // The session begins behind what it was itself given, perhaps a moment ago on another connection.
-    shared.flush_watermarks().await?;
+    let storage = &shared.storage;
+    shared.watermarks.flush_moved_of(storage, &user).await?;
     let key = session_key(sid);
-    let record = live_session(shared, cid, &key)
-        .await?
-        .ok_or_else(need_auth)?;
-    let profile = shared.storage.profile(cid).await?.ok_or_else(need_auth)?;
-    let user = UserId::from(cid.as_str());
+    let resumed = live_session(shared, &user, &key).await?;
+    let ResumedSession { record, nick, .. } = resumed.ok_or_else(need_auth)?;
+    tracing::debug!(login = ?user.as_str(), session = %key, "a session is resumed");
+    let owner = Owner::new(user, record.user_number);
     let who = Identified {
-        device: Device::new(user, key, record.delivered_up_to, record.used),
-        nick: profile.nick,
-        sid: SessionId::from(sid.as_str()),
+        device: Device::new(owner, key, record.delivered_up_to, record.used),
+        nick,
         ack: record.ack,
     };
     let login = Login::begin(shared, connection.id, who);
@@ -76,14 +54,15 @@ async fn live_session(
     shared: &Shared,
     user: &UserId,
     key: &SessionKey,
-) -> Result<Option<SessionRecord>, Failure> {
-    let record = shared.storage.session(user, key).await?;
+) -> Result<Option<ResumedSession>, Failure> {
     let expired_before = shared.now().before(shared.policy.session_lifetime);
-    Ok(record.filter(|record| record.used >= expired_before))
-}
-
-/// Compares secrets in a time that does not tell how much of them is equal.
-fn is_same(one: &SessionId, other: &SessionId) -> bool {
-    let (one, other) = (one.as_str().as_bytes(), other.as_str().as_bytes());
-    one.ct_eq(other).into()
+    let is_live = |resumed: &ResumedSession| resumed.record.used >= expired_before;
+    let resumed = shared.storage.resume(user, key).await?;
+    if resumed.as_ref().is_none_or(is_live) {
+        return Ok(resumed);
+    }
+    // Its last use may not be stored yet.
+    shared.watermarks.flush_user(&shared.storage, user).await?;
+    let resumed = shared.storage.resume(user, key).await?;
+    Ok(resumed.filter(is_live))
 }

@@ -1,6 +1,7 @@
 //! The limits of fields.
 
 use super::failures::{empty, over_limit};
+use crate::names::{self, NameError};
 use messenger_proto::{ErrorCode, Failure};
 
 pub(super) fn not_empty(field: &str, text: &str) -> Result<(), Failure> {
@@ -25,18 +26,28 @@ pub(super) fn at_most_chars(field: &str, text: &str, limit: usize) -> Result<(),
     Ok(())
 }
 
-/// A login or a nick: short, without control characters or spaces around it.
-pub(super) fn name(field: &str, text: &str, limit: usize) -> Result<(), Failure> {
+/// A new login, in the form in which it is kept.
+pub(super) fn login(text: &str, limit: usize) -> Result<String, Failure> {
+    name("login", text, limit, names::login)
+}
+
+/// A new nick, in the form in which it is kept.
+pub(super) fn nick(text: &str, limit: usize) -> Result<String, Failure> {
+    name("nick", text, limit, names::nick)
+}
+
+fn name(
+    field: &str,
+    text: &str,
+    limit: usize,
+    rule: impl FnOnce(&str) -> Result<String, NameError>,
+) -> Result<String, Failure> {
     at_most_chars(field, text, limit)?;
-    let fault = if text.chars().any(char::is_control) {
-        "must not contain control characters"
-    } else if text.trim().len() != text.len() {
-        "must not begin or end with a space"
-    } else {
-        return Ok(());
-    };
-    Err(Failure::new(
-        ErrorCode::InvalidData,
-        format!("{field} {fault}"),
-    ))
+    let kept = rule(text).map_err(|error| {
+        let text = format!("{field} {error}");
+        Failure::new(ErrorCode::InvalidData, text)
+    })?;
+    // Some characters are composed of more of them.
+    at_most_chars(field, &kept, limit)?;
+    Ok(kept)
 }

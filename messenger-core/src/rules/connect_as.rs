@@ -3,14 +3,16 @@
 use super::{auth, check, external_user};
 use crate::authenticator::Identity;
 use crate::connection_state::{ConnectionState, Identified, Login};
+use crate::storage::Owner;
 use crate::watermarks::Device;
-use messenger_proto::{Failure, SessionId, UserId};
+use messenger_proto::{Failure, UserId};
 
 /// Through which session [`Engine::connect_as`](crate::Engine::connect_as) connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionKind {
-    /// One that ends with its connection and is kept nowhere: for a web handler.
+    /// One that ends with its connection and is kept nowhere: for a web handler. A client asks for one
+    /// by the feature `ephemeral` in `auth`, without a place.
     ///
     /// - It counts among no limit of sessions and ends none; how many there are at once is the
     ///   embedder's to bound. It has no `sid`, so nobody can come back to it.
@@ -51,20 +53,20 @@ pub(crate) async fn connect_as(
     }
 }
 
-async fn visit(
+/// Authenticates it as this user, through a session that is kept nowhere.
+pub(super) async fn visit(
     connection: &ConnectionState,
     user: UserId,
     identity: Identity,
     after: Option<u64>,
 ) -> Result<(), Failure> {
     let shared = &*connection.shared;
-    external_user::upsert(shared, &user, &identity).await?;
+    let number = external_user::upsert(shared, &user, &identity).await?;
     let newest = shared.storage.newest(&user).await?;
     let start = after.unwrap_or(newest).min(newest);
     let who = Identified {
-        device: Device::ephemeral(user, start, shared.now()),
+        device: Device::ephemeral(Owner::new(user, number), start, shared.now()),
         nick: identity.nick,
-        sid: SessionId::default(),
         ack: false,
     };
     connection.set_login(Login::begin(shared, connection.id, who));

@@ -1,5 +1,6 @@
 //! `contactlist`: whom a user has in the list.
 
+use super::pictures;
 use super::rule::Rule;
 use crate::connection_state::{ConnectionState, Login};
 use messenger_proto::{ByteString, Contact, ContactList, Failure};
@@ -19,6 +20,7 @@ impl Rule for ContactList {
                 contact.card.picture = ByteString::new();
             }
         }
+        pictures::bound(&mut contacts, login, &shared.policy.limits);
         Ok(contacts)
     }
 }

@@ -1,5 +1,6 @@
 //! `delcontact`: one contact fewer.
 
+use super::meant::meant;
 use super::rule::Rule;
 use crate::connection_state::{ConnectionState, Login};
 use messenger_proto::{DelContact, Failure, UserId};
@@ -10,8 +11,9 @@ impl Rule for DelContact {
         connection: &ConnectionState,
         login: &Login,
     ) -> Result<UserId, Failure> {
-        let storage = &connection.shared.storage;
-        storage.remove_contact(login.user(), &self.uid).await?;
-        Ok(self.uid)
+        let shared = &*connection.shared;
+        let uid = meant(shared, self.uid).await?;
+        shared.storage.remove_contact(&login.owner(), &uid).await?;
+        Ok(uid)
     }
 }

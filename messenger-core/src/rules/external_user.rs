@@ -2,7 +2,7 @@
 
 use crate::authenticator::Identity;
 use crate::shared::Shared;
-use crate::storage::{Address, ProfileChange, StorageError};
+use crate::storage::{Address, Owner, ProfileChange, StorageError, UserNumber};
 use messenger_proto::{Failure, Profile, UserId};
 
 /// Asks the authenticator for a user the store does not know. True when it knows them, and the store
@@ -16,12 +16,16 @@ pub(super) async fn resolve(shared: &Shared, user: &UserId) -> Result<bool, Fail
     Ok(true)
 }
 
-/// Has the store know the user, with what the identity tells; it is written only what is not there yet.
+/// Has the store know the user, with what the identity tells; it is written only what is not there yet. Which of
+/// those who have had the id it is; an account that was found in this store may be gone by now.
 pub(crate) async fn upsert(
     shared: &Shared,
     user: &UserId,
     identity: &Identity,
-) -> Result<(), StorageError> {
+) -> Result<UserNumber, StorageError> {
+    if let Some(number) = identity.user_number {
+        return Ok(number);
+    }
     let known = shared.storage.profile(user).await?;
     if known
         .as_ref()
@@ -32,11 +36,17 @@ pub(crate) async fn upsert(
             .upsert_external_user(user, &identity.nick)
             .await?;
     }
+    let number = shared.storage.user_number(user).await?;
+    let number = number.ok_or_else(|| StorageError::new("the user was deleted meanwhile"))?;
     if tells_more(identity, &known.unwrap_or_default()) {
+        let owner = Owner {
+            user: user.clone(),
+            number,
+        };
         let change = change(shared, identity).await?;
-        shared.storage.change_profile(user, change).await?;
+        shared.storage.change_profile(&owner, change).await?;
     }
-    Ok(())
+    Ok(number)
 }
 
 /// Whether it has something that is not in the profile, beside the nick.

@@ -3,7 +3,7 @@
 use crate::authenticator::{AuthenticatorError, RegisterError};
 use crate::background::NoThread;
 use crate::entropy::NoEntropy;
-use crate::rates::TooMany;
+use crate::rates::{Denied, TooMany};
 use crate::storage::{AddContactError, AppendError, StorageError};
 use messenger_proto::{ErrorCode, Failure};
 
@@ -18,6 +18,11 @@ pub(super) fn empty(field: &str) -> Failure {
 pub(super) fn over_limit(field: &str, limit: usize, unit: &str) -> Failure {
     let text = format!("{field} is longer than the limit of {limit} {unit}");
     Failure::new(ErrorCode::InvalidData, text)
+}
+
+/// A password was right, and its account is gone or another's.
+pub(super) fn no_such_login() -> Failure {
+    Failure::new(ErrorCode::NeedRegister, "No account has this login")
 }
 
 pub(super) fn no_such_user() -> Failure {
@@ -53,6 +58,15 @@ impl From<TooMany> for Failure {
     }
 }
 
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::TooMany(too_many) => too_many.into(),
+            Denied::Storage(error) => error.into(),
+        }
+    }
+}
+
 impl From<NoThread> for Failure {
     fn from(error: NoThread) -> Self {
         unavailable(&error)
@@ -79,6 +93,10 @@ impl From<RegisterError> for Failure {
         match error {
             RegisterError::LoginTaken => Self::new(ErrorCode::AlreadyExists, "The login is taken"),
             RegisterError::NickTaken => Self::new(ErrorCode::AlreadyExists, "The nick is taken"),
+            RegisterError::Lookalike => {
+                let text = "The login looks like one that is taken";
+                Self::new(ErrorCode::AlreadyExists, text)
+            }
             RegisterError::Refused(text) => Self::new(ErrorCode::InvalidData, text),
             RegisterError::Failed(error) => error.into(),
         }
@@ -105,6 +123,7 @@ impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::NoSuchUser => no_such_user(),
+            AppendError::NoSuchSender => need_auth(),
             AppendError::InboxFull => {
                 Self::new(ErrorCode::InboxFull, "The recipient's inbox is full")
             }

@@ -1,7 +1,7 @@
 //! `import`: which people of an address book are users.
 
-use super::check;
 use super::rule::Rule;
+use super::{check, pictures};
 use crate::address::AddressRule;
 use crate::connection_state::{ConnectionState, Login};
 use crate::shared::Shared;
@@ -28,16 +28,20 @@ impl Rule for Import {
             check::at_most_chars("myid", &entry.myid, limits.myid)?;
         }
         if let Some(limiters) = &shared.limiters {
-            limiters.import(login.user(), self.contacts.len())?;
+            let (user, entries) = (login.user(), self.contacts.len());
+            limiters.import(&shared.storage, user, entries).await?;
         }
         let entries = lookups(shared, self.contacts).await?;
-        let limits = FindLimits {
+        let bounds = FindLimits {
             matches: limits.import_matches,
             bytes: limits.list_bytes,
             remembered: limits.remembered_ids,
         };
         let storage = &shared.storage;
-        Ok(storage.find_users(login.user(), entries, limits).await?)
+        let owner = login.owner();
+        let mut found = storage.find_users(&owner, entries, bounds).await?;
+        pictures::bound(&mut found, login, limits);
+        Ok(found)
     }
 }
 

@@ -3,9 +3,11 @@
 use super::failures::{empty, no_such_user};
 use super::{check, external_user};
 use crate::connection_state::{ConnectionState, Login};
+use crate::names;
 use crate::notifier::Notice;
 use crate::reply::{Reply, Started};
-use crate::storage::{AppendError, Appended, NewMessage};
+use crate::shared::Shared;
+use crate::storage::{AppendError, Appended, NewMessage, UserNumber};
 use messenger_proto::{
     Action, EvMessage, Event, Failure, Message, MessageAccepted, Outbound, SendMessage,
     SharedMessage,
@@ -65,14 +67,34 @@ async fn wait(connection: Arc<ConnectionState>, new: NewMessage, recipient: Reci
         }
     }
     let _resolving = Resolving::begin(&connection.resolving);
-    match Box::pin(external_user::resolve(shared, &new.message.to)).await {
-        Ok(true) => {
+    match Box::pin(find_recipient(shared, new)).await {
+        Ok(Some(new)) => {
             let appended = shared.storage.append(new.clone()).await;
             conclude(&connection, &new, appended, false)
         }
-        Ok(false) => refuse(&connection, no_such_user()),
+        Ok(None) => refuse(&connection, no_such_user()),
         Err(failure) => refuse(&connection, failure),
     }
+}
+
+/// The message, to whoever its recipient's login means, and the store knows them. `None` when that is nobody.
+async fn find_recipient(
+    shared: &Shared,
+    mut new: NewMessage,
+) -> Result<Option<NewMessage>, Failure> {
+    if external_user::resolve(shared, &new.message.to).await? {
+        return Ok(Some(new));
+    }
+    let most = shared.policy.limits.name;
+    let Some(kept) = names::other_spelling(new.message.to.as_str(), most) else {
+        return Ok(None);
+    };
+    let mut message = (*new.message).clone();
+    message.to = kept.into();
+    let is_known = shared.storage.profile(&message.to).await?.is_some()
+        || external_user::resolve(shared, &message.to).await?;
+    new.message = message.into();
+    Ok(is_known.then_some(new))
 }
 
 /// The answer to a message that is not stored.
@@ -92,7 +114,9 @@ fn prepare(
     login.touch(now);
     check_limits(connection, &request)?;
     if let Some(limiters) = &shared.limiters {
-        limiters.message(&login.budget, now)?;
+        let attach = &request.attach;
+        let bytes = request.body.as_str().len() + attach.mime.len() + attach.data.as_str().len();
+        limiters.message(&login.budget, bytes, now)?;
     }
     Ok(NewMessage {
         message: SharedMessage::from(
@@ -106,6 +130,7 @@ fn prepare(
             .body(request.body)
             .attach(request.attach),
         ),
+        sender: Some(login.device.user_number),
         mid: request.mid.filter(|mid| !mid.is_empty()),
         mid_forgotten_before: now.before(shared.policy.mid_lifetime),
         now,
@@ -127,6 +152,9 @@ fn conclude(
         Err(error) => {
             if let AppendError::InboxFull = error {
                 connection.shared.meters.inbox_full.increment(1);
+            }
+            if let (AppendError::NoSuchSender, Some(sender)) = (&error, new.sender) {
+                connection.end_login_of(sender);
             }
             if let AppendError::Storage(error) = &error
                 && error.is_unknown()
@@ -152,8 +180,15 @@ fn answer(
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
     let echo = connection.shared.policy.echo && message.from != message.to;
     let (id, time, copy) = match appended {
-        Appended::Stored { seq } => {
-            tell(connection, new, seq, echo && !is_only);
+        Appended::Stored {
+            seq,
+            recipient,
+            dropped,
+        } => {
+            if dropped > 0 {
+                connection.shared.meters.dropped.increment(dropped);
+            }
+            tell(connection, new, (recipient, seq), echo && !is_only);
             let copy = echo.then(|| message.clone());
             (message.id.clone(), message.time, copy)
         }
@@ -179,18 +214,25 @@ fn answer(
 }
 
 /// Tells the sender's other connections, if they are to have a copy, and the recipient's.
-fn tell(connection: &ConnectionState, new: &NewMessage, seq: u64, others: bool) {
+fn tell(
+    connection: &ConnectionState,
+    new: &NewMessage,
+    (to, seq): (UserNumber, u64),
+    others: bool,
+) {
     let shared = &*connection.shared;
     let message = &new.message;
     shared.meters.accepted.count();
-    if others {
+    if let (true, Some(from)) = (others, new.sender) {
         let copy = Notice::Copy {
+            from,
             origin: connection.id,
             message: message.clone(),
         };
         shared.notifier.notify(&message.from, copy);
     }
     let stored = Notice::Inbox {
+        to,
         seq,
         accepted: new.now,
         message: Some(message.clone()),

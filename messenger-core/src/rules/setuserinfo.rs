@@ -4,7 +4,7 @@ use super::check;
 use super::rule::Rule;
 use crate::connection_state::{ConnectionState, Login};
 use crate::storage::{Address, ProfileChange};
-use messenger_proto::{Failure, SetUserInfo};
+use messenger_proto::{ByteString, Failure, SetUserInfo};
 
 impl Rule for SetUserInfo {
     async fn carry_out(self, connection: &ConnectionState, login: &Login) -> Result<(), Failure> {
@@ -22,19 +22,22 @@ impl Rule for SetUserInfo {
         if let Some(text) = &self.picture {
             check::at_most_bytes("picture", text, limits.picture)?;
         }
+        let keeps = shared.policy.keep_addresses && !login.has_features();
+        let is_given = |address: &ByteString| !(keeps && address.is_empty());
         let rule = shared.address_rule().await?;
         let change = ProfileChange {
             user_status: self.user_status,
-            email: self.email.map(|text| Address {
+            email: self.email.filter(is_given).map(|text| Address {
                 key: rule.email(&text),
                 text,
             }),
-            phone: self.phone.map(|text| Address {
+            phone: self.phone.filter(is_given).map(|text| Address {
                 key: rule.phone(&text),
                 text,
             }),
             picture: self.picture,
         };
-        Ok(shared.storage.change_profile(login.user(), change).await?)
+        let owner = login.owner();
+        Ok(shared.storage.change_profile(&owner, change).await?)
     }
 }

@@ -50,6 +50,7 @@ pub struct BatchQueue<C, T, E> {
 
 /// How much waits in a [`BatchQueue`], and how much is carried out at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueueLimits {
     /// The most calls that wait; more are refused. 100,000.
     pub calls: usize,

@@ -2,41 +2,77 @@
 
 mod inbox;
 mod mids;
+mod numbers;
 mod user;
 
 use super::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, PageLimits,
-    ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData, Watermark,
+    FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner,
+    PURGE_EVERY, PageLimits, ProfileChange, Seen, SessionKey, SessionRecord, Storage, StorageError,
+    UserData, UserNumber, Watermark,
 };
 use crate::address::AddressRule;
+use crate::lookalikes::skeleton;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use dashmap::{DashMap, Entry};
+use inbox::Inbox;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use mids::Mids;
+use numbers::Numbers;
 use parking_lot::Mutex;
+use std::collections::hash_map::Entry as HashEntry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use user::User;
 
 /// Everything in memory; gone with the process.
 ///
-/// It remembers the last 100,000 `mid`s of a user, however young the others are.
+/// It remembers the last 100,000 `mid`s of a user, however young the others are. What all inboxes hold together is
+/// [bounded](Self::with_limit).
 // Locks are taken in the order of the fields, and of users never two at once.
-#[derive(Default)]
 pub struct MemoryStorage {
-    nicks: Mutex<HashSet<ByteString>>,
+    numbers: Numbers,
+    names: Mutex<Names>,
     mids: Mids,
     users: DashMap<UserId, Arc<Mutex<User>>>,
     addresses: Mutex<Addresses>,
+    /// The most bytes of messages.
+    limit: u64,
+    /// What all inboxes hold.
+    held: AtomicU64,
+}
+
+impl Default for MemoryStorage {
+    fn default() -> Self {
+        Self::with_limit(Self::DEFAULT_LIMIT)
+    }
+}
+
+/// The inbox holds as much as is left for all others.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "an inbox holds as many bytes as others have left of the {limit} there are for messages in memory"
+)]
+struct Full {
+    limit: u64,
 }
 
 impl fmt::Debug for MemoryStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStorage").finish_non_exhaustive()
     }
+}
+
+/// What new accounts must not have.
+#[derive(Default)]
+struct Names {
+    nicks: HashSet<ByteString>,
+    /// How many users' logins look like this.
+    skeletons: HashMap<String, usize>,
 }
 
 /// Who has set which address.
@@ -47,9 +83,27 @@ struct Addresses {
 }
 
 impl MemoryStorage {
+    /// How many bytes of messages a store keeps unless it is told otherwise: 1 GiB.
+    pub const DEFAULT_LIMIT: u64 = 1024 * 1024 * 1024;
+
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that keeps at most so many bytes of messages, of all users together, each with a kibibyte
+    /// beside its text. An inbox holds no more than is left for all others, over which messages to it are refused: so
+    /// a few that are filled on purpose, and not read, leave room for everybody else.
+    pub fn with_limit(bytes: u64) -> Self {
+        Self {
+            numbers: Numbers::default(),
+            names: Mutex::default(),
+            mids: Mids::default(),
+            users: DashMap::new(),
+            addresses: Mutex::default(),
+            limit: bytes,
+            held: AtomicU64::new(0),
+        }
     }
 
     fn with_user<T>(&self, user: &UserId, act: impl FnOnce(&mut User) -> T) -> Option<T> {
@@ -58,25 +112,88 @@ impl MemoryStorage {
         Some(act(&mut user))
     }
 
-    fn card(&self, user: &UserId) -> Option<Card> {
-        self.with_user(user, |found| found.card(user))
+    /// Does something in the name of the owner, who cannot be deleted meanwhile.
+    fn with_owner<T>(&self, owner: &Owner, act: impl FnOnce(&mut User) -> T) -> Option<T> {
+        let act = |user: &mut User| (user.number == owner.number).then(|| act(user));
+        self.with_user(&owner.user, act).flatten()
+    }
+
+    /// As [`with_user`](Self::with_user), for what changes how much the inbox holds.
+    fn with_inbox<T>(&self, user: &UserId, act: impl FnOnce(&mut User) -> T) -> Option<T> {
+        self.with_user(user, |user| self.count(user, act))
+    }
+
+    fn count<T>(&self, user: &mut User, act: impl FnOnce(&mut User) -> T) -> T {
+        let before = user.inbox.held();
+        let done = act(user);
+        let after = user.inbox.held();
+        // What is taken off was added before, so the sum is right whoever comes first.
+        match after.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => _ = self.held.fetch_add(more, Ordering::Relaxed),
+            None => _ = self.held.fetch_sub(before - after, Ordering::Relaxed),
+        }
+        done
+    }
+
+    fn card(&self, user: &UserId) -> Option<(UserNumber, Card)> {
+        self.with_user(user, |found| (found.number, found.card(user)))
+    }
+
+    fn is_gone(&self, sender: Option<UserNumber>) -> bool {
+        sender.is_some_and(|sender| self.numbers.is_gone(sender))
+    }
+
+    fn create(&self, account: Account, is_distinct: bool) -> Result<(), CreateAccountError> {
+        let skeleton = skeleton(account.login.as_str());
+        let mut names = self.names.lock();
+        let Entry::Vacant(place) = self.users.entry(account.login) else {
+            return Err(CreateAccountError::LoginTaken);
+        };
+        if is_distinct && names.skeletons.contains_key(&skeleton) {
+            return Err(CreateAccountError::Lookalike);
+        }
+        if !names.nicks.insert(account.nick.clone()) {
+            return Err(CreateAccountError::NickTaken);
+        }
+        names.add_login(skeleton);
+        let number = self.numbers.next();
+        let user = User::new(number, account.nick, Some(account.pass_hash));
+        place.insert(Arc::new(Mutex::new(user)));
+        Ok(())
     }
 
     /// Appends the message, unless its sender has sent it before.
     fn append_once(&self, new: &NewMessage) -> Result<Appended, AppendError> {
         let Some(mid) = &new.mid else {
-            let seq = self.append_to(new)?;
-            return Ok(Appended::Stored { seq });
+            return self.append_to(new);
         };
         let digest = new.digest();
         let of_sender = self.mids.of(&new.message.from);
         let mut of_sender = of_sender.lock();
+        // They may be those of the next one who has the id.
+        if self.is_gone(new.sender) {
+            return Err(AppendError::NoSuchSender);
+        }
         of_sender.append_once(new, mid, digest, || self.append_to(new))
     }
 
-    fn append_to(&self, new: &NewMessage) -> Result<u64, AppendError> {
-        self.with_user(&new.message.to, |user| {
-            user.inbox.append(new.message.to_kept(), new.limits)
+    fn append_to(&self, new: &NewMessage) -> Result<Appended, AppendError> {
+        if self.is_gone(new.sender) {
+            return Err(AppendError::NoSuchSender);
+        }
+        self.with_inbox(&new.message.to, |user| {
+            let with_it = user.inbox.held() + inbox::held_by(&new.message);
+            // Those that are appended at the same moment may each pass it by one message.
+            if with_it > self.limit.saturating_sub(self.held.load(Ordering::Relaxed)) {
+                return Err(StorageError::new(Full { limit: self.limit }).into());
+            }
+            let (seq, dropped) = user.inbox.append(new.message.to_kept(), new.limits)?;
+            Ok(Appended::Stored {
+                seq,
+                recipient: user.number,
+                dropped,
+            })
         })
         .ok_or(AppendError::NoSuchUser)?
     }
@@ -88,16 +205,11 @@ const FLUSH_THRESHOLD_BYTES: usize = 256 * 1024;
 #[async_trait]
 impl Accounts for MemoryStorage {
     async fn create_account(&self, account: Account) -> Result<(), CreateAccountError> {
-        let mut nicks = self.nicks.lock();
-        let Entry::Vacant(place) = self.users.entry(account.login) else {
-            return Err(CreateAccountError::LoginTaken);
-        };
-        if !nicks.insert(account.nick.clone()) {
-            return Err(CreateAccountError::NickTaken);
-        }
-        let user = User::new(account.nick, Some(account.pass_hash));
-        place.insert(Arc::new(Mutex::new(user)));
-        Ok(())
+        self.create(account, false)
+    }
+
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        self.create(account, true)
     }
 
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
@@ -136,6 +248,10 @@ impl Storage for MemoryStorage {
         Some(self)
     }
 
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        Ok(self.with_user(user, |user| user.number))
+    }
+
     async fn users(
         &self,
         after: Option<&UserId>,
@@ -159,16 +275,19 @@ impl Storage for MemoryStorage {
     }
 
     async fn delete_user(&self, id: &UserId) -> Result<bool, StorageError> {
-        let mut nicks = self.nicks.lock();
+        let mut names = self.names.lock();
         let Entry::Occupied(place) = self.users.entry(id.clone()) else {
             return Ok(false);
         };
+        self.numbers.mark_gone(place.get().lock().number);
         let user = place.remove();
         self.mids.drop_user(id);
         let mut user = user.lock();
+        self.count(&mut user, |user| user.inbox = Inbox::default());
         if user.pass_hash.is_some() {
-            nicks.remove(&user.profile.nick);
+            names.nicks.remove(&user.profile.nick);
         }
+        names.remove_login(id);
         let mut addresses = self.addresses.lock();
         move_address(&mut addresses.emails, id, user.email_key.take(), None);
         move_address(&mut addresses.phones, id, user.phone_key.take(), None);
@@ -182,11 +301,12 @@ impl Storage for MemoryStorage {
 
     async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
         // Whoever is deleted comes back only when everybody has forgotten them.
-        let _nicks = self.nicks.lock();
+        let mut names = self.names.lock();
         match self.users.entry(user.clone()) {
             Entry::Occupied(known) => known.get().lock().profile.nick = nick.into(),
             Entry::Vacant(place) => {
-                let new = User::new(nick.into(), None);
+                names.add_login(skeleton(user.as_str()));
+                let new = User::new(self.numbers.next(), nick.into(), None);
                 place.insert(Arc::new(Mutex::new(new)));
             }
         }
@@ -197,12 +317,20 @@ impl Storage for MemoryStorage {
         Ok(self.with_user(user, |user| user.profile.clone()))
     }
 
-    async fn change_profile(&self, id: &UserId, change: ProfileChange) -> Result<(), StorageError> {
+    async fn change_profile(
+        &self,
+        owner: &Owner,
+        change: ProfileChange,
+    ) -> Result<(), StorageError> {
+        let id = &owner.user;
         // Held until the end: whoever is deleted meanwhile must not be found by a new address.
         let Some(user) = self.users.get(id) else {
             return Ok(());
         };
         let mut user = user.lock();
+        if user.number != owner.number {
+            return Ok(());
+        }
         let mut addresses = self.addresses.lock();
         if let Some(email) = change.email {
             let old = std::mem::replace(&mut user.email_key, email.key);
@@ -228,7 +356,7 @@ impl Storage for MemoryStorage {
         let contacts = contacts.unwrap_or_default().into_iter();
         Ok(contacts
             .filter_map(|(uid, myid)| {
-                let card = self.card(&uid)?;
+                let (_, card) = self.card(&uid)?;
                 Some(Contact::new(card).myid(myid))
             })
             .collect())
@@ -236,24 +364,30 @@ impl Storage for MemoryStorage {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
-        let card = self.card(uid).ok_or(AddContactError::NoSuchUser)?;
-        self.with_user(owner, |owner| owner.add_contact(uid.clone(), limit))
-            .ok_or(AddContactError::NoSuchUser)??;
+        let (number, card) = self.card(uid).ok_or(AddContactError::NoSuchUser)?;
+        self.with_owner(owner, |owner| {
+            // Or they would stay in the list: the owner has forgotten them already.
+            if self.numbers.is_gone(number) {
+                return Err(AddContactError::NoSuchUser);
+            }
+            owner.add_contact(uid.clone(), limit)
+        })
+        .ok_or(AddContactError::NoSuchUser)??;
         Ok(card)
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
-        self.with_user(owner, |owner| owner.contacts.retain(|other| other != uid));
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
+        self.with_owner(owner, |owner| owner.contacts.retain(|other| other != uid));
         Ok(())
     }
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
@@ -263,7 +397,7 @@ impl Storage for MemoryStorage {
             // Not in the head of the loop, where the lock would be held to its end.
             let matching = self.addresses.lock().matching(&entry, limits.matches);
             for uid in matching {
-                let Some(card) = self.card(&uid) else {
+                let Some((number, card)) = self.card(&uid) else {
                     continue;
                 };
                 let myid = entry.myid.clone();
@@ -272,8 +406,11 @@ impl Storage for MemoryStorage {
                 if bytes > limits.bytes {
                     return Ok(found);
                 }
-                self.with_user(owner, |owner| {
-                    owner.remember(uid, entry.myid.clone(), limits.remembered);
+                self.with_owner(owner, |owner| {
+                    // As a contact, see above.
+                    if !self.numbers.is_gone(number) {
+                        owner.remember(uid, entry.myid.clone(), limits.remembered);
+                    }
                 });
                 found.push(contact);
             }
@@ -296,7 +433,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
-        self.with_user(&session.user, |user| user.open_session(&session))
+        self.with_owner(&session.owner, |user| user.open_session(&session))
             .ok_or(OpenSessionError::NoSuchUser)
     }
 
@@ -316,7 +453,7 @@ impl Storage for MemoryStorage {
 
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         for mark in watermarks {
-            self.with_user(&mark.user, |user| user.advance(&mark));
+            self.with_inbox(&mark.user, |user| user.advance(&mark));
         }
         Ok(())
     }
@@ -344,13 +481,37 @@ impl Storage for MemoryStorage {
         Ok(newest.unwrap_or_default())
     }
 
-    async fn purge_expired(&self, expiry: Expiry) -> Result<bool, StorageError> {
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        let see = |Look { owner, session }: &Look| {
+            self.with_owner(owner, |user| user.see(session.as_ref()))
+        };
+        let seen = looks.iter().map(|look| see(look).unwrap_or(Seen::Ended));
+        Ok(seen.collect())
+    }
+
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         self.mids.forget(expiry.mids_before);
         let users: Vec<_> = self.users.iter().map(|user| Arc::clone(&user)).collect();
         for user in users {
-            user.lock().purge_expired(&expiry);
+            self.count(&mut user.lock(), |user| user.purge_expired(&expiry));
         }
-        Ok(false)
+        Ok(PURGE_EVERY)
+    }
+}
+
+impl Names {
+    fn add_login(&mut self, skeleton: String) {
+        *self.skeletons.entry(skeleton).or_default() += 1;
+    }
+
+    fn remove_login(&mut self, login: &UserId) {
+        let skeleton = skeleton(login.as_str());
+        if let HashEntry::Occupied(mut count) = self.skeletons.entry(skeleton) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
 

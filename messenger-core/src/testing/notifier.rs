@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::notifier::{ConnectionId, Mail, Mailbox, Notice, Notifier, Subscription};
-use crate::storage::SessionKey;
+use crate::storage::{SessionKey, UserNumber};
 use messenger_proto::{Message, SharedMessage, UserId};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -35,12 +35,15 @@ pub async fn suite<N: Notifier + ?Sized>(make: impl AsyncFn() -> (Arc<N>, Arc<N>
     no_subscription_is_the_only_one_beside_another(&*one, &*other);
 }
 
+/// Whoever has the id in question.
+const USER: UserNumber = UserNumber(1);
+
 fn connection(number: u64) -> ConnectionId {
     ConnectionId { engine: 7, number }
 }
 
 fn mailbox(number: u64) -> Mailbox {
-    Mailbox::new(connection(number), key(number), 1 << 20)
+    Mailbox::new(connection(number), USER, key(number), 1 << 20)
 }
 
 fn key(number: u64) -> SessionKey {
@@ -57,6 +60,7 @@ fn message(body: &str) -> SharedMessage {
 
 fn stored(seq: u64) -> Notice {
     Notice::Inbox {
+        to: USER,
         seq,
         accepted: Timestamp::default(),
         message: Some(message("hello")),
@@ -129,6 +133,7 @@ async fn a_copy_does_not_return_to_its_origin<N: Notifier + ?Sized>(one: &N, oth
     one.notify(
         &ann,
         Notice::Copy {
+            from: USER,
             origin: connection(1),
             message: message("mine"),
         },

@@ -1,6 +1,7 @@
 //! What every [`Storage`] must do.
 
 mod accounts;
+mod budgets;
 mod contacts;
 mod durability;
 mod inbox;
@@ -11,8 +12,8 @@ mod users;
 use crate::clock::Timestamp;
 use crate::policy::InboxLimits;
 use crate::storage::{
-    Account, AppendError, Appended, NewMessage, NewSession, OpenedSession, PageLimits, SessionKey,
-    Storage, Watermark,
+    Account, AppendError, Appended, NewMessage, NewSession, OpenedSession, Owner, PageLimits,
+    SessionKey, Storage, Watermark,
 };
 use futures_util::future::join_all;
 use messenger_proto::{Message, SharedMessage, UserId};
@@ -37,8 +38,19 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
             accounts::login_and_nick_are_each_taken_once,
             accounts::of_racing_registrations_one_succeeds,
             accounts::an_adopted_user_has_none,
+            accounts::may_have_to_look_different,
+            accounts::of_racing_lookalikes_one_succeeds,
             accounts::may_be_given_another_password,
             accounts::are_deleted_with_their_users,
+        ];
+    }
+    if make().await.budgets().is_some() {
+        run![
+            budgets::hold_so_much_in_a_time,
+            budgets::belong_to_a_limit_and_a_key,
+            budgets::are_given_back,
+            budgets::refill_from_where_the_clock_was_set_back,
+            budgets::of_those_who_race_give_no_more_than_they_hold,
         ];
     }
     run![
@@ -46,6 +58,9 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         accounts::a_profile_changes_where_told,
         users::are_listed_in_the_order_of_their_ids,
         users::are_deleted_with_all_that_is_theirs,
+        users::are_told_from_others_who_have_had_the_id,
+        users::who_are_gone_do_nothing_in_the_name_of_the_next,
+        users::are_deleted_while_they_send,
         contacts::are_listed_in_the_order_they_were_added,
         contacts::are_refused_in_the_documented_order,
         contacts::are_found_by_email_and_phone,
@@ -60,6 +75,9 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         sessions::that_expired_do_not_count,
         sessions::end,
         sessions::move_together,
+        sessions::are_looked_for_together,
+        sessions::are_resumed,
+        sessions::are_given_their_inbox_until_they_end,
         inbox::numbers_without_a_gap,
         inbox::racing_appends_leave_no_gap,
         inbox::appends_take_places_in_the_order_of_their_first_polls,
@@ -69,6 +87,8 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         inbox::is_full_of_what_nobody_was_given,
         inbox::is_full_by_bytes,
         inbox::drops_the_oldest_of_what_only_laggards_miss,
+        inbox::drops_of_the_sender_who_has_most,
+        inbox::drops_of_the_sender_who_has_most_bytes,
         inbox::keeps_what_a_session_misses_and_drops_what_is_old,
         inbox::returns_every_field,
         mids::store_once,
@@ -133,9 +153,18 @@ async fn create(storage: &Arc<dyn Storage>, login: &str) -> UserId {
     user
 }
 
+/// In whose name the user of this id acts now.
+async fn as_owner(storage: &Arc<dyn Storage>, user: &UserId) -> Owner {
+    let number = storage.user_number(user).await.unwrap();
+    Owner {
+        user: user.clone(),
+        number: number.expect("a user"),
+    }
+}
+
 async fn open(storage: &Arc<dyn Storage>, user: &UserId, number: u8, now: u64) -> OpenedSession {
     let session = NewSession {
-        user: user.clone(),
+        owner: as_owner(storage, user).await,
         key: key(number),
         ack: false,
         now: at(now),
@@ -173,6 +202,7 @@ fn message_to(user: &UserId, body: &str) -> NewMessage {
             .nick("Sender")
             .body(body),
         ),
+        sender: None,
         mid: None,
         mid_forgotten_before: at(0),
         now: at(0),
@@ -189,7 +219,7 @@ async fn append(
     let mut message = message_to(user, body);
     message.limits = limits;
     match storage.append(message).await? {
-        Appended::Stored { seq } => Ok(seq),
+        Appended::Stored { seq, .. } => Ok(seq),
         duplicate @ Appended::Duplicate { .. } => panic!("not stored: {duplicate:?}"),
     }
 }

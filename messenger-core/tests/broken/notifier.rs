@@ -98,12 +98,13 @@ impl Notifier for Broken {
                 tell(notice.clone());
                 tell(notice);
             }
-            (Fault::GivesCopiesToTheirOrigin, Notice::Copy { message, .. }) => {
-                let origin = ConnectionId {
-                    engine: 0,
-                    number: 0,
-                };
-                tell(Notice::Copy { origin, message });
+            (Fault::GivesCopiesToTheirOrigin, Notice::Copy { from, message, .. }) => {
+                let origin = ConnectionId::new(0, 0);
+                tell(Notice::Copy {
+                    from,
+                    origin,
+                    message,
+                });
             }
             (Fault::TellsEverybody, notice) => {
                 for other in self.users.lock().unwrap().iter() {

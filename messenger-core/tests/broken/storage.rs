@@ -3,15 +3,19 @@
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::clock::Timestamp;
+use messenger_core::lookalikes::skeleton;
+use messenger_core::policy::Rate;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
-    Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
-    FindLimits, Lookup, MemoryStorage, NewMessage, NewSession, OpenSessionError, OpenedSession,
-    PageLimits, ProfileChange, SessionKey, SessionRecord, Storage, StorageError, UserData,
-    Watermark,
+    Account, Accounts, AddContactError, AppendError, Appended, Budgets, CreateAccountError, Expiry,
+    FindLimits, Look, Lookup, MemoryStorage, NewMessage, NewSession, OpenSessionError,
+    OpenedSession, Owner, PURGE_EVERY, PageLimits, ProfileChange, ResumedSession, Seen, SessionKey,
+    SessionRecord, SharedLimit, Storage, StorageError, UserData, UserNumber, Watermark,
 };
+use messenger_core::testing::FaultyStorage;
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::task::yield_now;
 
 macro_rules! faults {
@@ -41,6 +45,8 @@ faults![
     PagesStopBeforeTheFirst,
     InboxesHoldOneMore,
     InboxesAreNeverFullByBytes,
+    FullInboxesDropTheOldestOfAnybody,
+    DroppedMessagesAreNotTold,
     SweepsDropWhatIsYoung,
     SweepsDropNothing,
     MidsAreTheSendersOnly,
@@ -62,9 +68,29 @@ faults![
     SessionsBeginAtTheBeginning,
     OverTheLimitTheNewestSessionEnds,
     ExpiredSessionsCount,
+    LooksFindEndedSessions,
+    LooksFindTheNextUser,
+    LooksLeaveOutWhatHasEnded,
+    LooksAreAnsweredInAnotherOrder,
+    LooksTellOnlyWhatIsKept,
+    ResumedSessionsHaveNoNick,
+    ResumedSessionsAreAnyUsers,
+    EndedSessionsAreGivenTheirInbox,
+    TheGoneAreGivenTheNextsInbox,
+    BudgetsAreEverybodys,
+    BudgetsOfAllLimitsAreOne,
+    BudgetsGrowWithTime,
+    BudgetsAreTakenFromInPart,
+    BudgetsAreNotGivenBack,
+    BudgetsAreGivenMoreThanTheyHold,
+    BudgetsWaitForTheClock,
+    BudgetsAreReadBeforeTheyAreWritten,
     SetPasswordAlwaysSaysTrue,
     LoginsAreCompared,
     RacingRegistrationsSucceed,
+    LookalikesPass,
+    RacingLookalikesPass,
+    LookalikesOfAdoptedUsersPass,
     ProfileChangesForgetAField,
     ProfileChangesClearWhatIsAbsent,
     ContactsAreSorted,
@@ -76,10 +102,20 @@ faults![
     UsersAreListedFromTheOneAfter,
     DeletedUsersLeaveTheirInbox,
     DeletedUsersStayInContacts,
+    TheGoneChangeTheNextsProfile,
+    TheGoneAddToTheNextsContacts,
+    TheGoneRemoveTheNextsContacts,
+    TheGoneRememberForTheNext,
+    TheGoneBeginSessionsOfTheNext,
+    TheGoneSend,
+    TheGoneSendWithMids,
+    UserNumbersAreGivenAgain,
 ];
 
 pub(crate) struct Broken {
     inner: MemoryStorage,
+    /// For the budgets.
+    far: FaultyStorage,
     fault: Fault,
     state: Mutex<State>,
     lock: tokio::sync::Mutex<()>,
@@ -94,12 +130,19 @@ struct State {
     hidden: HashSet<u64>,
     contacts: HashMap<UserId, Vec<Contact>>,
     deleted: HashSet<UserId>,
+    /// By messages' ids.
+    senders: HashMap<String, UserId>,
+    first_taken: Option<Timestamp>,
+    /// How many take from a budget right now.
+    taking: u32,
+    given_back: HashSet<String>,
 }
 
 impl Broken {
     pub(crate) fn new(fault: Fault) -> Self {
         Self {
             inner: MemoryStorage::new(),
+            far: FaultyStorage::new(Arc::new(MemoryStorage::new())).far_away(),
             fault,
             state: Mutex::default(),
             lock: tokio::sync::Mutex::new(()),
@@ -108,6 +151,17 @@ impl Broken {
 
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    /// Whoever has the id now, whoever was meant, for a store that forgets to look in one place.
+    async fn unchecked(&self, fault: Fault, owner: &Owner) -> Result<Owner, StorageError> {
+        let mut owner = owner.clone();
+        if (self.is(fault) || self.is(Fault::UserNumbersAreGivenAgain))
+            && let Some(number) = self.inner.user_number(&owner.user).await?
+        {
+            owner.number = number;
+        }
+        Ok(owner)
     }
 
     /// A memory of `mid`s beside the store's, under a key of its own.
@@ -149,10 +203,7 @@ impl Broken {
             Fault::MidsDoNotCompareAttachments => {
                 let mut message = (*new.message).clone();
                 message.attach = Default::default();
-                let without = NewMessage {
-                    message: message.into(),
-                    ..new.clone()
-                };
+                let without = NewMessage::new(message, new.now);
                 let key = format!("{from}\n{to}\n{mid}");
                 let digest = without.digest();
                 let first = self.state.lock().unwrap().mids.get(&key).cloned();
@@ -220,6 +271,10 @@ impl Broken {
                 }
                 self.inner.append(new).await
             }
+            Fault::TheGoneSendWithMids => {
+                new.sender = None;
+                self.inner.append(new).await
+            }
             Fault::RepeatedMidsAreAnsweredWithTheirOwnId => {
                 let (id, time) = (new.message.id.clone(), new.message.time);
                 match self.inner.append(new).await? {
@@ -246,6 +301,36 @@ impl Accounts for Broken {
         self.inner.create_account(account).await
     }
 
+    async fn create_distinct_account(&self, account: Account) -> Result<(), CreateAccountError> {
+        match self.fault {
+            Fault::LookalikesPass => self.inner.create_account(account).await,
+            Fault::RacingLookalikesPass => {
+                let wanted = skeleton(account.login.as_str());
+                let users = self.inner.users(None, usize::MAX).await?;
+                yield_now().await;
+                if users.iter().any(|user| skeleton(user.as_str()) == wanted) {
+                    return Err(CreateAccountError::Lookalike);
+                }
+                self.inner.create_account(account).await
+            }
+            Fault::LookalikesOfAdoptedUsersPass => {
+                let created = self.inner.create_distinct_account(account.clone()).await;
+                let Err(CreateAccountError::Lookalike) = created else {
+                    return created;
+                };
+                let wanted = skeleton(account.login.as_str());
+                for user in self.inner.users(None, usize::MAX).await? {
+                    let has_account = self.inner.account(user.as_str()).await?.is_some();
+                    if has_account && skeleton(user.as_str()) == wanted {
+                        return Err(CreateAccountError::Lookalike);
+                    }
+                }
+                self.inner.create_account(account).await
+            }
+            _ => self.inner.create_distinct_account(account).await,
+        }
+    }
+
     async fn account(&self, login: &str) -> Result<Option<Account>, StorageError> {
         let login = match self.fault {
             Fault::LoginsAreCompared => login.to_lowercase(),
@@ -261,9 +346,91 @@ impl Accounts for Broken {
 }
 
 #[async_trait]
+impl Budgets for Broken {
+    async fn take(
+        &self,
+        mut limit: SharedLimit,
+        mut key: &str,
+        count: u32,
+        rate: Rate,
+        mut now: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let budgets = self.far.budgets().unwrap();
+        match self.fault {
+            Fault::BudgetsAreEverybodys => key = "",
+            Fault::BudgetsOfAllLimitsAreOne => limit = SharedLimit::Import,
+            Fault::BudgetsGrowWithTime => {
+                let mut state = self.state.lock().unwrap();
+                let first = *state.first_taken.get_or_insert(now);
+                let minutes = now.since(first).as_secs() / 60;
+                if minutes > 2 {
+                    return Ok(u64::from(count) <= minutes);
+                }
+            }
+            Fault::BudgetsAreTakenFromInPart if count > rate.burst => {
+                budgets.take(limit, key, 1, rate, now).await?;
+                return Ok(false);
+            }
+            Fault::BudgetsAreGivenMoreThanTheyHold
+                if self.state.lock().unwrap().given_back.remove(key) =>
+            {
+                return Ok(true);
+            }
+            Fault::BudgetsWaitForTheClock => {
+                let mut state = self.state.lock().unwrap();
+                let first = state.first_taken.get_or_insert(now);
+                now = now.max(*first);
+                *first = now;
+            }
+            Fault::BudgetsAreReadBeforeTheyAreWritten => {
+                self.state.lock().unwrap().taking += 1;
+                yield_now().await;
+                let mut state = self.state.lock().unwrap();
+                let is_race = state.taking > 1;
+                state.taking -= 1;
+                if is_race {
+                    return Ok(true);
+                }
+            }
+            _ => {}
+        }
+        budgets.take(limit, key, count, rate, now).await
+    }
+
+    async fn give_back(
+        &self,
+        limit: SharedLimit,
+        key: &str,
+        rate: Rate,
+    ) -> Result<(), StorageError> {
+        match self.fault {
+            Fault::BudgetsAreNotGivenBack => return Ok(()),
+            Fault::BudgetsAreGivenMoreThanTheyHold => {
+                self.state.lock().unwrap().given_back.insert(key.to_owned());
+            }
+            _ => {}
+        }
+        let budgets = self.far.budgets().unwrap();
+        budgets.give_back(limit, key, rate).await
+    }
+}
+
+#[async_trait]
 impl Storage for Broken {
+    fn budgets(&self) -> Option<&dyn Budgets> {
+        Some(self)
+    }
+
     fn accounts(&self) -> Option<&dyn Accounts> {
         Some(self)
+    }
+
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        let number = self.inner.user_number(user).await?;
+        Ok(match self.fault {
+            Fault::UserNumbersAreGivenAgain => number.map(|_| UserNumber(1)),
+            _ => number,
+        })
     }
 
     async fn users(
@@ -282,7 +449,7 @@ impl Storage for Broken {
     async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
         let data = self.inner.user_data(user).await?;
         let contacts = self.contacts(user).await?;
-        Ok(data.map(|data| UserData { contacts, ..data }))
+        Ok(data.map(|data| data.contacts(contacts)))
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
@@ -313,7 +480,7 @@ impl Storage for Broken {
 
     async fn change_profile(
         &self,
-        user: &UserId,
+        owner: &Owner,
         mut change: ProfileChange,
     ) -> Result<(), StorageError> {
         match self.fault {
@@ -323,7 +490,8 @@ impl Storage for Broken {
             }
             _ => {}
         }
-        self.inner.change_profile(user, change).await
+        let owner = self.unchecked(Fault::TheGoneChangeTheNextsProfile, owner);
+        self.inner.change_profile(&owner.await?, change).await
     }
 
     async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
@@ -341,27 +509,32 @@ impl Storage for Broken {
 
     async fn add_contact(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         uid: &UserId,
         limit: usize,
     ) -> Result<Card, AddContactError> {
-        let count = self.inner.contacts(owner).await?.len();
+        let count = self.inner.contacts(&owner.user).await?.len();
         if self.is(Fault::ContactsAreRefusedInAnotherOrder) && count >= limit {
             return Err(AddContactError::Full);
         }
-        self.inner.add_contact(owner, uid, limit).await
+        let owner = self.unchecked(Fault::TheGoneAddToTheNextsContacts, owner);
+        self.inner.add_contact(&owner.await?, uid, limit).await
     }
 
-    async fn remove_contact(&self, owner: &UserId, uid: &UserId) -> Result<(), StorageError> {
-        self.inner.remove_contact(owner, uid).await
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
+        let owner = self.unchecked(Fault::TheGoneRemoveTheNextsContacts, owner);
+        self.inner.remove_contact(&owner.await?, uid).await
     }
 
     async fn find_users(
         &self,
-        owner: &UserId,
+        owner: &Owner,
         entries: Vec<Lookup>,
         mut limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError> {
+        let owner = &self
+            .unchecked(Fault::TheGoneRememberForTheNext, owner)
+            .await?;
         match self.fault {
             Fault::UsersAreFoundBeyondTheBytes => limits.bytes = usize::MAX,
             Fault::UsersAreRememberedWithoutLimit => limits.remembered = usize::MAX,
@@ -372,15 +545,8 @@ impl Storage for Broken {
         }
         // By the email, and then by the phone.
         let entries = entries.into_iter().flat_map(|entry| {
-            let by_email = Lookup {
-                phones: Vec::new(),
-                ..entry.clone()
-            };
-            let by_phone = Lookup {
-                emails: Vec::new(),
-                ..entry
-            };
-            [by_email, by_phone]
+            let by_email = entry.clone().phones(Vec::new());
+            [by_email, entry.emails(Vec::new())]
         });
         let entries = entries.collect();
         self.inner.find_users(owner, entries, limits).await
@@ -394,21 +560,24 @@ impl Storage for Broken {
     }
 
     async fn open_session(&self, mut new: NewSession) -> Result<OpenedSession, OpenSessionError> {
+        new.owner = self
+            .unchecked(Fault::TheGoneBeginSessionsOfTheNext, &new.owner)
+            .await?;
         if self.is(Fault::ExpiredSessionsCount) {
             new.expired_before = Timestamp::default();
             new.limit = 8;
         }
         let mut ended = Vec::new();
         if self.is(Fault::OverTheLimitTheNewestSessionEnds)
-            && let Some(data) = self.inner.user_data(&new.user).await?
+            && let Some(data) = self.inner.user_data(&new.owner.user).await?
             && data.sessions.len() >= new.limit
         {
             let newest = data.sessions.iter().max_by_key(|(_, record)| record.used);
             let (key, _) = newest.unwrap();
-            self.inner.end_session(&new.user, key).await?;
+            self.inner.end_session(&new.owner.user, key).await?;
             ended.push(*key);
         }
-        let (user, key) = (new.user.clone(), new.key);
+        let (user, key) = (new.owner.user.clone(), new.key);
         let mut opened = self.inner.open_session(new).await?;
         opened.ended.extend(ended);
         let newest = self.inner.newest(&user).await?;
@@ -417,12 +586,7 @@ impl Storage for Broken {
             Fault::SessionsBeginAtTheBeginning => 0,
             _ => return Ok(opened),
         };
-        let mark = Watermark {
-            user,
-            session: key,
-            delivered_up_to: opened.delivered_up_to,
-            used: Timestamp::default(),
-        };
+        let mark = Watermark::new(user, key, opened.delivered_up_to, Timestamp::default());
         self.inner.advance(vec![mark]).await?;
         Ok(opened)
     }
@@ -449,6 +613,24 @@ impl Storage for Broken {
         }
         record.ack &= !self.is(Fault::SessionsForgetThatTheyAcknowledge);
         Ok(Some(record))
+    }
+
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        let user = match self.fault {
+            Fault::ResumedSessionsAreAnyUsers => &"ann".into(),
+            _ => user,
+        };
+        let mut resumed = self.inner.resume(user, key).await?;
+        if let Some(resumed) = &mut resumed
+            && self.is(Fault::ResumedSessionsHaveNoNick)
+        {
+            resumed.nick = "".into();
+        }
+        Ok(resumed)
     }
 
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
@@ -519,26 +701,54 @@ impl Storage for Broken {
                 appended
             }
             Fault::NumbersHaveGaps => match self.inner.append(new).await? {
-                Appended::Stored { seq } => Ok(Appended::Stored { seq: seq * 2 }),
+                Appended::Stored {
+                    seq,
+                    recipient,
+                    dropped,
+                } => Ok(Appended::Stored {
+                    seq: seq * 2,
+                    recipient,
+                    dropped,
+                }),
                 duplicate => Ok(duplicate),
             },
             Fault::NumbersBecomeVisibleOutOfOrder => {
-                let place = {
+                let (appended, place) = {
                     let mut state = self.state.lock().unwrap();
-                    match self.inner.append_now(&new).unwrap()? {
-                        Appended::Stored { seq } => {
-                            state.hidden.insert(seq);
-                            seq
-                        }
-                        duplicate => return Ok(duplicate),
-                    }
+                    let appended = self.inner.append_now(&new).unwrap()?;
+                    let Some(seq) = appended.seq() else {
+                        return Ok(appended);
+                    };
+                    state.hidden.insert(seq);
+                    (appended, seq)
                 };
                 // Whoever appends and reads meanwhile sees what comes behind it.
                 let _hidden = Hidden(self, place);
                 for _ in 0..place % 3 * 10 {
                     yield_now().await;
                 }
-                Ok(Appended::Stored { seq: place })
+                Ok(appended)
+            }
+            Fault::FullInboxesDropTheOldestOfAnybody => {
+                // As if one had sent all of it.
+                let mut message = (*new.message).clone();
+                let from = std::mem::replace(&mut message.from, "anybody".into());
+                let id = message.id.as_str().to_owned();
+                self.state.lock().unwrap().senders.insert(id, from);
+                new.message = message.into();
+                self.inner.append(new).await
+            }
+            Fault::DroppedMessagesAreNotTold => match self.inner.append(new).await? {
+                Appended::Stored { seq, recipient, .. } => Ok(Appended::Stored {
+                    seq,
+                    recipient,
+                    dropped: 0,
+                }),
+                duplicate => Ok(duplicate),
+            },
+            Fault::TheGoneSend | Fault::UserNumbersAreGivenAgain => {
+                new.sender = None;
+                self.inner.append(new).await
             }
             Fault::InboxesHoldOneMore => {
                 new.limits.messages = new.limits.messages.saturating_add(1);
@@ -577,6 +787,12 @@ impl Storage for Broken {
         let mut found = self.inner.inbox(user, after, page).await?;
         let state = self.state.lock().unwrap();
         match self.fault {
+            Fault::FullInboxesDropTheOldestOfAnybody => {
+                for (_, message) in &mut found {
+                    let from = state.senders.get(message.id.as_str());
+                    message.from = from.cloned().unwrap_or_default();
+                }
+            }
             Fault::PagesAreUnordered => found.reverse(),
             Fault::NumbersHaveGaps => {
                 for (seq, _) in &mut found {
@@ -598,6 +814,52 @@ impl Storage for Broken {
         Ok(found)
     }
 
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        if self.is(Fault::EndedSessionsAreGivenTheirInbox) {
+            let inbox = self.inner.inbox(&look.owner.user, after, page).await?;
+            return Ok(Some(inbox));
+        }
+        let mut look = look.clone();
+        look.owner = self
+            .unchecked(Fault::TheGoneAreGivenTheNextsInbox, &look.owner)
+            .await?;
+        self.inner.inbox_for(&look, after, page).await
+    }
+
+    async fn look(&self, mut looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        if self.is(Fault::LooksFindEndedSessions) {
+            for look in &mut looks {
+                look.session = None;
+            }
+        }
+        for look in &mut looks {
+            look.owner = self
+                .unchecked(Fault::LooksFindTheNextUser, &look.owner)
+                .await?;
+        }
+        let mut seen = self.inner.look(looks.clone()).await?;
+        match self.fault {
+            Fault::LooksLeaveOutWhatHasEnded => seen.retain(|seen| *seen != Seen::Ended),
+            Fault::LooksAreAnsweredInAnotherOrder => seen.reverse(),
+            Fault::LooksTellOnlyWhatIsKept => {
+                for (look, seen) in looks.iter().zip(&mut seen) {
+                    if let Seen::There { newest } = seen {
+                        let all = PageLimits::new(usize::MAX, usize::MAX);
+                        let kept = self.inner.inbox(&look.owner.user, 0, all).await?;
+                        *newest = kept.last().map_or(0, |(seq, _)| *seq);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(seen)
+    }
+
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
         if self.is(Fault::NewestGoesBack) {
             let all = PageLimits::new(usize::MAX, usize::MAX);
@@ -607,11 +869,11 @@ impl Storage for Broken {
         self.inner.newest(user).await
     }
 
-    async fn purge_expired(&self, mut old: Expiry) -> Result<bool, StorageError> {
+    async fn purge_expired(&self, mut old: Expiry) -> Result<Duration, StorageError> {
         match self.fault {
-            Fault::SweepsDropNothing => return Ok(false),
+            Fault::SweepsDropNothing => return Ok(PURGE_EVERY),
             Fault::SweepsDropWhatIsYoung => {
-                old.messages_before = old.messages_before.after(std::time::Duration::from_secs(5));
+                old.messages_before = old.messages_before.after(Duration::from_secs(5));
             }
             _ => {}
         }

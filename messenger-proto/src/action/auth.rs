@@ -10,6 +10,9 @@ use serde::Deserialize;
 /// The feature by which a client says that it acknowledges what it has processed.
 const ACK: &str = "ack";
 
+/// The feature by which a client asks for a session that ends with its connection.
+const EPHEMERAL: &str = "ephemeral";
+
 /// The most features that are read.
 const FEATURES: usize = 64;
 
@@ -23,6 +26,8 @@ pub struct Auth {
     pub pass: Password,
     /// True when the client will send `ack` for what it has processed (`"features":["ack"]`).
     pub ack: bool,
+    /// True when the session is to end with its connection (`"features":["ephemeral"]`).
+    pub ephemeral: bool,
 }
 
 impl Auth {
@@ -32,6 +37,7 @@ impl Auth {
             login: login.into(),
             pass: pass.into(),
             ack: false,
+            ephemeral: false,
         }
     }
 
@@ -40,13 +46,19 @@ impl Auth {
         self.ack = true;
         self
     }
+
+    /// For a session that ends with its connection and counts among no limit of sessions.
+    pub fn ephemeral(mut self) -> Self {
+        self.ephemeral = true;
+        self
+    }
 }
 
 /// The session that began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuthAccepted {
-    /// The session's secret, to resume it with.
+    /// The session's secret, to resume it with; empty when it ends with its connection.
     pub sid: SessionId,
     /// The user's id.
     pub uid: UserId,
@@ -84,21 +96,25 @@ impl Fields for Auth {
     type Data<'a> = Data<'a>;
 
     fn read(data: Data<'_>, frame: FrameBytes<'_>) -> Self {
-        let features = data.features.unwrap_or_default().0;
+        let features = data.features.unwrap_or_default();
         Self {
             login: data.login.or_empty(frame),
             pass: data.pass.or_empty(frame).into(),
-            ack: features
-                .into_iter()
-                .any(|feature| feature.or_empty(frame) == ACK),
+            ack: features.has(ACK),
+            ephemeral: features.has(EPHEMERAL),
         }
     }
 
     fn write(&self, data: &mut Object<'_>) {
         data.text(key!("login"), &self.login);
         data.text(key!("pass"), self.pass.as_str());
-        if self.ack {
-            data.texts(key!("features"), [ACK]);
+        let features = [(self.ack, ACK), (self.ephemeral, EPHEMERAL)];
+        let mut asked = features
+            .into_iter()
+            .filter_map(|(is_asked, feature)| is_asked.then_some(feature))
+            .peekable();
+        if asked.peek().is_some() {
+            data.texts(key!("features"), asked);
         }
     }
 }

@@ -78,21 +78,22 @@ macro_rules! actions {
             }
 
             /// Appends the frame to `out`.
-            pub fn encode(&self, out: &mut BytesMut, braces: Braces) {
+            pub fn encode(&self, out: &mut BytesMut, escapes: impl Into<Escapes>) {
+        let escapes = escapes.into();
                 match self {
                     $(
                         Self::$name(Ok(accepted)) => {
                             out.extend_from_slice(concat!(
                                 r#"{"action":""#, stringify!($file), r#"","data":{"status":0,"error":"OK""#
                             ).as_bytes());
-                            <$accepted as Fields>::write(accepted, &mut Object::resume(out, braces));
+                            <$accepted as Fields>::write(accepted, &mut Object::resume(out, escapes));
                             out.extend_from_slice(b"}}");
                         }
                         Self::$name(Err(failure)) => {
-                            failure.encode($name::NAME, <$accepted>::write_unset, out, braces);
+                            failure.encode($name::NAME, <$accepted>::write_unset, out, escapes);
                         }
                     )*
-                    Self::Unknown { action, failure } => failure.encode(action, |_| {}, out, braces),
+                    Self::Unknown { action, failure } => failure.encode(action, |_| {}, out, escapes),
                 }
             }
         }

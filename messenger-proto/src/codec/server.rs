@@ -1,9 +1,9 @@
 //! The server's end.
 
-use super::{COPIED_UP_TO, CodecError, DEFAULT_LIMIT, next_frame};
+use super::{COPIED_UP_TO, CodecError, DEFAULT_LIMIT, control_characters, next_frame};
 use crate::plain::Plain;
-use crate::{BadRequest, Braces, Inbound, Outbound, Splitter};
-use bytes::{Buf, BytesMut};
+use crate::{BadRequest, Escapes, Inbound, Outbound, Splitter};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 /// Decodes what clients send, encodes what they are sent.
@@ -12,23 +12,33 @@ use tokio_util::codec::{Decoder, Encoder};
 #[derive(Clone, Debug)]
 pub struct ServerCodec {
     splitter: Splitter,
-    braces: Braces,
+    escapes: Escapes,
+    /// Control characters in strings are read as they are.
+    control_characters: bool,
 }
 
 impl Default for ServerCodec {
     /// Frames of up to 16 MiB, braces escaped.
     fn default() -> Self {
-        Self::new(DEFAULT_LIMIT, Braces::default())
+        Self::new(DEFAULT_LIMIT, Escapes::default())
     }
 }
 
 impl ServerCodec {
     /// A codec for frames of at most `limit` bytes.
-    pub fn new(limit: usize, braces: Braces) -> Self {
+    pub fn new(limit: usize, escapes: impl Into<Escapes>) -> Self {
         Self {
             splitter: Splitter::new(limit),
-            braces,
+            escapes: escapes.into(),
+            control_characters: false,
         }
+    }
+
+    /// Reads control characters in strings as they are, where JSON wants them escaped: a deployed client writes line
+    /// breaks so.
+    pub fn with_control_characters(mut self) -> Self {
+        self.control_characters = true;
+        self
     }
 
     /// Changes the longest frame allowed, in bytes, from the next frame on.
@@ -56,13 +66,18 @@ impl Decoder for ServerCodec {
                 return Ok(message.map(Ok));
             }
         }
-        let small = |frame: &[u8]| {
-            if frame.len() <= looked_at {
-                return Inbound::parse_slice(frame);
-            }
-            Inbound::decode_slice(frame)
+        let are_read = self.control_characters;
+        let escape = |frame: &[u8]| are_read.then(|| control_characters::escape(frame))?;
+        let small = |frame: &[u8]| match escape(frame) {
+            Some(frame) => Inbound::decode_slice(&frame),
+            None if frame.len() <= looked_at => Inbound::parse_slice(frame),
+            None => Inbound::decode_slice(frame),
         };
-        next_frame(&mut self.splitter, source, small, Inbound::decode)
+        let large = |frame: Bytes| match escape(&frame) {
+            Some(frame) => Inbound::decode(frame),
+            None => Inbound::decode(frame),
+        };
+        next_frame(&mut self.splitter, source, small, large)
     }
 
     /// A half-sent frame at the end of the stream is dropped.
@@ -79,7 +94,7 @@ impl Encoder<Outbound> for ServerCodec {
     type Error = CodecError;
 
     fn encode(&mut self, item: Outbound, out: &mut BytesMut) -> Result<(), CodecError> {
-        item.encode(out, self.braces);
+        item.encode(out, self.escapes);
         Ok(())
     }
 }

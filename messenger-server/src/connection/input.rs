@@ -1,8 +1,8 @@
 //! What a connection receives.
 
-use crate::partial_frames::{Evicted, PROGRESS, Reservation, STALE};
+use crate::budget::{Evicted, PROGRESS, Reservation};
 use bytes::{BufMut, BytesMut};
-use messenger_proto::{BadRequest, Braces, CodecError, Inbound, ServerCodec};
+use messenger_proto::{BadRequest, CodecError, Inbound, ServerCodec};
 use std::cell::Cell;
 use std::io;
 use std::mem;
@@ -52,8 +52,6 @@ pub(super) struct Input {
     share: Reservation,
     /// How much of it was there when it had got on last.
     seen: usize,
-    /// When to look again whether there is room for more of it.
-    retry: Option<Pin<Box<Sleep>>>,
     /// Until when pieces of a large frame are gathered.
     gathering: Option<Pin<Box<Sleep>>>,
 }
@@ -75,16 +73,15 @@ impl From<Evicted> for ReadError {
 }
 
 impl Input {
-    pub(super) fn new(limit: usize, braces: Braces, share: Reservation) -> Self {
+    pub(super) fn new(limit: usize, codec: ServerCodec, share: Reservation) -> Self {
         Self {
-            codec: ServerCodec::new(limit, braces),
+            codec,
             limit,
             length: 0,
             buffer: BytesMut::new(),
             is_lent: false,
             share,
             seen: 0,
-            retry: None,
             gathering: None,
         }
     }
@@ -180,22 +177,11 @@ impl Input {
     /// Takes room for so many bytes out of the common budget, or waits for it.
     fn poll_hold(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Evicted>> {
         let has_got_on = self.buffer.len() >= self.seen + PROGRESS;
-        loop {
-            match self.share.poll_hold(bytes, has_got_on, cx) {
-                Poll::Ready(held) => {
-                    self.retry = None;
-                    if has_got_on {
-                        self.seen = self.buffer.len();
-                    }
-                    return Poll::Ready(held);
-                }
-                Poll::Pending => {
-                    let retry = self.retry.get_or_insert_with(|| Box::pin(sleep(STALE)));
-                    ready!(retry.as_mut().poll(cx));
-                    self.retry = None;
-                }
-            }
+        let held = ready!(self.share.poll_hold(bytes, has_got_on, cx));
+        if has_got_on {
+            self.seen = self.buffer.len();
         }
+        Poll::Ready(held)
     }
 
     /// Waits until some more pieces of a large frame may have come.
@@ -241,7 +227,6 @@ impl Input {
         self.buffer = BytesMut::new();
         self.share.release();
         self.seen = 0;
-        self.retry = None;
         self.gathering = None;
     }
 }

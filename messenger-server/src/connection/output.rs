@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use messenger_core::DeliveryToken;
-use messenger_proto::{Braces, EvMessage, Event, Outbound};
+use messenger_proto::{Escapes, EvMessage, Event, ListResponse, Outbound, Response};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::iter;
@@ -20,14 +20,28 @@ const AT_ONCE: usize = 8 * 1024;
 /// What most frames take beside a long text, in bytes.
 const SMALL: usize = 512;
 
+/// So much of a list is encoded at once, and the rest of a user, in bytes; a shorter one altogether.
+const LIST_CHUNK: usize = 64 * 1024;
+
 /// Longer texts are likely pieces of their own, in bytes.
 const LONG: usize = 4 * 1024;
 
+/// Something that waits to be written.
+enum Piece {
+    Bytes(Bytes),
+    /// Encoded when everything before it is written, some at a time.
+    List(ListResponse),
+}
+
 /// What waits to be written, and up to where the inbox will have been given with it.
 pub(super) struct Output {
-    braces: Braces,
-    /// Pieces shared with other connections, and what was encoded before them.
-    pieces: VecDeque<Bytes>,
+    escapes: Escapes,
+    /// Pieces shared with other connections, lists, and what was encoded before them.
+    pieces: VecDeque<Piece>,
+    /// How many lists are among them.
+    lists: usize,
+    /// About how many bytes of lists are not encoded yet; they do not count as queued.
+    list_bytes: usize,
     /// What was encoded last.
     tail: BytesMut,
     /// All bytes that were ever queued.
@@ -38,33 +52,41 @@ pub(super) struct Output {
     flushed: u64,
     /// When so much has been flushed, everything up to the place has been given.
     places: VecDeque<(u64, DeliveryToken)>,
+    /// Where the frames end that wait, by the bytes queued until then, if frames may have to be written alone.
+    ends: Option<VecDeque<u64>>,
 }
 
 impl Output {
-    pub(super) fn new(braces: Braces) -> Self {
+    /// Nothing yet. `apart` tells whether frames may have to be written [alone](Self::write_frame).
+    pub(super) fn new(escapes: Escapes, apart: bool) -> Self {
         Self {
-            braces,
+            escapes,
             pieces: VecDeque::new(),
+            lists: 0,
+            list_bytes: 0,
             tail: BytesMut::new(),
             queued: 0,
             written: 0,
             flushed: 0,
             places: VecDeque::new(),
+            ends: apart.then(VecDeque::new),
         }
     }
 
-    /// How many bytes wait.
+    /// How many bytes wait; of lists, about.
     pub(super) fn len(&self) -> usize {
-        usize::try_from(self.queued - self.written).unwrap_or(usize::MAX)
+        let encoded = usize::try_from(self.queued - self.written).unwrap_or(usize::MAX);
+        encoded.saturating_add(self.list_bytes)
     }
 
     /// True when everything that was ever queued has reached the peer's side of the stream.
     pub(super) fn is_flushed(&self) -> bool {
-        self.queued == self.flushed
+        self.queued == self.flushed && self.lists == 0
     }
 
-    fn is_empty(&self) -> bool {
-        self.queued == self.written
+    /// True when everything that was ever queued is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queued == self.written && self.lists == 0
     }
 
     /// How many bytes were ever written.
@@ -75,17 +97,40 @@ impl Output {
     pub(super) fn push(&mut self, frame: &Outbound) {
         match frame {
             Outbound::Response(response) => {
-                self.append(|tail, braces| response.encode(tail, braces));
+                self.append(|tail, escapes| response.encode(tail, escapes));
             }
             Outbound::Event(Event::Message(message)) => self.push_message(message),
-            other => self.append(|tail, braces| other.encode(tail, braces)),
+            other => self.append(|tail, escapes| other.encode(tail, escapes)),
+        }
+        if let Some(ends) = &mut self.ends {
+            ends.push_back(self.queued);
         }
     }
 
-    fn append(&mut self, encode: impl FnOnce(&mut BytesMut, Braces)) {
+    /// Queues an answer that may be a long list, which is then encoded as the peer takes it.
+    pub(super) fn push_list(&mut self, response: Response) {
+        if self.ends.is_some() {
+            // Where it ends must be known.
+            return self.push(&Outbound::Response(response));
+        }
+        if response.list_len().is_none_or(|bytes| bytes < LIST_CHUNK) {
+            return self.append(|tail, escapes| response.encode(tail, escapes));
+        }
+        match response.into_list() {
+            Ok(list) => {
+                self.end_tail();
+                self.lists += 1;
+                self.list_bytes += list.len();
+                self.pieces.push_back(Piece::List(list));
+            }
+            Err(other) => self.append(|tail, escapes| other.encode(tail, escapes)),
+        }
+    }
+
+    fn append(&mut self, encode: impl FnOnce(&mut BytesMut, Escapes)) {
         self.make_room(SMALL);
         let before = self.tail.len();
-        encode(&mut self.tail, self.braces);
+        encode(&mut self.tail, self.escapes);
         self.queued += (self.tail.len() - before) as u64;
     }
 
@@ -94,13 +139,13 @@ impl Output {
         self.make_room(message.message.size().min(LONG) + SMALL);
         let Self { pieces, queued, .. } = self;
         let mut counted = self.tail.len();
-        message.encode_pieces(&mut self.tail, self.braces, |tail, piece| {
+        message.encode_pieces(&mut self.tail, self.escapes, |tail, piece| {
             *queued += (tail.len() - counted + piece.len()) as u64;
             if !tail.is_empty() {
-                pieces.push_back(tail.split().freeze());
+                pieces.push_back(Piece::Bytes(tail.split().freeze()));
             }
             counted = 0;
-            pieces.push_back(piece.clone());
+            pieces.push_back(Piece::Bytes(piece.clone()));
         });
         self.queued += (self.tail.len() - counted) as u64;
     }
@@ -111,8 +156,16 @@ impl Output {
             let room = BytesMut::with_capacity(expected.max(AT_ONCE));
             let full = std::mem::replace(&mut self.tail, room);
             if !full.is_empty() {
-                self.pieces.push_back(full.freeze());
+                self.pieces.push_back(Piece::Bytes(full.freeze()));
             }
+        }
+    }
+
+    /// What was encoded last becomes a piece.
+    fn end_tail(&mut self) {
+        if !self.tail.is_empty() {
+            let tail = self.tail.split().freeze();
+            self.pieces.push_back(Piece::Bytes(tail));
         }
     }
 
@@ -137,26 +190,67 @@ impl Output {
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let written = self.write_all(stream, cx)?;
+        self.write_until(None, stream, cx)
+    }
+
+    /// Writes and flushes the next frame that waits, or as much of it as the peer takes.
+    pub(super) fn write_frame(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let next = self.ends.as_ref().and_then(|ends| ends.front());
+        self.write_until(next.copied(), stream, cx)
+    }
+
+    /// Writes and flushes what was queued until then, or everything.
+    fn write_until(
+        &mut self,
+        end: Option<u64>,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let written = self.write_all(end, stream, cx)?;
         ready!(Pin::new(stream).poll_flush(cx))?;
         self.flushed = self.written;
+        if let Some(ends) = &mut self.ends {
+            while ends.front().is_some_and(|end| *end <= self.flushed) {
+                ends.pop_front();
+            }
+        }
         written.map(Ok)
     }
 
     fn write_all(
         &mut self,
+        end: Option<u64>,
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.is_empty() {
-            let written = ready!(self.write_some(stream, cx))?;
+        loop {
+            self.encode_list();
+            let end = end.unwrap_or(self.queued);
+            if self.written >= end {
+                return Poll::Ready(Ok(()));
+            }
+            let most = usize::try_from(end - self.written).unwrap_or(usize::MAX);
+            let written = ready!(self.write_some(most, stream, cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += written as u64;
             self.drop_front(written);
         }
-        Poll::Ready(Ok(()))
+    }
+
+    /// Drops what waits: nobody will take it.
+    pub(super) fn clear(&mut self) {
+        *self = Self {
+            written: self.queued,
+            flushed: self.queued,
+            queued: self.queued,
+            ..Self::new(self.escapes, self.ends.is_some())
+        };
     }
 
     /// Gives back memory when the connection falls idle.
@@ -165,28 +259,59 @@ impl Output {
             self.tail = BytesMut::new();
             self.pieces = VecDeque::new();
             self.places = VecDeque::new();
+            if let Some(ends) = &mut self.ends {
+                *ends = VecDeque::new();
+            }
         }
     }
 
     fn write_some(
         &mut self,
+        most: usize,
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let stream = Pin::new(stream);
         if self.pieces.is_empty() {
-            return stream.poll_write(cx, &self.tail);
+            return stream.poll_write(cx, self.tail.get(..most).unwrap_or(&self.tail));
         }
         let mut slices = [IoSlice::new(&[]); PIECES];
-        let pieces = self.pieces.iter().map(|piece| &**piece);
-        for (slice, piece) in slices.iter_mut().zip(pieces.chain([&*self.tail])) {
-            *slice = IoSlice::new(piece);
+        let mut left = most;
+        // What stands behind a list waits for it.
+        let before_list = self.pieces.iter().map_while(Piece::bytes);
+        let tail = (self.lists == 0).then_some(&*self.tail);
+        for (slice, piece) in slices.iter_mut().zip(before_list.chain(tail)) {
+            let part = piece.get(..left).unwrap_or(piece);
+            left -= part.len();
+            *slice = IoSlice::new(part);
         }
         stream.poll_write_vectored(cx, &slices)
     }
 
+    /// Encodes some of the list that everything before is written of.
+    fn encode_list(&mut self) {
+        let Some(Piece::List(list)) = self.pieces.front_mut() else {
+            return;
+        };
+        let mut out = BytesMut::with_capacity(LIST_CHUNK + SMALL);
+        let before = list.len();
+        let is_more = list.encode_some(LIST_CHUNK, &mut out, self.escapes);
+        self.list_bytes -= before - list.len();
+        if !is_more {
+            self.pieces.pop_front();
+            self.lists -= 1;
+        }
+        // Whatever was queued behind it comes so much later.
+        let behind = self.places.iter_mut();
+        for (queued, _) in behind.filter(|(queued, _)| *queued > self.written) {
+            *queued += out.len() as u64;
+        }
+        self.queued += out.len() as u64;
+        self.pieces.push_front(Piece::Bytes(out.freeze()));
+    }
+
     fn drop_front(&mut self, mut written: usize) {
-        while let Some(piece) = self.pieces.front_mut() {
+        while let Some(Piece::Bytes(piece)) = self.pieces.front_mut() {
             if written < piece.len() {
                 return piece.advance(written);
             }
@@ -194,5 +319,14 @@ impl Output {
             self.pieces.pop_front();
         }
         self.tail.advance(written);
+    }
+}
+
+impl Piece {
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::List(_) => None,
+        }
     }
 }

@@ -8,7 +8,9 @@ use std::io::Write;
 
 /// Writes one object. Times are seconds since 1970; pictures and attachments are base64.
 pub(super) fn write(export: &UserExport, out: &mut impl Write) -> Result<(), CommandError> {
-    let UserExport { user, data, inbox } = export;
+    let UserExport {
+        user, data, inbox, ..
+    } = export;
     let UserData { profile, .. } = data;
     let object = json!({
         "login": user.as_str(),

@@ -1,14 +1,19 @@
 //! Settings that are numbers: each a flag with its environment variable, unit, range and default.
 
 use crate::Transport;
+use bytesize::ByteSize;
 use messenger_core::DriverLimits;
 use messenger_core::Policy;
 use messenger_core::policy::{InboxLimits, Limits, PasswordPolicy, Rates};
+use messenger_core::storage::MemoryStorage;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What numbers are sensible, by their unit.
 const BYTES: RangeInclusive<u64> = 1..=1 << 40;
+const FREE: RangeInclusive<u64> = 0..=1 << 50;
+/// Room for the log of what is written, and for an operator to do something about it.
+const FREE_BY_DEFAULT: u64 = 256 * 1024 * 1024;
 const FRAME: RangeInclusive<u64> = 256..=1 << 30;
 const COUNT: RangeInclusive<u64> = 1..=1_000_000_000;
 const RATE: RangeInclusive<u64> = 1..=1_000_000_000;
@@ -21,13 +26,38 @@ const BACKLOG_BY_DEFAULT: u32 = 4096;
 const KEEPALIVE: RangeInclusive<u64> = 1..=32_767;
 const DAYS: RangeInclusive<u64> = 1..=100 * 366;
 
+/// The unit of numbers that may be given in another: `16MiB`, `16MB`.
+const BYTES_UNIT: &str = "BYTES";
+
+/// Reads numbers within a range, also if they are written for people: `60_000`.
+fn number(
+    unit: &'static str,
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| {
+        let digits = text.replace('_', "");
+        let number = match unit {
+            BYTES_UNIT => digits.parse().ok().map(|ByteSize(bytes)| bytes),
+            _ => digits.parse().ok(),
+        };
+        let (least, most) = (range.start(), range.end());
+        let number = number.filter(|number| range.contains(number));
+        number.ok_or_else(|| match unit {
+            BYTES_UNIT => format!(
+                "give a number of bytes from {least} to {most}, such as 4096, 16MiB (1024*1024 each) or 16MB (1000*1000 each)"
+            ),
+            _ => format!("give a whole number from {least} to {most}"),
+        })
+    }
+}
+
 macro_rules! numbers {
     ($(#[doc = $about:literal])* $heading:literal $name:ident { $($(#[$doc:meta])* $field:ident = $env:literal $unit:literal $range:expr, $default:expr;)* }) => {
         $(#[doc = $about])*
         #[derive(Clone, Copy, Debug, clap::Args)]
         #[command(next_help_heading = $heading)]
         pub struct $name {
-            $($(#[$doc])* #[arg(long, env = $env, global = true, value_name = $unit, default_value_t = $default as u64, value_parser = clap::value_parser!(u64).range($range))] pub $field: u64,)*
+            $($(#[$doc])* #[arg(long, env = $env, global = true, value_name = $unit, default_value_t = $default as u64, value_parser = number($unit, $range))] pub $field: u64,)*
         }
     };
 }
@@ -53,6 +83,8 @@ numbers! {
         max_handshakes = "MESSENGER_MAX_HANDSHAKES" "COUNT" COUNT, Transport::default().handshakes;
         /// Unsent bytes from which on a client's requests are not read.
         max_outgoing = "MESSENGER_MAX_OUTGOING" "BYTES" BYTES, DriverLimits::default().unsent;
+        /// The most bytes that wait to be written to all connections together: those that take least give way.
+        max_outgoing_total = "MESSENGER_MAX_OUTGOING_TOTAL" "BYTES" BYTES, Transport::default().outgoing;
         /// A client that takes nothing for so long, though something waits for it, is disconnected.
         write_timeout = "MESSENGER_WRITE_TIMEOUT" "SECONDS" SECONDS, Transport::default().write_stall.as_secs();
         /// TCP keepalive.
@@ -93,6 +125,11 @@ numbers! {
         max_inbox_messages = "MESSENGER_MAX_INBOX_MESSAGES" "COUNT" COUNT, InboxLimits::default().messages;
         /// The most bytes of bodies and attachments an inbox holds.
         max_inbox_bytes = "MESSENGER_MAX_INBOX_BYTES" "BYTES" BYTES, InboxLimits::default().bytes;
+        /// The most bytes of messages that a store in memory (--store memory:) keeps, of all users together; over
+        /// it messages are refused (22).
+        max_memory = "MESSENGER_MAX_MEMORY" "BYTES" BYTES, MemoryStorage::DEFAULT_LIMIT;
+        /// The free bytes of its disk below which a store in a file refuses messages (22); 0 to fill it.
+        min_free_disk = "MESSENGER_MIN_FREE_DISK" "BYTES" FREE, FREE_BY_DEFAULT;
         /// Passwords that are hashed at once.
         max_hashing = "MESSENGER_MAX_HASHING" "COUNT" COUNT, PasswordPolicy::default().at_once;
         /// Passwords that may wait for that; over it clients are told to try later.
@@ -113,6 +150,10 @@ numbers! {
         max_message_rate = "MESSENGER_MAX_MESSAGE_RATE" "COUNT" RATE, MESSAGES_A_SECOND;
         /// Messages of one session at once.
         max_message_burst = "MESSENGER_MAX_MESSAGE_BURST" "COUNT" RATE, Rates::default().messages.burst;
+        /// Bytes of one session's messages, a second.
+        max_byte_rate = "MESSENGER_MAX_BYTE_RATE" "BYTES" RATE, BYTES_A_SECOND;
+        /// Bytes of one session's messages at once; a single message may have more, and takes all.
+        max_byte_burst = "MESSENGER_MAX_BYTE_BURST" "BYTES" RATE, Rates::default().message_bytes.burst;
         /// Address-book entries that one user imports, a day.
         max_import_day = "MESSENGER_MAX_IMPORT_DAY" "COUNT" RATE, Rates::default().import.burst;
     }
@@ -120,6 +161,9 @@ numbers! {
 
 /// See [`Rates::messages`].
 const MESSAGES_A_SECOND: u64 = 100;
+
+/// See [`Rates::message_bytes`].
+const BYTES_A_SECOND: u64 = 1024 * 1024;
 
 numbers! {
     /// Lifetimes.

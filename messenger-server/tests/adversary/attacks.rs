@@ -27,7 +27,7 @@ impl Attack {
     async fn log_in(&self, number: usize) -> Raw {
         let mut raw = Raw::new(self.connect().await);
         assert_eq!(raw.frame().await["action"], "welcome");
-        raw.log_in(&format!("{} {number}", self.name)).await;
+        raw.log_in(&format!("{}-{number}", self.name)).await;
         raw
     }
 
@@ -100,7 +100,7 @@ pub(crate) async fn never_reading(attack: Attack) -> JoinSet<()> {
     for number in 0..50 {
         let mut raw = attack.log_in(number).await;
         tasks.spawn(async move {
-            let own = format!("never_reading {number}");
+            let own = format!("never_reading-{number}");
             let body = "x".repeat(60_000);
             let message =
                 format!(r#"{{"action":"message","data":{{"uid":"{own}","body":"{body}"}}}}"#);
@@ -232,7 +232,7 @@ pub(crate) async fn wrong_passwords(attack: Attack) -> JoinSet<()> {
     attack.repeat(20, |attack, round| async move {
         let mut raw = Raw::new(attack.connect().await);
         assert_eq!(raw.frame().await["action"], "welcome");
-        let login = ["nobody", "wrong_passwords 0"][round % 2];
+        let login = ["nobody", "wrong_passwords-0"][round % 2];
         raw.send(&format!(
             r#"{{"action":"auth","data":{{"login":"{login}","pass":"wrong"}}}}"#
         ))
@@ -246,7 +246,7 @@ pub(crate) async fn registrations(attack: Attack) -> JoinSet<()> {
     attack.repeat(20, |attack, round| async move {
         let mut raw = Raw::new(attack.connect().await);
         assert_eq!(raw.frame().await["action"], "welcome");
-        let account = format!(r#"{{"login":"mass {round}","pass":"p","nick":"mass {round}"}}"#);
+        let account = format!(r#"{{"login":"mass-{round}","pass":"p","nick":"mass {round}"}}"#);
         raw.send(&format!(r#"{{"action":"register","data":{account}}}"#))
             .await;
         let status = raw.frame().await["data"]["status"].clone();
@@ -273,6 +273,64 @@ pub(crate) async fn imports(attack: Attack) -> JoinSet<()> {
                 assert_eq!(status, if round < 40 { 0 } else { 20 });
                 sleep(20 * BREATH).await;
             }
+        });
+    }
+    tasks
+}
+
+pub(crate) async fn unread_lists(attack: Attack) -> JoinSet<()> {
+    let picture = "A".repeat(60_000);
+    let mut shown = attack.log_in(0).await;
+    shown
+        .send(&format!(
+            r#"{{"action":"setuserinfo","data":{{"email":"seen@example.org","picture":"{picture}"}}}}"#
+        ))
+        .await;
+    assert_eq!(shown.frame().await["data"]["status"], 0);
+    let entry = r#"{"myid":"1","name":"x","phone":"","email":"seen@example.org"}"#;
+    let entries = vec![entry; 1000].join(",");
+    let mut tasks = hold(shown);
+    for number in 1..=20 {
+        let mut raw = Raw::new(attack.connect().await);
+        assert_eq!(raw.frame().await["action"], "welcome");
+        let cid = format!("{} {number}", attack.name);
+        let sid = raw.log_in(&cid).await;
+        let attack = attack.clone();
+        let import = format!(
+            r#"{{"action":"import","data":{{"cid":"{cid}","sid":"{sid}","contacts":[{entries}]}}}}"#
+        );
+        tasks.spawn(async move {
+            loop {
+                // Some 60 MB, of which nothing is taken until the server ends it.
+                let mut sent = raw.stream.write_all(import.as_bytes()).await;
+                while sent.is_ok() {
+                    sleep(100 * BREATH).await;
+                    sent = raw.stream.write_all(b" ").await;
+                }
+                raw = Raw::new(attack.connect().await);
+            }
+        });
+    }
+    tasks
+}
+
+pub(crate) async fn large_messages(attack: Attack) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for number in 0..20 {
+        let raw = attack.log_in(number).await;
+        let to = format!("large_messages {number}");
+        let body = "x".repeat(60_000);
+        let message = format!(r#"{{"action":"message","data":{{"uid":"{to}","body":"{body}"}}}}"#);
+        let (input, mut output) = raw.stream.into_split();
+        tasks.spawn(async move {
+            while output.write_all(message.as_bytes()).await.is_ok() {
+                sleep(10 * BREATH).await;
+            }
+        });
+        // Nobody reads.
+        tasks.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(input);
         });
     }
     tasks

@@ -35,7 +35,7 @@ impl Honest {
     /// Registers and logs in; each has a partner.
     pub(crate) async fn new(address: &str) -> Self {
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
-        let login = |number: usize| format!("honest {run} {number}");
+        let login = |number: usize| format!("honest-{run}-{number}");
         let mut clients = Vec::new();
         for number in 0..CLIENTS {
             let (client, events) = connect(address).await.unwrap();

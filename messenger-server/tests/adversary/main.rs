@@ -41,6 +41,12 @@ const HALF_READ: u64 = 64 * MIB;
 /// What it is told may wait unsent for one client.
 const OUTGOING: u64 = MIB;
 
+/// What it is told may wait unsent for all of them together; a list may have 64 MiB.
+const OUTGOING_TOTAL: u64 = 96 * MIB;
+
+/// What it is told about messages in memory.
+const MESSAGES: u64 = 128 * MIB;
+
 /// What it is told about the longest frame.
 const FRAME: u64 = 16 * MIB;
 
@@ -90,7 +96,7 @@ macro_rules! plans {
     };
 }
 
-const PLANS: [Plan; 14] = plans![
+const PLANS: [Plan; 16] = plans![
     byte_by_byte 500,
     silence 10_000,
     never_reading 50,
@@ -105,6 +111,8 @@ const PLANS: [Plan; 14] = plans![
     registrations 20,
     imports 10,
     half_sent_frames 60,
+    unread_lists 21,
+    large_messages 20,
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,7 +137,8 @@ async fn honest_clients_are_not_harmed() {
         attacker.stop().await;
         // Until the server has got over their end.
         honest.talk(QUIET / 4).await;
-        let bound = ITSELF + HALF_READ + (plan.connections + 100) * (A_CONNECTION + OUTGOING);
+        let shared = HALF_READ + OUTGOING_TOTAL + MESSAGES;
+        let bound = ITSELF + shared + (plan.connections + 100) * (A_CONNECTION + OUTGOING);
         let resident_mib = resident / MIB;
         eprintln!(
             "{:20} p99 {quiet:?} quiet, {attacked:?} attacked; {resident_mib} MiB",
@@ -217,6 +226,8 @@ async fn start(folder: &Path) -> Process {
         .arg(key)
         .args(["--max-partial-frames", &HALF_READ.to_string()])
         .args(["--max-outgoing", &OUTGOING.to_string()])
+        .args(["--max-outgoing-total", &OUTGOING_TOTAL.to_string()])
+        .args(["--max-memory", &MESSAGES.to_string()])
         .args(["--max-frame", &FRAME.to_string()])
         .args(["--max-failed-auth", "1000000"]);
     Process::spawn_limited(command).await

@@ -2,7 +2,7 @@
 
 use messenger_client::{Client, Events};
 use messenger_server::{Tls, TlsError};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, CertifiedKey, KeyPair, generate_simple_self_signed};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -12,7 +12,9 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{
+    ClientConfig, DEFAULT_VERSIONS, RootCertStore, SupportedProtocolVersion,
+};
 
 /// Files of a certificate and its key.
 pub(crate) struct Files {
@@ -36,6 +38,18 @@ impl Files {
         std::fs::write(self.certificates(), cert.pem()).unwrap();
     }
 
+    /// Another certificate, valid from and until so many days from now.
+    pub(crate) fn renew_for(&self, from: i64, until: i64) {
+        let days = |days| time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = days(from);
+        params.not_after = days(until);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(self.key(), key.serialize_pem()).unwrap();
+        std::fs::write(self.certificates(), certificate.pem()).unwrap();
+    }
+
     pub(crate) fn certificates(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
     }
@@ -50,12 +64,20 @@ impl Files {
 
     /// A connector that trusts what is in the file now, and nothing else.
     pub(crate) fn connector(&self) -> TlsConnector {
+        self.connector_of(DEFAULT_VERSIONS)
+    }
+
+    /// The same, of these versions of TLS.
+    pub(crate) fn connector_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         let own = CertificateDer::from_pem_file(self.certificates()).unwrap();
         roots.add(own).unwrap();
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();

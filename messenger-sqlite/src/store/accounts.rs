@@ -1,22 +1,29 @@
 //! Accounts and profiles.
 
 use crate::fault::{Fault, refused};
-use crate::sql::exists;
+use crate::sql::{is_there, user_number};
+use messenger_core::lookalikes::skeleton;
 use messenger_core::proto::{Profile, UserId};
-use messenger_core::storage::{Account, CreateAccountError, ProfileChange};
+use messenger_core::storage::{Account, CreateAccountError, Owner, ProfileChange};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 pub(super) fn create(
     connection: &Connection,
     account: &Account,
 ) -> Result<(), Fault<CreateAccountError>> {
-    let mut insert = connection
-        .prepare_cached("INSERT INTO users (login, nick, pass_hash) VALUES (?1, ?2, ?3)")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO users (login, nick, pass_hash, skeleton) VALUES (?1, ?2, ?3, ?4)",
+    )?;
     let login = account.login.as_str();
-    match insert.execute(params![login, &*account.nick, account.pass_hash]) {
+    match insert.execute(params![
+        login,
+        &*account.nick,
+        account.pass_hash,
+        skeleton(login)
+    ]) {
         Ok(_) => Ok(()),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-            refused(if exists(connection, &account.login)? {
+            refused(if user_number(connection, &account.login)?.is_some() {
                 CreateAccountError::LoginTaken
             } else {
                 CreateAccountError::NickTaken
@@ -26,16 +33,27 @@ pub(super) fn create(
     }
 }
 
+/// Creates an account whose login looks like no other.
+pub(super) fn create_distinct(
+    connection: &Connection,
+    account: &Account,
+) -> Result<(), Fault<CreateAccountError>> {
+    let login = account.login.as_str();
+    let mut alike = connection
+        .prepare_cached("SELECT 1 FROM users WHERE skeleton = ?1 AND login <> ?2 LIMIT 1")?;
+    if alike.exists([skeleton(login).as_str(), login])? {
+        return refused(CreateAccountError::Lookalike);
+    }
+    create(connection, account)
+}
+
 pub(super) fn account(connection: &Connection, login: &str) -> rusqlite::Result<Option<Account>> {
     let mut select = connection.prepare_cached(
         "SELECT nick, pass_hash FROM users WHERE login = ?1 AND pass_hash IS NOT NULL",
     )?;
     let account = select.query_row([login], |row| {
-        Ok(Account {
-            login: login.into(),
-            nick: row.get::<_, String>(0)?.into(),
-            pass_hash: row.get(1)?,
-        })
+        let (nick, pass_hash): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(Account::new(login, nick, pass_hash))
     });
     account.optional()
 }
@@ -57,10 +75,11 @@ pub(super) fn upsert_external(
     nick: &str,
 ) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO users (login, nick) VALUES (?1, ?2)
+        "INSERT INTO users (login, nick, skeleton) VALUES (?1, ?2, ?3)
          ON CONFLICT (login) DO UPDATE SET nick = excluded.nick",
     )?;
-    upsert.execute([user.as_str(), nick]).map(drop)
+    let skeleton = skeleton(user.as_str());
+    upsert.execute([user.as_str(), nick, &skeleton]).map(drop)
 }
 
 pub(super) fn profile(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Profile>> {
@@ -80,10 +99,13 @@ pub(super) fn profile(connection: &Connection, user: &UserId) -> rusqlite::Resul
 
 pub(super) fn change(
     connection: &Connection,
-    user: &UserId,
+    owner: &Owner,
     change: &ProfileChange,
 ) -> rusqlite::Result<()> {
-    let user = user.as_str();
+    if !is_there(connection, owner)? {
+        return Ok(());
+    }
+    let user = owner.user.as_str();
     if let Some(email) = &change.email {
         let set = "UPDATE users SET email = ?2, email_key = ?3 WHERE login = ?1";
         connection

@@ -1,9 +1,9 @@
 //! Contacts and finding users.
 
 use crate::fault::{Fault, refused};
-use crate::sql::{exists, integer};
+use crate::sql::{integer, is_there};
 use messenger_core::proto::{ByteString, Card, Contact, UserId};
-use messenger_core::storage::{AddContactError, FindLimits, Lookup};
+use messenger_core::storage::{AddContactError, FindLimits, Lookup, Owner};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(super) fn list(connection: &Connection, owner: &UserId) -> rusqlite::Result<
         "SELECT login, nick, email, phone, picture, coalesce(myid, '')
          FROM contacts JOIN users ON login = contact
          LEFT JOIN myids ON myids.owner = contacts.owner AND user = contact
-         WHERE contacts.owner = ?1 ORDER BY number",
+         WHERE contacts.owner = ?1 ORDER BY contacts.number",
     )?;
     let contacts = select.query_map([owner.as_str()], |row| {
         Ok(Contact::new(card(row)?).myid(row.get::<_, String>(5)?))
@@ -31,7 +31,7 @@ pub(super) fn list(connection: &Connection, owner: &UserId) -> rusqlite::Result<
 
 pub(super) fn add(
     connection: &Connection,
-    owner: &UserId,
+    owner: &Owner,
     uid: &UserId,
     limit: usize,
 ) -> Result<Card, Fault<AddContactError>> {
@@ -40,10 +40,10 @@ pub(super) fn add(
     let Some(card) = select.query_row([uid.as_str()], card).optional()? else {
         return refused(AddContactError::NoSuchUser);
     };
-    // An operator may have deleted the owner meanwhile; nothing must be left for the next of that name.
-    if !exists(connection, owner)? {
+    if !is_there(connection, owner)? {
         return refused(AddContactError::NoSuchUser);
     }
+    let owner = &owner.user;
     let pair = [owner.as_str(), uid.as_str()];
     let mut there =
         connection.prepare_cached("SELECT 1 FROM contacts WHERE owner = ?1 AND contact = ?2")?;
@@ -60,14 +60,15 @@ pub(super) fn add(
     Ok(card)
 }
 
-pub(super) fn remove(
-    connection: &Connection,
-    owner: &UserId,
-    uid: &UserId,
-) -> rusqlite::Result<()> {
+pub(super) fn remove(connection: &Connection, owner: &Owner, uid: &UserId) -> rusqlite::Result<()> {
+    if !is_there(connection, owner)? {
+        return Ok(());
+    }
     let mut delete =
         connection.prepare_cached("DELETE FROM contacts WHERE owner = ?1 AND contact = ?2")?;
-    delete.execute([owner.as_str(), uid.as_str()]).map(drop)
+    delete
+        .execute([owner.user.as_str(), uid.as_str()])
+        .map(drop)
 }
 
 pub(super) fn find(
@@ -113,11 +114,11 @@ pub(super) fn find(
 /// Remembers under which of the owner's ids users were found.
 pub(super) fn remember(
     connection: &Connection,
-    owner: &UserId,
+    owner: &Owner,
     known_as: &[(UserId, ByteString)],
     limit: usize,
 ) -> rusqlite::Result<()> {
-    if !exists(connection, owner)? {
+    if !is_there(connection, owner)? {
         return Ok(());
     }
     let mut count = connection.prepare_cached("SELECT count(*) FROM myids WHERE owner = ?1")?;
@@ -125,7 +126,7 @@ pub(super) fn remember(
         connection.prepare_cached("UPDATE myids SET myid = ?3 WHERE owner = ?1 AND user = ?2")?;
     let mut insert =
         connection.prepare_cached("INSERT INTO myids (owner, user, myid) VALUES (?1, ?2, ?3)")?;
-    let owner = owner.as_str();
+    let owner = owner.user.as_str();
     let mut remembered: i64 = count.query_row([owner], |row| row.get(0))?;
     for (user, myid) in known_as {
         let row = [owner, user.as_str(), myid];

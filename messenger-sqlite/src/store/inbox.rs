@@ -6,7 +6,9 @@ use crate::inboxes::Inbox;
 use crate::sql::{integer, unsigned};
 use crate::writer::Writing;
 use messenger_core::proto::{Attachment, Message, UserId};
-use messenger_core::storage::{AppendError, Appended, NewMessage, PageLimits};
+use messenger_core::storage::{
+    AppendError, Appended, NewMessage, Overflow, PageLimits, StorageError,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// How many messages are dropped at once, so that nobody waits long for it.
@@ -19,9 +21,16 @@ pub(super) fn append(
     let Writing {
         connection,
         inboxes,
+        disk,
         ..
     } = writing;
     let to = &new.message.to;
+    if let Some(sender) = new.sender
+        && !inboxes.is_there(connection, sender)?
+    {
+        return refused(AppendError::NoSuchSender);
+    }
+    let lost_up_to = inboxes.lost_up_to();
     let Some(inbox) = inboxes.of(connection, to)? else {
         return refused(AppendError::NoSuchUser);
     };
@@ -31,23 +40,26 @@ pub(super) fn append(
     {
         return first;
     }
+    if let Err(low) = disk.admit(new.message.size()) {
+        return refused(StorageError::new(low).into());
+    }
     let size = integer(new.message.size());
     let (most, most_bytes) = (integer(new.limits.messages), integer(new.limits.bytes));
-    if inbox.waiting() >= most || inbox.waiting_bytes.saturating_add(size) > most_bytes {
+    if inbox.waiting >= most || inbox.waiting_bytes.saturating_add(size) > most_bytes {
         return refused(AppendError::InboxFull);
     }
-    insert(connection, &new.message, inbox.newest + 1, size)?;
-    inbox.count(connection, to, size, integer(new.message.time))?;
-    while inbox.kept() > most || inbox.bytes > most_bytes {
-        let oldest = inbox.oldest;
-        drop_up_to(connection, to, inbox, oldest)?;
-        inbox.write(connection, to)?;
-    }
+    let seq = inbox.newest.max(lost_up_to) + 1;
+    insert(connection, &new.message, seq, size)?;
+    inbox.count(connection, to, (seq, size, integer(new.message.time)))?;
+    let mut dropped = shed(connection, to, inbox, inbox.kept - most, |_| 1)?;
+    dropped += shed(connection, to, inbox, inbox.bytes - most_bytes, unsigned)?;
     if let Some(mid) = mid {
         mid.remember(connection)?;
     }
     Ok(Appended::Stored {
-        seq: unsigned(inbox.newest),
+        seq: unsigned(seq),
+        recipient: inbox.owner,
+        dropped,
     })
 }
 
@@ -113,16 +125,49 @@ pub(super) fn advance(
     delivered_up_to: i64,
 ) -> rusqlite::Result<()> {
     if delivered_up_to > inbox.delivered_up_to {
-        inbox.waiting_bytes -= size_between(
-            connection,
-            user,
-            inbox,
-            inbox.delivered_up_to,
-            delivered_up_to,
-        )?;
+        take_from_waiting(connection, user, inbox, delivered_up_to)?;
         inbox.delivered_up_to = delivered_up_to;
     }
     Ok(())
+}
+
+/// Drops as much of what some session was given, of the senders who have most of it, if there is as much. How many
+/// messages.
+fn shed(
+    connection: &Connection,
+    user: &UserId,
+    inbox: &mut Inbox,
+    excess: i64,
+    weight: fn(i64) -> u64,
+) -> rusqlite::Result<u64> {
+    if excess <= 0 {
+        return Ok(0);
+    }
+    let mut select = connection.prepare_cached(
+        "SELECT seq, sender, size FROM messages WHERE recipient = ?1 AND seq <= ?2 ORDER BY seq",
+    )?;
+    let given = select.query_map(params![user.as_str(), inbox.delivered_up_to], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })?;
+    let given = given.collect::<rusqlite::Result<Vec<(i64, String, i64)>>>()?;
+    let weights = given
+        .iter()
+        .map(|(_, sender, size)| (sender, weight(*size)));
+    let mut overflow = Overflow::new(weights, unsigned(excess));
+    let mut delete =
+        connection.prepare_cached("DELETE FROM messages WHERE recipient = ?1 AND seq = ?2")?;
+    let mut dropped = 0;
+    for (seq, sender, size) in &given {
+        if overflow.takes(&sender, weight(*size)) {
+            delete.execute(params![user.as_str(), seq])?;
+            inbox.kept -= 1;
+            inbox.bytes -= size;
+            dropped += 1;
+        }
+    }
+    note_oldest(connection, user, inbox)?;
+    inbox.write(connection, user)?;
+    Ok(dropped)
 }
 
 /// Drops some of what every session was given.
@@ -131,13 +176,27 @@ pub(super) fn prune(
     user: &UserId,
     inbox: &mut Inbox,
 ) -> rusqlite::Result<()> {
-    let to = inbox
-        .delivered_to_all
-        .min(inbox.oldest + DROPPED_AT_ONCE - 1);
-    if to >= inbox.oldest {
-        drop_up_to(connection, user, inbox, to)?;
+    let to = inbox.delivered_to_all;
+    if to < inbox.oldest {
+        return Ok(());
     }
-    Ok(())
+    let mut select = connection.prepare_cached(
+        "SELECT seq FROM messages WHERE recipient = ?1 ORDER BY seq LIMIT 1 OFFSET ?2",
+    )?;
+    let last = match inbox.kept > DROPPED_AT_ONCE {
+        true => select
+            .query_row(params![user.as_str(), DROPPED_AT_ONCE - 1], |row| {
+                row.get::<_, i64>(0)
+            })
+            .optional()?,
+        false => None,
+    };
+    drop_up_to(
+        connection,
+        user,
+        inbox,
+        last.map_or(to, |last| to.min(last)),
+    )
 }
 
 /// Drops the messages up to this place.
@@ -148,44 +207,65 @@ pub(super) fn drop_up_to(
     place: i64,
 ) -> rusqlite::Result<()> {
     if place > inbox.delivered_up_to {
-        inbox.waiting_bytes -= size_between(connection, user, inbox, inbox.delivered_up_to, place)?;
+        take_from_waiting(connection, user, inbox, place)?;
     }
-    inbox.bytes -= size_between(connection, user, inbox, inbox.oldest - 1, place)?;
+    let (count, bytes) = count_between(connection, user, inbox, inbox.oldest - 1, place)?;
+    inbox.kept -= count;
+    inbox.bytes -= bytes;
     let mut delete =
         connection.prepare_cached("DELETE FROM messages WHERE recipient = ?1 AND seq <= ?2")?;
     delete.execute(params![user.as_str(), place])?;
-    inbox.oldest = place + 1;
-    inbox.oldest_time = match inbox.kept() {
-        0 => 0,
-        _ => accepted_at(connection, user, inbox.oldest)?,
-    };
+    note_oldest(connection, user, inbox)
+}
+
+/// What stands behind the newest place given, up to this one, waits for nobody any more.
+fn take_from_waiting(
+    connection: &Connection,
+    user: &UserId,
+    inbox: &mut Inbox,
+    place: i64,
+) -> rusqlite::Result<()> {
+    let (count, bytes) = count_between(connection, user, inbox, inbox.delivered_up_to, place)?;
+    inbox.waiting -= count;
+    inbox.waiting_bytes -= bytes;
     Ok(())
 }
 
-fn accepted_at(connection: &Connection, user: &UserId, seq: i64) -> rusqlite::Result<i64> {
-    let mut select =
-        connection.prepare_cached("SELECT time FROM messages WHERE recipient = ?1 AND seq = ?2")?;
-    let time = select.query_row(params![user.as_str(), seq], |row| row.get(0));
-    Ok(time.optional()?.unwrap_or(0))
+/// Finds out which message is the oldest now.
+fn note_oldest(connection: &Connection, user: &UserId, inbox: &mut Inbox) -> rusqlite::Result<()> {
+    let nothing = (inbox.newest + 1, 0);
+    if inbox.kept == 0 {
+        (inbox.oldest, inbox.oldest_time) = nothing;
+        return Ok(());
+    }
+    let mut select = connection.prepare_cached(
+        "SELECT seq, time FROM messages WHERE recipient = ?1 ORDER BY seq LIMIT 1",
+    )?;
+    let oldest = select.query_row([user.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+    (inbox.oldest, inbox.oldest_time) = oldest.optional()?.unwrap_or(nothing);
+    Ok(())
 }
 
-/// The bytes of the messages behind one place, up to another.
-fn size_between(
+/// How many messages stand behind one place, up to another, and their bytes.
+fn count_between(
     connection: &Connection,
     user: &UserId,
     inbox: &Inbox,
     behind: i64,
     to: i64,
-) -> rusqlite::Result<i64> {
+) -> rusqlite::Result<(i64, i64)> {
     // Most often a recipient is given all there is, and all is known.
     if to == inbox.newest && behind < inbox.oldest {
-        return Ok(inbox.bytes);
+        return Ok((inbox.kept, inbox.bytes));
     }
     if to == inbox.newest && behind == inbox.delivered_up_to {
-        return Ok(inbox.waiting_bytes);
+        return Ok((inbox.waiting, inbox.waiting_bytes));
     }
     let mut select = connection.prepare_cached(
-        "SELECT coalesce(sum(size), 0) FROM messages WHERE recipient = ?1 AND seq > ?2 AND seq <= ?3",
+        "SELECT count(*), coalesce(sum(size), 0) FROM messages
+         WHERE recipient = ?1 AND seq > ?2 AND seq <= ?3",
     )?;
-    select.query_row(params![user.as_str(), behind, to], |row| row.get(0))
+    select.query_row(params![user.as_str(), behind, to], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
 }

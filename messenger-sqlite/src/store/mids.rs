@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, refused};
 use crate::sql::{integer, unsigned};
+use messenger_core::proto::UserId;
 use messenger_core::storage::{AppendError, Appended, NewMessage};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -64,4 +65,46 @@ impl<'a> Mid<'a> {
         ];
         insert.execute(row).map(drop)
     }
+}
+
+/// To whom a user has sent under a `mid`.
+///
+/// By sender they have no index, which would cost each message half as much again. So a reader looks for them while
+/// everybody goes on, and the writer for those alone that have come since.
+pub(super) struct SentUnderMids {
+    recipients: Vec<String>,
+    /// When the newest of anybody was used.
+    newest: i64,
+}
+
+pub(super) fn sent_by(connection: &Connection, user: &UserId) -> rusqlite::Result<SentUnderMids> {
+    // As they were at one moment.
+    let connection = &connection.unchecked_transaction()?;
+    let newest = "SELECT coalesce(max(used_us), 0) FROM mids";
+    let newest = connection.query_row(newest, [], |row| row.get(0))?;
+    let mut select =
+        connection.prepare_cached("SELECT DISTINCT recipient FROM mids WHERE sender = ?1")?;
+    let recipients = select.query_map([user.as_str()], |row| row.get(0))?;
+    Ok(SentUnderMids {
+        recipients: recipients.collect::<rusqlite::Result<_>>()?,
+        newest,
+    })
+}
+
+/// Forgets the `mid`s of a user who is no more.
+pub(super) fn forget_sender(
+    connection: &Connection,
+    user: &UserId,
+    sent: &SentUnderMids,
+) -> rusqlite::Result<()> {
+    let user = user.as_str();
+    let mut delete =
+        connection.prepare_cached("DELETE FROM mids WHERE recipient = ?1 AND sender = ?2")?;
+    for recipient in &sent.recipients {
+        delete.execute([recipient, user])?;
+    }
+    let since = "DELETE FROM mids WHERE used_us >= ?1 AND sender = ?2";
+    connection
+        .execute(since, params![sent.newest, user])
+        .map(drop)
 }

@@ -3,12 +3,13 @@
 use super::inbox;
 use crate::fault::{Fault, refused};
 use crate::inboxes::Inbox;
-use crate::sql::{integer, unsigned};
+use crate::sql::{self, integer, unsigned};
 use crate::writer::Writing;
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::UserId;
 use messenger_core::storage::{
-    NewSession, OpenSessionError, OpenedSession, SessionKey, SessionRecord, Watermark,
+    Look, NewSession, OpenSessionError, OpenedSession, ResumedSession, SessionKey, SessionRecord,
+    UserNumber, Watermark,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -21,16 +22,18 @@ pub(super) fn open(
         inboxes,
         ..
     } = writing;
-    let Some(inbox) = inboxes.of(connection, &new.user)? else {
+    let owner = &new.owner.user;
+    let inbox = inboxes.of(connection, owner)?;
+    let Some(inbox) = inbox.filter(|inbox| inbox.owner == new.owner.number) else {
         return refused(OpenSessionError::NoSuchUser);
     };
-    let user = new.user.as_str();
+    let user = owner.as_str();
     let mut expired =
         connection.prepare_cached("DELETE FROM sessions WHERE user = ?1 AND used_us < ?2")?;
     expired.execute(params![user, integer(new.expired_before.as_micros())])?;
-    let ended = least_recently_used(connection, &new.user, new.limit)?;
+    let ended = least_recently_used(connection, owner, new.limit)?;
     for key in &ended {
-        delete(connection, &new.user, key)?;
+        delete(connection, owner, key)?;
     }
     let mut insert = connection.prepare_cached(
         "INSERT INTO sessions (user, key, given, ack, used_us) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -43,12 +46,9 @@ pub(super) fn open(
         new.ack,
         used
     ])?;
-    note_given_to_all(connection, &new.user, inbox)?;
-    inbox.write(connection, &new.user)?;
-    Ok(OpenedSession {
-        delivered_up_to: unsigned(inbox.delivered_up_to),
-        ended,
-    })
+    note_given_to_all(connection, owner, inbox)?;
+    inbox.write(connection, owner)?;
+    Ok(OpenedSession::new(unsigned(inbox.delivered_up_to), ended))
 }
 
 /// The sessions that must end to make room for one more.
@@ -75,19 +75,45 @@ pub(super) fn read(
     user: &UserId,
     key: &SessionKey,
 ) -> rusqlite::Result<Option<SessionRecord>> {
-    let mut select = connection
-        .prepare_cached("SELECT given, ack, used_us FROM sessions WHERE user = ?1 AND key = ?2")?;
+    let mut select = connection.prepare_cached(
+        "SELECT number, given, ack, used_us FROM sessions JOIN users ON login = user
+         WHERE user = ?1 AND key = ?2",
+    )?;
     let record = select.query_row(params![user.as_str(), key.0], record);
     record.optional()
 }
 
-/// Reads a record from the columns given, ack, used_us.
+pub(super) fn resume(
+    connection: &Connection,
+    user: &UserId,
+    key: &SessionKey,
+) -> rusqlite::Result<Option<ResumedSession>> {
+    let mut select = connection.prepare_cached(
+        "SELECT number, given, ack, used_us, nick FROM sessions JOIN users ON login = user
+         WHERE user = ?1 AND key = ?2",
+    )?;
+    let resumed = select.query_row(params![user.as_str(), key.0], |row| {
+        let nick: String = row.get(4)?;
+        Ok(ResumedSession::new(record(row)?, nick))
+    });
+    resumed.optional()
+}
+
+/// True when the session is there, or if none is named, its user; and not another user of the same login.
+pub(super) fn is_there(connection: &Connection, look: &Look) -> rusqlite::Result<bool> {
+    let Some(key) = &look.session else {
+        return sql::is_there(connection, &look.owner);
+    };
+    let record = read(connection, &look.owner.user, key)?;
+    Ok(record.is_some_and(|record| record.user_number == look.owner.number))
+}
+
+/// Reads a record from the columns number, given, ack, used_us.
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
-    Ok(SessionRecord {
-        delivered_up_to: unsigned(row.get(0)?),
-        ack: row.get(1)?,
-        used: Timestamp::from_micros(unsigned(row.get(2)?)),
-    })
+    let number = UserNumber(unsigned(row.get(0)?));
+    let used = Timestamp::from_micros(unsigned(row.get(3)?));
+    let (given, ack) = (unsigned(row.get(1)?), row.get(2)?);
+    Ok(SessionRecord::new(number, given, ack, used))
 }
 
 pub(super) fn end(

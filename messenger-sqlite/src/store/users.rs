@@ -1,15 +1,16 @@
 //! Users as an operator sees them.
 
+use super::mids::{self, SentUnderMids};
 use super::{accounts, contacts, sessions};
 use crate::inboxes;
-use crate::sql::{exists, integer, unsigned};
+use crate::sql::{integer, unsigned, user_number};
 use crate::writer::Writing;
 use messenger_core::proto::{ByteString, UserId};
 use messenger_core::storage::{SessionKey, UserData};
 use rusqlite::{Connection, Row, params};
 
-/// What is kept of a user, by the table and the columns that name the user.
-const KEPT: [(&str, &str); 10] = [
+/// What is kept of a user, by the table and the columns that name the user. Each has an index; [`mids`] has what has none.
+const KEPT: [(&str, &str); 9] = [
     ("users", "login"),
     ("contacts", "owner"),
     ("contacts", "contact"),
@@ -19,7 +20,6 @@ const KEPT: [(&str, &str); 10] = [
     ("inboxes", "user"),
     ("messages", "recipient"),
     ("mids", "recipient"),
-    ("mids", "sender"),
 ];
 
 pub(super) fn list(
@@ -44,24 +44,35 @@ pub(super) fn data(connection: &Connection, user: &UserId) -> rusqlite::Result<O
         return Ok(None);
     };
     let text = |row: &Row<'_>, index| row.get::<_, String>(index).map(ByteString::from);
-    Ok(Some(UserData {
-        has_account: accounts::account(connection, user.as_str())?.is_some(),
-        profile,
-        contacts: contacts::list(connection, user)?,
-        remembered: all(
-            connection,
-            user,
-            "SELECT user, myid FROM myids WHERE owner = ?1",
-            |row| Ok((UserId::from(text(row, 0)?), text(row, 1)?)),
-        )?,
-        sessions: all(
-            connection,
-            user,
-            "SELECT given, ack, used_us, key FROM sessions WHERE user = ?1",
-            |row| Ok((SessionKey(row.get(3)?), sessions::record(row)?)),
-        )?,
-        newest: unsigned(inboxes::newest(connection, user)?),
-    }))
+    let remembered = all(
+        connection,
+        user,
+        "SELECT user, myid FROM myids WHERE owner = ?1",
+        |row| Ok((UserId::from(text(row, 0)?), text(row, 1)?)),
+    )?;
+    let sessions = all(
+        connection,
+        user,
+        "SELECT number, given, ack, used_us, key FROM sessions JOIN users ON login = user
+         WHERE user = ?1",
+        |row| Ok((SessionKey(row.get(4)?), sessions::record(row)?)),
+    )?;
+    let data = UserData::new(profile)
+        .has_account(accounts::account(connection, user.as_str())?.is_some())
+        .contacts(contacts::list(connection, user)?)
+        .remembered(remembered)
+        .sessions(sessions)
+        .newest(unsigned(inboxes::newest(connection, user)?));
+    Ok(Some(data))
+}
+
+/// Forgets what names users who are not there, of a store that was damaged: it would be whose who comes under that name.
+pub(crate) fn forget_strangers(connection: &Connection) -> rusqlite::Result<()> {
+    for (table, column) in KEPT.into_iter().chain([("mids", "sender")]) {
+        let delete = format!("DELETE FROM {table} WHERE {column} NOT IN (SELECT login FROM users)");
+        connection.execute(&delete, [])?;
+    }
+    Ok(())
 }
 
 fn all<T>(
@@ -75,15 +86,21 @@ fn all<T>(
     rows.collect()
 }
 
-pub(super) fn delete(writing: &mut Writing<'_>, user: &UserId) -> rusqlite::Result<bool> {
+pub(super) fn delete(
+    writing: &mut Writing<'_>,
+    user: &UserId,
+    sent: &SentUnderMids,
+) -> rusqlite::Result<bool> {
     let connection = writing.connection;
-    if !exists(connection, user)? {
+    let Some(number) = user_number(connection, user)? else {
         return Ok(false);
-    }
+    };
     for (table, column) in KEPT {
         let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
         connection.execute(&delete, [user.as_str()])?;
     }
-    writing.inboxes.forget_user(user);
+    mids::forget_sender(connection, user, sent)?;
+    writing.inboxes.forget_user(user, number);
+    writing.wal.empty_soon();
     Ok(true)
 }

@@ -1,7 +1,7 @@
 //! One user's inbox: numbered messages, the oldest leaving first.
 
 use crate::policy::InboxLimits;
-use crate::storage::{AppendError, PageLimits};
+use crate::storage::{AppendError, Overflow, PageLimits};
 use messenger_proto::Message;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,21 +9,31 @@ use std::sync::Arc;
 /// An empty inbox keeps room for this many messages at the most.
 const KEPT: usize = 4;
 
+/// What a message takes beside its text, in bytes.
+const OVERHEAD: u64 = 1024;
+
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// What is kept; the last one has the place `newest`.
-    messages: VecDeque<Arc<Message>>,
+    /// What is kept, with its places, which only grow: some between may be gone.
+    messages: VecDeque<(u64, Arc<Message>)>,
     /// The place of the newest message there ever was.
     newest: u64,
     /// The newest place that any session was given.
     delivered_up_to: u64,
     /// The bytes of what is kept.
     bytes: u64,
-    /// The bytes of what no session was given.
+    /// How many at the end no session was given.
+    waiting: usize,
+    /// The bytes of those.
     waiting_bytes: u64,
 }
 
 impl Inbox {
+    /// What is kept takes so many bytes.
+    pub(super) fn held(&self) -> u64 {
+        self.bytes + self.messages.len() as u64 * OVERHEAD
+    }
+
     pub(super) fn newest(&self) -> u64 {
         self.newest
     }
@@ -32,56 +42,78 @@ impl Inbox {
         self.delivered_up_to
     }
 
+    /// The message's place, and how many were dropped to make room for it.
     pub(super) fn append(
         &mut self,
         message: Arc<Message>,
         limits: InboxLimits,
-    ) -> Result<u64, AppendError> {
+    ) -> Result<(u64, u64), AppendError> {
         let size = size(&message);
-        let waiting = self.newest - self.delivered_up_to.max(self.dropped());
-        if waiting >= limits.messages || self.waiting_bytes + size > limits.bytes {
+        let is_full = self.waiting as u64 >= limits.messages;
+        if is_full || self.waiting_bytes + size > limits.bytes {
             return Err(AppendError::InboxFull);
         }
-        self.messages.push_back(message);
         self.newest += 1;
+        self.messages.push_back((self.newest, message));
         self.bytes += size;
+        self.waiting += 1;
         self.waiting_bytes += size;
-        while self.messages.len() as u64 > limits.messages || self.bytes > limits.bytes {
-            self.drop_oldest();
+        let too_many = (self.messages.len() as u64).saturating_sub(limits.messages);
+        let mut dropped = self.shed(too_many, |_| 1);
+        dropped += self.shed(self.bytes.saturating_sub(limits.bytes), self::size);
+        Ok((self.newest, dropped))
+    }
+
+    /// Drops as much of what some session was given, if there is as much. How many messages.
+    fn shed(&mut self, excess: u64, weight: fn(&Message) -> u64) -> u64 {
+        if excess == 0 {
+            return 0;
         }
-        Ok(self.newest)
+        let given = self.messages.len() - self.waiting;
+        let given = || self.messages.iter().take(given).map(|(_, message)| message);
+        let weights = given().map(|message| (&message.from, weight(message)));
+        let mut overflow = Overflow::new(weights, excess);
+        let leaving = given().map(|message| overflow.takes(&&message.from, weight(message)));
+        let mut leaving = leaving.collect::<Vec<_>>().into_iter();
+        let (kept, bytes) = (self.messages.len(), &mut self.bytes);
+        self.messages.retain(|(_, message)| {
+            let leaves = leaving.next().unwrap_or(false);
+            *bytes -= if leaves { size(message) } else { 0 };
+            !leaves
+        });
+        (kept - self.messages.len()) as u64
     }
 
     pub(super) fn read(&self, after: u64, page: PageLimits) -> Vec<(u64, Message)> {
-        let first = self.dropped() + 1;
-        let skip = usize::try_from((after + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        let skip = self.messages.partition_point(|(seq, _)| *seq <= after);
         let mut bytes = 0;
         let mut found = Vec::new();
-        for (seq, message) in (first..).zip(&self.messages).skip(skip) {
+        for (seq, message) in self.messages.range(skip..) {
             if found.len() >= page.messages || bytes >= page.bytes {
                 break;
             }
             bytes += message.size();
-            found.push((seq, (**message).clone()));
+            found.push((*seq, (**message).clone()));
         }
         found
     }
 
     /// A session was given everything up to this place.
     pub(super) fn advance(&mut self, delivered_up_to: u64) {
-        while self.delivered_up_to < delivered_up_to {
-            self.delivered_up_to += 1;
-            if let Some(message) = self.get(self.delivered_up_to) {
-                self.waiting_bytes -= size(message);
+        self.delivered_up_to = self.delivered_up_to.max(delivered_up_to);
+        let waiting = self.messages.len() - self.waiting;
+        for (seq, message) in self.messages.range(waiting..) {
+            if *seq > self.delivered_up_to {
+                break;
             }
+            self.waiting -= 1;
+            self.waiting_bytes -= size(message);
         }
     }
 
     /// Every session was given everything up to this place.
     pub(super) fn prune(&mut self, delivered_up_to: u64) {
-        while self.dropped() < delivered_up_to && !self.messages.is_empty() {
-            self.drop_oldest();
-        }
+        self.drop_while(|seq, _| seq <= delivered_up_to);
         if self.messages.is_empty() && self.messages.capacity() > KEPT {
             // A user who was once written to a lot should not hold the memory for ever.
             self.messages = VecDeque::new();
@@ -90,37 +122,27 @@ impl Inbox {
 
     /// Drops what was accepted before this second.
     pub(super) fn drop_older(&mut self, before: u64) {
-        while self
-            .messages
-            .front()
-            .is_some_and(|message| message.time < before)
+        self.drop_while(|_, message| message.time < before);
+    }
+
+    fn drop_while(&mut self, is_over: impl Fn(u64, &Message) -> bool) {
+        while let Some((seq, message)) = self.messages.front()
+            && is_over(*seq, message)
         {
-            self.drop_oldest();
-        }
-    }
-
-    /// How many messages there were before the first that is kept.
-    fn dropped(&self) -> u64 {
-        self.newest - self.messages.len() as u64
-    }
-
-    fn get(&self, seq: u64) -> Option<&Message> {
-        let index = seq.checked_sub(self.dropped() + 1)?;
-        self.messages
-            .get(usize::try_from(index).ok()?)
-            .map(|message| &**message)
-    }
-
-    fn drop_oldest(&mut self) {
-        let seq = self.dropped() + 1;
-        if let Some(message) = self.messages.pop_front() {
-            let size = size(&message);
+            let size = size(message);
             self.bytes -= size;
-            if seq > self.delivered_up_to {
+            if self.waiting == self.messages.len() {
+                self.waiting -= 1;
                 self.waiting_bytes -= size;
             }
+            self.messages.pop_front();
         }
     }
+}
+
+/// What a message takes, in bytes.
+pub(super) fn held_by(message: &Message) -> u64 {
+    size(message) + OVERHEAD
 }
 
 fn size(message: &Message) -> u64 {

@@ -70,7 +70,7 @@ impl SenderMids {
         new: &NewMessage,
         mid: &ByteString,
         digest: [u8; 32],
-        append: impl FnOnce() -> Result<u64, AppendError>,
+        append: impl FnOnce() -> Result<Appended, AppendError>,
     ) -> Result<Appended, AppendError> {
         let key = (new.message.to.clone(), mid.clone());
         if let Some(first) = self.sent.get(&key)
@@ -82,7 +82,7 @@ impl SenderMids {
             let (id, time) = (first.id.clone(), first.time);
             return Ok(Appended::Duplicate { id, time });
         }
-        let seq = append()?;
+        let appended = append()?;
         let (at, time) = (new.now, new.message.time);
         let id = new.message.id.clone();
         self.oldest_first.push_back((at, key.clone()));
@@ -98,7 +98,7 @@ impl SenderMids {
         if self.oldest_first.len() > KEPT {
             self.forget_oldest();
         }
-        Ok(Appended::Stored { seq })
+        Ok(appended)
     }
 
     fn forget(&mut self, before: Timestamp) {
@@ -124,21 +124,20 @@ impl SenderMids {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::InboxLimits;
-    use crate::storage::{MemoryStorage, Storage};
+    use crate::storage::{MemoryStorage, Storage, UserNumber};
     use messenger_proto::Message;
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
+    const STORED: Appended = Appended::Stored {
+        seq: 1,
+        recipient: UserNumber(1),
+        dropped: 0,
+    };
+
     fn from(sender: &str) -> NewMessage {
         let message = Message::new("", sender, "ann", 0);
-        NewMessage {
-            message: message.into(),
-            mid: Some("mid".into()),
-            mid_forgotten_before: Timestamp::default(),
-            now: Timestamp::default(),
-            limits: InboxLimits::default(),
-        }
+        NewMessage::new(message, Timestamp::default()).mid("mid")
     }
 
     #[tokio::test]
@@ -153,7 +152,7 @@ mod tests {
         let (done, appended) = channel();
         std::thread::spawn(move || done.send(storage.append_once(&from("bob"))));
         let appended = appended.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert_eq!(appended.unwrap(), Appended::Stored { seq: 1 });
+        assert_eq!(appended.unwrap().seq(), Some(1));
     }
 
     #[test]
@@ -161,12 +160,12 @@ mod tests {
         let (mids, new) = (Mids::default(), from("ann"));
         let of_ann = mids.of(&"ann".into());
         mids.forget(Timestamp::from_micros(1));
-        let send = |seq| {
+        let send = || {
             of_ann
                 .lock()
-                .append_once(&new, &"mid".into(), [0; 32], || Ok(seq))
+                .append_once(&new, &"mid".into(), [0; 32], || Ok(STORED))
         };
-        assert_eq!(send(1).unwrap(), Appended::Stored { seq: 1 });
+        assert_eq!(send().unwrap(), STORED);
         let again = mids.of(&"ann".into());
         assert!(Arc::ptr_eq(&again, &of_ann), "and is found again");
         drop((again, of_ann));
@@ -179,7 +178,8 @@ mod tests {
         let (mut mids, new) = (SenderMids::default(), from("ann"));
         let mut send = |mid: usize| {
             let mid = mid.to_string().into();
-            mids.append_once(&new, &mid, [0; 32], || Ok(1)).unwrap()
+            mids.append_once(&new, &mid, [0; 32], || Ok(STORED))
+                .unwrap()
         };
         for mid in 0..=KEPT {
             send(mid);

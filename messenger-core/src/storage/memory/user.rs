@@ -3,8 +3,8 @@
 use super::inbox::Inbox;
 use crate::clock::Timestamp;
 use crate::storage::{
-    AddContactError, Expiry, NewSession, OpenedSession, SessionKey, SessionRecord, UserData,
-    Watermark,
+    AddContactError, Expiry, NewSession, OpenedSession, Seen, SessionKey, SessionRecord, UserData,
+    UserNumber, Watermark,
 };
 use bytestring::ByteString;
 use messenger_proto::{Card, Profile, UserId};
@@ -12,6 +12,7 @@ use std::collections::HashMap;
 
 #[derive(Default)]
 pub(super) struct User {
+    pub(super) number: UserNumber,
     pub(super) pass_hash: Option<String>,
     pub(super) profile: Profile,
     pub(super) email_key: Option<String>,
@@ -25,8 +26,9 @@ pub(super) struct User {
 }
 
 impl User {
-    pub(super) fn new(nick: ByteString, pass_hash: Option<String>) -> Self {
+    pub(super) fn new(number: UserNumber, nick: ByteString, pass_hash: Option<String>) -> Self {
         let mut user = Self {
+            number,
             pass_hash,
             ..Self::default()
         };
@@ -102,6 +104,7 @@ impl User {
         }
         let delivered_up_to = self.inbox.delivered_up_to();
         let record = SessionRecord {
+            user_number: self.number,
             delivered_up_to,
             ack: new.ack,
             used: new.now,
@@ -116,6 +119,16 @@ impl User {
     pub(super) fn session(&self, key: &SessionKey) -> Option<&SessionRecord> {
         let mut sessions = self.sessions.iter();
         sessions.find_map(|(own, record)| (own == key).then_some(record))
+    }
+
+    /// Whether the session is there, or if none is named, what is there as long as the user is.
+    pub(super) fn see(&self, session: Option<&SessionKey>) -> Seen {
+        if session.is_some_and(|key| self.session(key).is_none()) {
+            return Seen::Ended;
+        }
+        Seen::There {
+            newest: self.inbox.newest(),
+        }
     }
 
     pub(super) fn end_session(&mut self, key: &SessionKey) {

@@ -1,7 +1,9 @@
 //! Accounts and profiles.
 
-use super::{create, race};
-use crate::storage::{Account, Accounts, Address, CreateAccountError, ProfileChange, Storage};
+use super::{as_owner, create, race};
+use crate::storage::{
+    Account, Accounts, Address, CreateAccountError, Owner, ProfileChange, Storage, UserNumber,
+};
 use messenger_proto::UserId;
 use std::sync::Arc;
 
@@ -70,6 +72,58 @@ pub(super) async fn of_racing_registrations_one_succeeds(storage: &Arc<dyn Stora
     assert_eq!(one_login, 1);
     let one_nick = race(&|number| (format!("user{number}"), "B".into())).await;
     assert_eq!(one_nick, 1);
+}
+
+pub(super) async fn may_have_to_look_different(storage: &Arc<dyn Storage>) {
+    let distinct = async |login: &str, nick| {
+        let account = account(login, nick);
+        accounts(storage).create_distinct_account(account).await
+    };
+    distinct("paul", "A").await.unwrap();
+    let same = distinct("paul", "B").await;
+    assert!(matches!(same, Err(CreateAccountError::LoginTaken)));
+    let nick = distinct("mary", "A").await;
+    assert!(matches!(nick, Err(CreateAccountError::NickTaken)));
+    // Neither the one with Cyrillic letters nor the one with a digit has taken its nick.
+    for lookalike in ["раul", "pau1"] {
+        let alike = distinct(lookalike, "B").await;
+        assert!(
+            matches!(alike, Err(CreateAccountError::Lookalike)),
+            "{lookalike}"
+        );
+        assert_eq!(accounts(storage).account(lookalike).await.unwrap(), None);
+    }
+    distinct("mary", "B").await.unwrap();
+    let eve = UserId::from("eve");
+    storage.upsert_external_user(&eve, "Eve").await.unwrap();
+    storage.upsert_external_user(&eve, "Eva").await.unwrap();
+    let like_adopted = distinct("еve", "C").await;
+    assert!(matches!(like_adopted, Err(CreateAccountError::Lookalike)));
+    // Who does not ask for it may look like somebody, and counts as well.
+    accounts(storage)
+        .create_account(account("раul", "D"))
+        .await
+        .unwrap();
+    for login in ["paul", "eve"] {
+        assert!(storage.delete_user(&login.into()).await.unwrap());
+    }
+    let like_left = distinct("paul", "E").await;
+    assert!(matches!(like_left, Err(CreateAccountError::Lookalike)));
+    distinct("еve", "E").await.unwrap();
+}
+
+pub(super) async fn of_racing_lookalikes_one_succeeds(storage: &Arc<dyn Storage>) {
+    let calls = ["paul", "раul", "pаul", "pau1", "pauI", "рaul"]
+        .into_iter()
+        .enumerate()
+        .map(|(number, login)| {
+            let account = account(login, &format!("nick {number}"));
+            let storage = Arc::clone(storage);
+            async move { accounts(&storage).create_distinct_account(account).await }
+        });
+    let results = race(calls.collect::<Vec<_>>()).await;
+    let created = results.iter().filter(|result| result.is_ok());
+    assert_eq!(created.count(), 1);
 }
 
 pub(super) async fn an_adopted_user_is_a_user(storage: &Arc<dyn Storage>) {
@@ -147,20 +201,27 @@ pub(super) async fn a_profile_changes_where_told(storage: &Arc<dyn Storage>) {
         picture: Some("pic".into()),
         user_status: Some("here".into()),
     };
-    storage.change_profile(&ann, change).await.unwrap();
+    storage
+        .change_profile(&as_owner(storage, &ann).await, change)
+        .await
+        .unwrap();
     let change = ProfileChange {
         email: Some(Address::default()),
         ..ProfileChange::default()
     };
-    storage.change_profile(&ann, change).await.unwrap();
+    storage
+        .change_profile(&as_owner(storage, &ann).await, change)
+        .await
+        .unwrap();
     let profile = storage.profile(&ann).await.unwrap().unwrap();
     assert_eq!(profile.email, "", "cleared");
     assert_eq!(profile.phone, "+1", "absent stays");
     assert_eq!((&*profile.picture, &*profile.user_status), ("pic", "here"));
-    let nobody = UserId::from("nobody");
-    storage
-        .change_profile(&nobody, ProfileChange::default())
-        .await
-        .unwrap();
-    assert_eq!(storage.profile(&nobody).await.unwrap(), None);
+    let nobody = Owner {
+        user: "nobody".into(),
+        number: UserNumber::default(),
+    };
+    let change = ProfileChange::default();
+    storage.change_profile(&nobody, change).await.unwrap();
+    assert_eq!(storage.profile(&nobody.user).await.unwrap(), None);
 }

@@ -1,6 +1,6 @@
 //! Contacts and finding users.
 
-use super::create;
+use super::{as_owner, create};
 use crate::address::AddressRule;
 use crate::storage::{AddContactError, Address, FindLimits, Lookup, ProfileChange, Storage};
 use futures_util::future::join_all;
@@ -30,7 +30,10 @@ async fn set_addresses(storage: &Arc<dyn Storage>, user: &UserId, email: &str, p
         phone: Some(address(phone)),
         ..ProfileChange::default()
     };
-    storage.change_profile(user, change).await.unwrap();
+    storage
+        .change_profile(&as_owner(storage, user).await, change)
+        .await
+        .unwrap();
 }
 
 fn lookup(myid: &str, email: &str, phone: &str) -> Lookup {
@@ -49,7 +52,10 @@ async fn found(
     entries: Vec<Lookup>,
     limits: FindLimits,
 ) -> Vec<String> {
-    let found = storage.find_users(owner, entries, limits).await.unwrap();
+    let found = storage
+        .find_users(&as_owner(storage, owner).await, entries, limits)
+        .await
+        .unwrap();
     let found = found.into_iter();
     found
         .map(|contact| format!("{}:{}", contact.myid, contact.card.uid))
@@ -60,17 +66,29 @@ pub(super) async fn are_listed_in_the_order_they_were_added(storage: &Arc<dyn St
     let ann = create(storage, "ann").await;
     for login in ["zoe", "bob", "max"] {
         let uid = create(storage, login).await;
-        let card = storage.add_contact(&ann, &uid, 10).await.unwrap();
+        let card = storage
+            .add_contact(&as_owner(storage, &ann).await, &uid, 10)
+            .await
+            .unwrap();
         assert_eq!(
             (card.uid.as_str(), card.nick),
             (login, format!("nick of {login}").into())
         );
     }
     assert_eq!(uids(storage, &ann).await, ["zoe", "bob", "max"]);
-    storage.remove_contact(&ann, &"bob".into()).await.unwrap();
-    storage.remove_contact(&ann, &"bob".into()).await.unwrap();
+    storage
+        .remove_contact(&as_owner(storage, &ann).await, &"bob".into())
+        .await
+        .unwrap();
+    storage
+        .remove_contact(&as_owner(storage, &ann).await, &"bob".into())
+        .await
+        .unwrap();
     assert_eq!(uids(storage, &ann).await, ["zoe", "max"]);
-    storage.add_contact(&ann, &"bob".into(), 10).await.unwrap();
+    storage
+        .add_contact(&as_owner(storage, &ann).await, &"bob".into(), 10)
+        .await
+        .unwrap();
     assert_eq!(uids(storage, &ann).await, ["zoe", "max", "bob"]);
     assert!(uids(storage, &"bob".into()).await.is_empty(), "one-sided");
 }
@@ -79,15 +97,30 @@ pub(super) async fn are_refused_in_the_documented_order(storage: &Arc<dyn Storag
     let ann = create(storage, "ann").await;
     let bob = create(storage, "bob").await;
     let max = create(storage, "max").await;
-    storage.add_contact(&ann, &bob, 1).await.unwrap();
-    let unknown = storage.add_contact(&ann, &"nobody".into(), 1).await;
+    storage
+        .add_contact(&as_owner(storage, &ann).await, &bob, 1)
+        .await
+        .unwrap();
+    let unknown = storage
+        .add_contact(&as_owner(storage, &ann).await, &"nobody".into(), 1)
+        .await;
     assert!(matches!(unknown, Err(AddContactError::NoSuchUser)));
-    let again = storage.add_contact(&ann, &bob, 1).await;
+    let again = storage
+        .add_contact(&as_owner(storage, &ann).await, &bob, 1)
+        .await;
     assert!(matches!(again, Err(AddContactError::AlreadyThere)));
-    let full = storage.add_contact(&ann, &max, 1).await;
+    let full = storage
+        .add_contact(&as_owner(storage, &ann).await, &max, 1)
+        .await;
     assert!(matches!(full, Err(AddContactError::Full)));
-    storage.remove_contact(&ann, &bob).await.unwrap();
-    storage.add_contact(&ann, &max, 1).await.unwrap();
+    storage
+        .remove_contact(&as_owner(storage, &ann).await, &bob)
+        .await
+        .unwrap();
+    storage
+        .add_contact(&as_owner(storage, &ann).await, &max, 1)
+        .await
+        .unwrap();
 }
 
 pub(super) async fn are_found_by_email_and_phone(storage: &Arc<dyn Storage>) {
@@ -144,9 +177,15 @@ pub(super) async fn are_remembered_by_their_owners_ids(storage: &Arc<dyn Storage
     let bob = create(storage, "bob").await;
     let max = create(storage, "max").await;
     set_addresses(storage, &bob, "b@x", "").await;
-    storage.add_contact(&ann, &max, 10).await.unwrap();
+    storage
+        .add_contact(&as_owner(storage, &ann).await, &max, 10)
+        .await
+        .unwrap();
     found(storage, &ann, vec![lookup("id 7", "b@x", "")], LIMITS).await;
-    storage.add_contact(&ann, &bob, 10).await.unwrap();
+    storage
+        .add_contact(&as_owner(storage, &ann).await, &bob, 10)
+        .await
+        .unwrap();
     let contacts = storage.contacts(&ann).await.unwrap();
     let myids: Vec<_> = contacts.iter().map(|contact| &*contact.myid).collect();
     assert_eq!(myids, ["", "id 7"]);
@@ -158,7 +197,11 @@ pub(super) async fn are_remembered_by_their_owners_ids(storage: &Arc<dyn Storage
         "the last import counts"
     );
     let bobs = storage
-        .find_users(&bob, vec![lookup("x", "b@x", "")], LIMITS)
+        .find_users(
+            &as_owner(storage, &bob).await,
+            vec![lookup("x", "b@x", "")],
+            LIMITS,
+        )
         .await
         .unwrap();
     assert_eq!(bobs.len(), 1, "a user is found by themselves as well");
@@ -171,7 +214,10 @@ pub(super) async fn are_remembered_up_to_the_limit(storage: &Arc<dyn Storage>) {
         let user = create(storage, login).await;
         set_addresses(storage, &user, login, "").await;
         for owner in [&ann, &bob] {
-            storage.add_contact(owner, &user, 10).await.unwrap();
+            storage
+                .add_contact(&as_owner(storage, owner).await, &user, 10)
+                .await
+                .unwrap();
         }
     }
     let limits = FindLimits {
@@ -206,7 +252,10 @@ pub(super) async fn are_found_up_to_the_limits(storage: &Arc<dyn Storage>) {
             picture: Some("p".repeat(100).into()),
             ..ProfileChange::default()
         };
-        storage.change_profile(&user, picture).await.unwrap();
+        storage
+            .change_profile(&as_owner(storage, &user).await, picture)
+            .await
+            .unwrap();
     }
     let entry = || vec![lookup("a", "all@x", ""), lookup("b", "all@x", "")];
     let matches = FindLimits {
@@ -214,7 +263,10 @@ pub(super) async fn are_found_up_to_the_limits(storage: &Arc<dyn Storage>) {
         ..LIMITS
     };
     assert_eq!(found(storage, &ann, entry(), matches).await.len(), 6);
-    let of_one = storage.find_users(&ann, entry(), LIMITS).await.unwrap();
+    let of_one = storage
+        .find_users(&as_owner(storage, &ann).await, entry(), LIMITS)
+        .await
+        .unwrap();
     let of_one = of_one.first().unwrap().encoded_len();
     let bytes = FindLimits {
         bytes: 3 * of_one,

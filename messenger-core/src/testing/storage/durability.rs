@@ -1,6 +1,8 @@
 //! What outlives the process.
 
-use super::{NO_LIMIT, advance, append, at, bodies, create, key, message_to, open as open_session};
+use super::{
+    NO_LIMIT, advance, append, as_owner, at, bodies, create, key, message_to, open as open_session,
+};
 use crate::storage::{Address, AppendError, Appended, Lookup, ProfileChange, Storage};
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -16,8 +18,14 @@ pub(super) async fn everything_answered_is_there_again(open: &impl AsyncFn() -> 
         user_status: Some("away".into()),
         ..ProfileChange::default()
     };
-    storage.change_profile(&bob, change).await.unwrap();
-    storage.add_contact(&ann, &bob, 10).await.unwrap();
+    storage
+        .change_profile(&as_owner(&storage, &bob).await, change)
+        .await
+        .unwrap();
+    storage
+        .add_contact(&as_owner(&storage, &ann).await, &bob, 10)
+        .await
+        .unwrap();
     let entry = Lookup {
         myid: "17".into(),
         emails: vec!["bob@example.org".to_owned()],
@@ -28,7 +36,10 @@ pub(super) async fn everything_answered_is_there_again(open: &impl AsyncFn() -> 
         bytes: usize::MAX,
         remembered: 10,
     };
-    storage.find_users(&ann, vec![entry], limits).await.unwrap();
+    storage
+        .find_users(&as_owner(&storage, &ann).await, vec![entry], limits)
+        .await
+        .unwrap();
     open_session(&storage, &bob, 1, 1).await;
     open_session(&storage, &bob, 2, 1).await;
     storage.end_session(&bob, &key(2)).await.unwrap();

@@ -30,7 +30,7 @@ async fn fill(storage: &Arc<dyn Storage>, user: &UserId, count: u64) {
 }
 
 async fn purge_all(storage: &Arc<dyn Storage>, expiry: Expiry) -> Result<(), StorageError> {
-    while storage.purge_expired(expiry).await? {}
+    while storage.purge_expired(expiry).await?.is_zero() {}
     Ok(())
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn appends_take_places_in_the_order_of_their_first_polls(
         (1..=100).map(|number: u64| storage.append(message_to(&ann, &number.to_string())));
     let (appended, ()) = tokio::join!(join_all(appends), reads(storage, &ann, 100));
     for (index, appended) in (1..).zip(appended) {
-        assert_eq!(appended.unwrap(), Appended::Stored { seq: index });
+        assert_eq!(appended.unwrap().seq(), Some(index));
     }
     assert_eq!(bodies(storage, &ann, 0).await, numbered(100));
 }
@@ -110,14 +110,14 @@ pub(super) async fn appends_get_on_without_being_polled(storage: &Arc<dyn Storag
     let polled: Vec<_> = begun.iter_mut().map(poll_once).collect();
     let next = timeout(SOON, append(51)).await;
     let next = next.expect("waits for appends that nobody polls");
-    assert_eq!(next.unwrap(), Appended::Stored { seq: 51 });
+    assert_eq!(next.unwrap().seq(), Some(51));
     for (index, (append, polled)) in begun.into_iter().zip(polled).enumerate().rev() {
         let seq = index as u64 + 1;
         let appended = match polled {
             Poll::Ready(appended) => appended,
             Poll::Pending => append.await,
         };
-        assert_eq!(appended.unwrap(), Appended::Stored { seq });
+        assert_eq!(appended.unwrap().seq(), Some(seq));
     }
 
     let mut unpolled = append(52);
@@ -140,7 +140,7 @@ pub(super) async fn appends_get_on_without_being_polled(storage: &Arc<dyn Storag
     let places = bodies(storage, &ann, 0).await.into_iter();
     let places: Vec<_> = places.map(|(seq, _)| seq).collect();
     let seq = places.len() as u64;
-    assert_eq!(last.unwrap(), Appended::Stored { seq });
+    assert_eq!(last.unwrap().seq(), Some(seq));
     assert_eq!(places, Vec::from_iter(1..=seq));
 }
 
@@ -161,12 +161,12 @@ pub(super) async fn takes_messages_at_once_or_not_at_all(storage: &Arc<dyn Stora
     let polled = poll_once(&mut second);
     let now = |message: &NewMessage| storage.append_now(message).unwrap();
     let third = now(&with_mid(&ann, "3", "m", 1)).unwrap();
-    assert_eq!(third, Appended::Stored { seq: 3 });
+    assert_eq!(third.seq(), Some(3));
     let second = match polled {
         Poll::Ready(second) => second,
         Poll::Pending => second.await,
     };
-    assert_eq!(second.unwrap(), Appended::Stored { seq: 2 });
+    assert_eq!(second.unwrap().seq(), Some(2));
     let again = now(&with_mid(&ann, "3", "m", 50)).unwrap();
     assert!(matches!(again, Appended::Duplicate { id, .. } if id.as_str() == "id of 3"));
     let reused = now(&with_mid(&ann, "x", "m", 50));
@@ -244,6 +244,78 @@ pub(super) async fn drops_the_oldest_of_what_only_laggards_miss(storage: &Arc<dy
     assert_eq!(bodies(storage, &ann, 0).await, numbered(9).split_off(6));
     advance(storage, &ann, 2, 9, 2).await;
     assert_eq!(append(storage, &ann, "10", limits).await.unwrap(), 10);
+}
+
+/// Appends a message of this sender, which some session is given at once; how many it has pushed out.
+async fn send_and_give(
+    storage: &Arc<dyn Storage>,
+    user: &UserId,
+    (sender, body): (&str, &str),
+    limits: InboxLimits,
+) -> u64 {
+    let mut new = message_to(user, body);
+    let mut message = (*new.message).clone();
+    message.from = sender.into();
+    (new.message, new.limits) = (message.into(), limits);
+    let appended = storage.append(new).await.unwrap();
+    let Appended::Stored { seq, dropped, .. } = appended else {
+        panic!("not stored: {appended:?}");
+    };
+    advance(storage, user, 1, seq, 2).await;
+    dropped
+}
+
+pub(super) async fn drops_of_the_sender_who_has_most(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    open(storage, &ann, 1, 1).await;
+    open(storage, &ann, 2, 1).await;
+    let limits = InboxLimits::new(6, u64::MAX);
+    let mut dropped = 0;
+    for sent in [("friend", "1"), ("stranger", "2"), ("other", "3")] {
+        dropped += send_and_give(storage, &ann, sent, limits).await;
+    }
+    for number in 4..=20 {
+        let sent = ("stranger", &*number.to_string());
+        dropped += send_and_give(storage, &ann, sent, limits).await;
+    }
+    dropped += send_and_give(storage, &ann, ("friend", "21"), limits).await;
+    let kept = [1, 3, 18, 19, 20, 21].map(|seq| (seq, seq.to_string()));
+    assert_eq!(bodies(storage, &ann, 0).await, kept);
+    assert_eq!(dropped, 15, "told of each");
+    assert_eq!(bodies(storage, &ann, 2).await, kept[1..]);
+    assert_eq!(storage.newest(&ann).await.unwrap(), 21);
+
+    // Counters are right all the same.
+    advance(storage, &ann, 2, 18, 3).await;
+    assert_eq!(bodies(storage, &ann, 0).await, kept[3..]);
+    for body in ["22", "23", "24", "25", "26", "27"] {
+        append(storage, &ann, body, limits).await.unwrap();
+    }
+    let full = append(storage, &ann, "28", limits).await;
+    assert!(matches!(full, Err(AppendError::InboxFull)));
+    let waiting = bodies(storage, &ann, 0).await;
+    assert_eq!(waiting, numbered(27).split_off(21), "what waits stays");
+}
+
+pub(super) async fn drops_of_the_sender_who_has_most_bytes(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    open(storage, &ann, 1, 1).await;
+    open(storage, &ann, 2, 1).await;
+    let limits = InboxLimits::new(u64::MAX, 14);
+    for sent in [("friend", "1"), ("friend", "2"), ("friend", "3")] {
+        send_and_give(storage, &ann, sent, limits).await;
+    }
+    for body in ["45678", "9abcd", "efghi", "jklmn"] {
+        send_and_give(storage, &ann, ("stranger", body), limits).await;
+    }
+    let kept = [(1, "1"), (2, "2"), (3, "3"), (6, "efghi"), (7, "jklmn")];
+    let kept = kept.map(|(seq, body)| (seq, body.to_owned()));
+    assert_eq!(bodies(storage, &ann, 0).await, kept);
+    let waits = append(storage, &ann, "12345678901234", limits).await;
+    assert_eq!(waits.unwrap(), 8);
+    let full = append(storage, &ann, "x", limits).await;
+    assert!(matches!(full, Err(AppendError::InboxFull)));
+    assert_eq!(bodies(storage, &ann, 0).await.len(), 1);
 }
 
 pub(super) async fn keeps_what_a_session_misses_and_drops_what_is_old(storage: &Arc<dyn Storage>) {

@@ -1,7 +1,10 @@
 //! Sessions and their places.
 
-use super::{NO_LIMIT, advance, append, at, bodies, create, key, open};
-use crate::storage::{NewSession, OpenSessionError, Storage, Watermark};
+use super::{ALL, NO_LIMIT, advance, append, as_owner, at, bodies, create, key, open};
+use crate::storage::{
+    LOOKED_AT_ONCE, Look, NewSession, OpenSessionError, Owner, PageLimits, ResumedSession, Seen,
+    Storage, UserNumber, Watermark,
+};
 use messenger_proto::UserId;
 use std::sync::Arc;
 
@@ -25,7 +28,10 @@ pub(super) async fn begin_behind_what_any_session_was_given(storage: &Arc<dyn St
         "ended ones count too"
     );
     let nobody = NewSession {
-        user: "nobody".into(),
+        owner: Owner {
+            user: "nobody".into(),
+            number: UserNumber::default(),
+        },
         key: key(9),
         ack: false,
         now: at(0),
@@ -39,7 +45,7 @@ pub(super) async fn begin_behind_what_any_session_was_given(storage: &Arc<dyn St
 pub(super) async fn keep_their_own_places(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
     let session = NewSession {
-        user: ann.clone(),
+        owner: as_owner(storage, &ann).await,
         key: key(1),
         ack: true,
         now: at(5),
@@ -98,7 +104,7 @@ pub(super) async fn that_expired_do_not_count(storage: &Arc<dyn Storage>) {
     append(storage, &ann, "a", NO_LIMIT).await.unwrap();
     open(storage, &ann, 1, 1).await;
     let session = NewSession {
-        user: ann.clone(),
+        owner: as_owner(storage, &ann).await,
         key: key(2),
         ack: false,
         now: at(50),
@@ -171,4 +177,99 @@ pub(super) async fn move_together(storage: &Arc<dyn Storage>) {
     assert_eq!(place(&bob, 1).await, (0, at(1)), "was not marked");
     let waiting = bodies(storage, &bob, 0).await;
     assert_eq!(waiting.len(), 2, "the other session has not had them");
+}
+
+pub(super) async fn are_looked_for_together(storage: &Arc<dyn Storage>) {
+    let (ann, bob) = (create(storage, "ann").await, create(storage, "bob").await);
+    for number in [1, 2] {
+        open(storage, &ann, number, 1).await;
+    }
+    open(storage, &bob, 3, 1).await;
+    for body in ["a", "b"] {
+        append(storage, &ann, body, NO_LIMIT).await.unwrap();
+    }
+    advance(storage, &ann, 1, 2, 2).await;
+    advance(storage, &ann, 2, 2, 2).await;
+    storage.end_session(&ann, &key(1)).await.unwrap();
+    let (of_ann, of_bob) = (as_owner(storage, &ann).await, as_owner(storage, &bob).await);
+    let nobody = Owner::new("nobody", UserNumber(u64::MAX));
+    let there = |newest| Seen::There { newest };
+    let cases = [
+        (&of_ann, Some(1), Seen::Ended),
+        (&of_ann, Some(2), there(2)),
+        (&of_bob, Some(3), there(0)),
+        (&of_bob, Some(2), Seen::Ended),
+        (&nobody, Some(2), Seen::Ended),
+        (&of_ann, None, there(2)),
+        (&nobody, None, Seen::Ended),
+        (&of_ann, Some(2), there(2)),
+    ];
+    let looks = cases
+        .iter()
+        .map(|(owner, session, _)| Look::new((*owner).clone(), session.map(key)));
+    let seen = storage.look(looks.collect()).await.unwrap();
+    assert_eq!(seen, cases.map(|(.., seen)| seen));
+
+    assert_eq!(storage.look(Vec::new()).await.unwrap(), []);
+    let many = vec![Look::new(of_ann.clone(), Some(key(2))); LOOKED_AT_ONCE];
+    let seen = storage.look(many).await.unwrap();
+    assert_eq!(seen, [there(2); LOOKED_AT_ONCE]);
+
+    storage.delete_user(&ann).await.unwrap();
+    create(storage, "ann").await;
+    let looks = [Some(key(2)), None].map(|session| Look::new(of_ann.clone(), session));
+    let seen = storage.look(looks.to_vec()).await.unwrap();
+    assert_eq!(seen, [Seen::Ended; 2], "another has the id");
+}
+
+pub(super) async fn are_resumed(storage: &Arc<dyn Storage>) {
+    let (ann, bob) = (create(storage, "ann").await, create(storage, "bob").await);
+    open(storage, &ann, 1, 1).await;
+    append(storage, &ann, "a", NO_LIMIT).await.unwrap();
+    advance(storage, &ann, 1, 1, 2).await;
+    let record = storage.session(&ann, &key(1)).await.unwrap().unwrap();
+    let resumed = ResumedSession::new(record, "nick of ann");
+    assert_eq!(
+        storage.resume(&ann, &key(1)).await.unwrap(),
+        Some(resumed.clone())
+    );
+    assert_eq!(storage.resume(&bob, &key(1)).await.unwrap(), None);
+    assert_eq!(storage.resume(&ann, &key(2)).await.unwrap(), None);
+    storage.end_session(&ann, &key(1)).await.unwrap();
+    assert_eq!(storage.resume(&ann, &key(1)).await.unwrap(), None);
+}
+
+pub(super) async fn are_given_their_inbox_until_they_end(storage: &Arc<dyn Storage>) {
+    let ann = create(storage, "ann").await;
+    open(storage, &ann, 1, 1).await;
+    open(storage, &ann, 2, 1).await;
+    for body in ["a", "b", "c"] {
+        append(storage, &ann, body, NO_LIMIT).await.unwrap();
+    }
+    let owner = as_owner(storage, &ann).await;
+    let (session, user) = (
+        Look::new(owner.clone(), Some(key(1))),
+        Look::new(owner, None),
+    );
+    let page = PageLimits::new(2, usize::MAX);
+    for (after, page) in [(0, page), (1, page), (0, ALL), (3, ALL), (9, ALL)] {
+        let inbox = storage.inbox(&ann, after, page).await.unwrap();
+        for look in [&session, &user] {
+            let given = storage.inbox_for(look, after, page).await.unwrap();
+            assert_eq!(given.as_ref(), Some(&inbox), "behind {after}");
+        }
+    }
+    storage.end_session(&ann, &key(1)).await.unwrap();
+    assert_eq!(storage.inbox_for(&session, 0, ALL).await.unwrap(), None);
+    assert!(storage.inbox_for(&user, 0, ALL).await.unwrap().is_some());
+    storage.delete_user(&ann).await.unwrap();
+    assert_eq!(storage.inbox_for(&user, 0, ALL).await.unwrap(), None);
+    create(storage, "ann").await;
+    append(storage, &ann, "for the next", NO_LIMIT)
+        .await
+        .unwrap();
+    for look in [&session, &user] {
+        let given = storage.inbox_for(look, 0, ALL).await.unwrap();
+        assert_eq!(given, None, "another has the id");
+    }
 }

@@ -1,0 +1,160 @@
+//! A store that does not answer keeps nobody waiting for longer than the policy says.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
+
+use messenger_core::proto::{
+    Ack, Action, AddContact, Auth, ContactList, Credentials, DelContact, Failure, Import,
+    ImportEntry, Inbound, Logout, Register, SendMessage, SetUserInfo, UserInfo,
+};
+use messenger_core::storage::MemoryStorage;
+use messenger_core::testing::FaultyStorage;
+use messenger_core::{Connection, Engine, Policy};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+/// How long anything may take here: much longer than the store may, because the machine may be busy.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the client is told when it is not known whether something was done.
+const UNKNOWN: &str = "not known";
+
+fn engine() -> (Engine, FaultyStorage) {
+    let mut policy = Policy::default();
+    policy.passwords.memory_kib = 8;
+    policy.passwords.passes = 1;
+    policy.storage_timeout = Duration::from_millis(100);
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let engine = Engine::builder()
+        .policy(policy)
+        .storage(Arc::new(storage.clone()))
+        .build()
+        .unwrap();
+    (engine, storage)
+}
+
+async fn join(engine: &Engine, login: &str) -> Connection {
+    let connection = engine.connect();
+    let account = Register::new(login, "secret", login);
+    connection.call(account).await.unwrap();
+    log_in(&connection, login).await;
+    connection
+}
+
+async fn log_in(connection: &Connection, login: &str) {
+    connection.call(Auth::new(login, "secret")).await.unwrap();
+}
+
+/// It fails in time, with 22.
+async fn fails<A: Action>(connection: &Connection, action: A) -> Failure {
+    let name = A::NAME;
+    let result = timeout(DEADLINE, connection.call(action)).await;
+    let Ok(Err(failure)) = result else {
+        panic!("{name} was carried out, or waits for ever");
+    };
+    assert_eq!(failure.code.number(), 22, "{name}: {failure:?}");
+    failure
+}
+
+/// It fails as a read does: nothing was to be done.
+async fn fails_to_read<A: Action>(connection: &Connection, action: A) {
+    let failure = fails(connection, action).await;
+    assert!(!failure.text.contains(UNKNOWN), "{failure:?}");
+}
+
+/// It fails, and may have been done.
+async fn fails_to_write<A: Action>(connection: &Connection, action: A) {
+    let failure = fails(connection, action).await;
+    assert!(failure.text.contains(UNKNOWN), "{}: {failure:?}", A::NAME);
+}
+
+#[test]
+fn a_call_may_take_five_seconds() {
+    assert_eq!(Policy::default().storage_timeout, Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn whatever_a_client_asks_for_is_answered_when_the_store_hangs() {
+    let (engine, storage) = engine();
+    let ann = join(&engine, "ann").await;
+    let stranger = engine.connect();
+    // Has the store compute its keys.
+    ann.call(Import::new(Vec::new())).await.unwrap();
+    ann.call(SendMessage::new("ann", "note")).await.unwrap();
+    storage.set_hanging(true);
+
+    fails_to_read(&ann, UserInfo::new("bob")).await;
+    fails_to_read(&ann, ContactList::new()).await;
+    fails_to_write(&ann, AddContact::new("bob")).await;
+    fails_to_write(&ann, DelContact::new("bob")).await;
+    fails_to_write(&ann, SendMessage::new("bob", "hello")).await;
+    let entry = ImportEntry::new("1").email("bob@example.org");
+    fails_to_write(&ann, Import::new(vec![entry])).await;
+    fails_to_write(&ann, SetUserInfo::new().user_status("busy")).await;
+    fails_to_read(&ann, Ack::new(1)).await;
+    fails_to_write(&ann, Logout::new()).await;
+    fails_to_read(&stranger, Register::new("carol", "secret", "carol")).await;
+    fails_to_read(&stranger, Auth::new("ann", "secret")).await;
+    let known = Credentials::new("ann", "of whatever session");
+    let resumed = Inbound::new(UserInfo::new("ann")).credentials(known);
+    let reply = timeout(DEADLINE, stranger.handle(resumed)).await.unwrap();
+    assert_eq!(reply.response.failure().unwrap().code.number(), 22);
+
+    storage.set_hanging(false);
+    log_in(&stranger, "ann").await;
+    ann.call(UserInfo::new("ann")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_the_store_does_not_take_is_answered() {
+    let (engine, storage) = engine();
+    let mut ann = join(&engine, "ann").await;
+    ann.call(SendMessage::new("ann", "note")).await.unwrap();
+    timeout(DEADLINE, ann.next_event()).await.unwrap().unwrap();
+    storage.set_hanging(true);
+    fails_to_write(&ann, Ack::new(1)).await;
+    storage.set_hanging(false);
+    ann.call(Ack::new(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_inbox_that_could_not_be_read_is_read_again() {
+    let (engine, storage) = engine();
+    let mut ann = join(&engine, "ann").await;
+    ann.call(SendMessage::new("ann", "note")).await.unwrap();
+    storage.set_hanging(true);
+    let next = tokio::spawn(async move { ann.next_event().await.unwrap() });
+    let before = storage.calls();
+    let asked = async {
+        while storage.calls() == before {
+            yield_now().await;
+        }
+    };
+    timeout(DEADLINE, asked).await.unwrap();
+    storage.set_hanging(false);
+    let event = timeout(DEADLINE, next).await.unwrap().unwrap();
+    assert_eq!(event.message.body.as_str(), "note");
+}
+
+#[tokio::test]
+async fn whoever_waits_holds_up_nobody_else() {
+    let (engine, storage) = engine();
+    let (ann, bob) = (join(&engine, "ann").await, join(&engine, "bob").await);
+    let before = storage.calls();
+    storage.set_hanging(true);
+    let waits = tokio::spawn(async move { fails(&ann, SendMessage::new("bob", "hello")).await });
+    let asked = async {
+        while storage.calls() == before {
+            yield_now().await;
+        }
+    };
+    timeout(DEADLINE, asked).await.unwrap();
+    storage.set_hanging(false);
+    let others = async {
+        bob.call(SendMessage::new("bob", "note")).await.unwrap();
+        join(&engine, "carol").await;
+    };
+    timeout(DEADLINE, others).await.unwrap();
+    waits.await.unwrap();
+}
