@@ -10,13 +10,11 @@ const PIECE: u8 = 2;
 const LAST_PIECE: u8 = 3;
 const BYE: u8 = 4;
 
-/// The most bytes of notices that are gathered in a frame.
-pub(crate) const GATHERED: usize = 64 * 1024;
+/// The most bytes of notices that are gathered in a frame, and of a piece of a larger notice. NATS carries 1 MiB,
+/// unless told otherwise; what waits anywhere is bounded in frames.
+pub(crate) const FRAME: usize = 64 * 1024;
 
-/// The most bytes of a piece of a notice which is larger than that: NATS carries 1 MiB, unless told otherwise.
-const A_PIECE: usize = 512 * 1024;
-
-/// A frame of another node.
+/// What a node has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame<'a> {
     pub(crate) node: u64,
@@ -91,9 +89,9 @@ impl Numbered {
     /// alone, and makes several.
     pub(crate) fn notices(&mut self, notices: &[Vec<u8>]) -> Vec<Bytes> {
         if let [large] = notices
-            && large.len() > GATHERED
+            && large.len() > FRAME
         {
-            let pieces = large.chunks(A_PIECE);
+            let pieces = large.chunks(FRAME);
             let last = pieces.len().saturating_sub(1);
             return pieces
                 .enumerate()
@@ -102,7 +100,10 @@ impl Numbered {
         }
         let lengths: Vec<_> = notices.iter().map(|notice| length(notice)).collect();
         let parts = lengths.iter().zip(notices);
-        vec![self.frame(NOTICES, parts.flat_map(|(length, notice)| [&length[..], notice]))]
+        vec![self.frame(
+            NOTICES,
+            parts.flat_map(|(length, notice)| [&length[..], notice]),
+        )]
     }
 
     pub(crate) fn bye(&mut self) -> Bytes {
@@ -123,7 +124,9 @@ impl Numbered {
 
 /// The length of a notice that is gathered, which is far below what 32 bits hold.
 fn length(notice: &[u8]) -> [u8; 4] {
-    u32::try_from(notice.len()).unwrap_or(u32::MAX).to_le_bytes()
+    u32::try_from(notice.len())
+        .unwrap_or(u32::MAX)
+        .to_le_bytes()
 }
 
 #[cfg(test)]
@@ -136,19 +139,31 @@ mod tests {
         let notices = [b"one".to_vec(), Vec::new(), b"three".to_vec()];
         let frames = numbered.notices(&notices);
         let body = Body::Notices(notices.iter().map(Vec::as_slice).collect());
-        let expected = Frame { node: 7, number: 0, body };
+        let expected = Frame {
+            node: 7,
+            number: 0,
+            body,
+        };
         assert_eq!(Frame::decode(&frames[0]), Some(expected));
         numbered.skip();
         let body = Body::Notices(Vec::new());
-        let expected = Frame { node: 7, number: 2, body };
+        let expected = Frame {
+            node: 7,
+            number: 2,
+            body,
+        };
         assert_eq!(Frame::decode(&numbered.notices(&[])[0]), Some(expected));
-        let expected = Frame { node: 7, number: 3, body: Body::Bye };
+        let expected = Frame {
+            node: 7,
+            number: 3,
+            body: Body::Bye,
+        };
         assert_eq!(Frame::decode(&numbered.bye()), Some(expected));
     }
 
     #[test]
     fn a_large_notice_comes_in_pieces() {
-        let large = vec![1; 2 * A_PIECE + 1];
+        let large = vec![1; 2 * FRAME + 1];
         let frames = Numbered::new(7).notices(std::slice::from_ref(&large));
         let mut together = Vec::new();
         let mut ends = Vec::new();

@@ -20,8 +20,12 @@
 //! those of all others. So a login never is a part of a subject, nobody subscribes when a user comes, and a frame
 //! that is lost is *seen*: by a gap in the numbers, by silence (a node that has nothing to tell says so every second),
 //! by a reconnect. Then all connections look into the store, which is the truth; NATS is a hint that makes it quick.
+//!
+//! With `tls://` rustls has to know whose cryptography to use: a program that is built with several chooses one
+//! (`rustls::crypto::CryptoProvider::install_default`).
 
 mod frame;
+mod health;
 mod link;
 mod notifier;
 mod outbox;

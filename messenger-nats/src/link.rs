@@ -1,22 +1,23 @@
 //! The connection to NATS: a task that sends and a task that hears.
 
 use crate::frame::Numbered;
+use crate::health::Health;
 use crate::outbox::{Next, Outbox};
 use crate::peers::Peers;
 use crate::servers::Servers;
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event, Subscriber};
+use async_nats::{Client, ConnectOptions, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use parking_lot::Mutex;
+use messenger_core::notifier::{LocalNotifier, Notice, Notifier};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How often a node that has nothing to tell says that it is there.
+/// How often a node that has nothing to tell says that it is there, and whether the others are is asked.
 const PULSE: Duration = Duration::from_secs(1);
 
 /// How long a server may leave a ping without an answer; it is away after two of them.
@@ -31,50 +32,15 @@ const SEND: Duration = Duration::from_secs(1);
 /// How many frames the connection has taken and not sent.
 const SENDING: usize = 64;
 
-/// How many frames of others wait to be heard; when there are more, some are lost, and connections look into the
+/// How many frames of others wait to be heard. When there are more, some are lost, and connections look into the
 /// store.
-const HEARING: usize = 256;
+const HEARING: usize = 512;
 
 /// The longest wait between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What is known of the connection.
-#[derive(Debug, Default)]
-pub(crate) struct Health {
-    /// Something may have been missed.
-    pub(crate) gap: Notify,
-    /// Why there is no connection, or the last thing that was wrong with it.
-    trouble: Mutex<Option<String>>,
-}
-
-impl Health {
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().clone()
-    }
-
-    fn note(&self, event: &Event) {
-        match event {
-            Event::Connected => {
-                tracing::info!("connected to NATS");
-                *self.trouble.lock() = None;
-                self.gap.notify_one();
-            }
-            Event::SlowConsumer(_) => {
-                tracing::warn!("notices of other nodes came too fast, and some are lost");
-                self.gap.notify_one();
-            }
-            trouble => {
-                tracing::warn!(%trouble, "the connection to NATS is in trouble");
-                *self.trouble.lock() = Some(trouble.to_string());
-            }
-        }
-    }
-}
-
 /// Connects, now or as soon as there is a server.
 pub(crate) async fn connect(servers: &Servers, health: Arc<Health>) -> io::Result<Client> {
-    *health.trouble.lock() = Some("not connected yet".to_owned());
-    let noting = Arc::clone(&health);
     let mut options = ConnectOptions::new()
         .name("messenger")
         .no_echo()
@@ -87,40 +53,43 @@ pub(crate) async fn connect(servers: &Servers, health: Arc<Health>) -> io::Resul
         .max_reconnects(None)
         .reconnect_delay_callback(delay)
         .event_callback(move |event| {
-            let health = Arc::clone(&noting);
+            let health = Arc::clone(&health);
             async move { health.note(&event) }
         });
+    if let Some((user, password)) = &servers.user {
+        options = options.user_and_password(user.clone(), password.clone());
+    }
     if let Some(path) = &servers.credentials {
         options = options.credentials_file(path).await?;
     }
     if let Some(path) = &servers.authorities {
+        // It is read with every attempt to connect, where that it is not there would be tried again for ever.
+        File::open(path)?;
         options = options.add_root_certificates(path.clone());
     }
-    options.connect(servers.addresses.clone()).await.map_err(io::Error::other)
+    options
+        .connect(servers.addresses.clone())
+        .await
+        .map_err(io::Error::other)
 }
 
 /// 50 ms, doubled with each attempt.
 fn delay(attempt: usize) -> Duration {
-    let doublings = u32::try_from(attempt).unwrap_or(u32::MAX).min(5);
+    let doublings = u32::try_from(attempt.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(5);
     RETRY.min(Duration::from_millis(50) * 2_u32.pow(doublings))
 }
 
 /// Sends what is in the outbox, until it is told to stop.
-pub(crate) async fn send(
-    client: Client,
-    outbox: Arc<Outbox>,
-    node: u64,
-    subject: String,
-    stop: CancellationToken,
-) {
-    let mut sending = Sending { client, subject, numbered: Numbered::new(node) };
+pub(crate) async fn send(mut sending: Sending, outbox: Arc<Outbox>, stop: CancellationToken) {
     let mut pulse = interval(PULSE);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    while !stop.is_cancelled() {
         tokio::select! {
             () = outbox.filled() => {}
-            _ = pulse.tick() => sending.send(sending_pulse()).await,
-            () = stop.cancelled() => break,
+            _ = pulse.tick() => sending.send(Next::NOTHING).await,
+            () = stop.cancelled() => {}
         }
         while let Some(next) = outbox.take() {
             sending.send(next).await;
@@ -129,15 +98,11 @@ pub(crate) async fn send(
     sending.say_bye().await;
 }
 
-/// A frame without notices.
-fn sending_pulse() -> Next {
-    Next { notices: Vec::new(), dropped: false }
-}
-
-struct Sending {
-    client: Client,
-    subject: String,
-    numbered: Numbered,
+/// A node's stream of frames.
+pub(crate) struct Sending {
+    pub(crate) client: Client,
+    pub(crate) subject: String,
+    pub(crate) numbered: Numbered,
 }
 
 impl Sending {
@@ -150,7 +115,8 @@ impl Sending {
         }
     }
 
-    /// What cannot be sent now is not sent: its number is used, so the others will see it.
+    /// What cannot be sent now is not sent: its number is used, so the others will see it. (While there is no
+    /// connection, the client would take what it is given, and some frames later not answer.)
     async fn publish(&self, frame: Bytes) {
         if self.client.connection_state() != State::Connected {
             return;
@@ -170,12 +136,12 @@ impl Sending {
     }
 }
 
-/// Hears the others. `deliver` is given their notices, and `resync` is called when some may be missing.
+/// Hears the others, and tells this node's connections. What may be missing is a gap.
 pub(crate) async fn hear(
+    client: Client,
     mut subscriber: Subscriber,
     health: Arc<Health>,
-    deliver: impl Fn(&[u8]),
-    resync: impl Fn(),
+    local: Arc<LocalNotifier>,
     stop: CancellationToken,
 ) {
     let mut peers = Peers::default();
@@ -186,20 +152,28 @@ pub(crate) async fn hear(
             message = subscriber.next() => {
                 let Some(message) = message else { break };
                 let heard = peers.hear(&message.payload, Instant::now());
-                for notice in &heard.notices {
-                    deliver(notice);
-                }
-                if heard.gap {
-                    resync();
+                let told = heard.notices.iter().filter(|notice| tell(&local, notice)).count();
+                if heard.gap || told < heard.notices.len() {
+                    health.count_gap();
                 }
             }
             _ = tick.tick() => {
-                if peers.are_silent(Instant::now()) {
-                    resync();
+                let is_away = client.connection_state() != State::Connected;
+                if is_away || peers.are_silent(Instant::now()) {
+                    health.count_gap();
                 }
             }
-            () = health.gap.notified() => resync(),
             () = stop.cancelled() => break,
         }
     }
+}
+
+/// False when it is no notice.
+fn tell(local: &LocalNotifier, notice: &[u8]) -> bool {
+    let decoded = Notice::decode(notice);
+    let is_one = decoded.is_some();
+    if let Some((user, notice)) = decoded {
+        local.notify(&user, notice);
+    }
+    is_one
 }

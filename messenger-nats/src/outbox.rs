@@ -1,6 +1,6 @@
 //! Notices that wait to be sent, in bounded memory.
 
-use crate::frame::GATHERED;
+use crate::frame::FRAME;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use tokio::sync::Notify;
@@ -31,6 +31,13 @@ pub(crate) struct Next {
     pub(crate) dropped: bool,
 }
 
+impl Next {
+    pub(crate) const NOTHING: Self = Self {
+        notices: Vec::new(),
+        dropped: false,
+    };
+}
+
 impl Outbox {
     /// False when it is dropped.
     pub(crate) fn push(&self, notice: Vec<u8>) -> bool {
@@ -58,7 +65,7 @@ impl Outbox {
         let (mut notices, mut bytes) = (Vec::new(), 0);
         while let Some(notice) = waiting.notices.front() {
             bytes += notice.len();
-            if !notices.is_empty() && bytes > GATHERED {
+            if !notices.is_empty() && bytes > FRAME {
                 break;
             }
             waiting.bytes -= notice.len();
@@ -93,9 +100,9 @@ mod tests {
     fn a_frame_has_as_many_as_it_holds() {
         let outbox = Outbox::default();
         for _ in 0..3 {
-            outbox.push(vec![0; GATHERED / 2]);
+            outbox.push(vec![0; FRAME / 2]);
         }
-        outbox.push(vec![0; GATHERED + 1]);
+        outbox.push(vec![0; FRAME + 1]);
         assert_eq!(taken(&outbox), [(2, false), (1, false), (1, false)]);
     }
 }

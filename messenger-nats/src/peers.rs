@@ -8,29 +8,25 @@ use tokio::time::Instant;
 /// How long another node may say nothing. It says something every second.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// After that it is forgotten. What it says then begins anew.
-const GONE: Duration = Duration::from_secs(30);
-
-/// How often connections look into the store while a node is silent.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// After that it is forgotten, and what it says then is a gap. Until then it may be that only NATS has lost it.
+const GONE: Duration = Duration::from_secs(300);
 
 /// The most nodes; whoever comes then takes the place of all.
 const NODES: usize = 1000;
 
-/// The most bytes of a notice that comes in pieces.
-const LARGEST: usize = 64 * 1024 * 1024;
+/// The most bytes of notices of which pieces are missing, of all nodes together.
+const PARTIAL: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     nodes: HashMap<u64, Peer>,
-    /// When connections looked into the store because of silence.
-    looked: Option<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Peer {
+    /// The number of the frame to come.
     next: u64,
-    heard: Instant,
+    heard: Option<Instant>,
     /// The notice whose pieces come.
     partial: Vec<u8>,
 }
@@ -43,64 +39,81 @@ pub(crate) struct Heard {
     pub(crate) gap: bool,
 }
 
+impl Heard {
+    const GAP: Self = Self {
+        notices: Vec::new(),
+        gap: true,
+    };
+}
+
 impl Peers {
     /// Takes what another node has sent.
     pub(crate) fn hear(&mut self, bytes: &[u8], now: Instant) -> Heard {
-        let Some(frame) = Frame::decode(bytes) else {
-            return Heard { notices: Vec::new(), gap: true };
+        let Some(Frame { node, number, body }) = Frame::decode(bytes) else {
+            return Heard::GAP;
         };
-        if let Body::Bye = frame.body {
-            let known = self.nodes.remove(&frame.node);
-            let gap = known.is_some_and(|peer| peer.next != frame.number);
-            return Heard { notices: Vec::new(), gap };
+        // No node comes to the last number.
+        let Some(next) = number.checked_add(1) else {
+            return Heard::GAP;
+        };
+        if body == Body::Bye {
+            let known = self.nodes.remove(&node);
+            let gap = known.is_some_and(|peer| peer.next != number);
+            return Heard {
+                notices: Vec::new(),
+                gap,
+            };
         }
-        if !self.nodes.contains_key(&frame.node) && self.nodes.len() >= NODES {
+        if !self.nodes.contains_key(&node) && self.nodes.len() >= NODES {
             self.nodes.clear();
         }
-        // Of a node that is new, something may have been said before.
-        let is_new = frame.number != 0 && !self.nodes.contains_key(&frame.node);
-        let peer = self.nodes.entry(frame.node).or_insert_with(|| Peer {
-            next: frame.number,
-            heard: now,
-            partial: Vec::new(),
-        });
-        peer.heard = now;
-        let gap = is_new || peer.next != frame.number;
-        peer.next = frame.number + 1;
+        let partial = self.nodes.values().map(|peer| peer.partial.len()).sum();
+        // A node that is new may have said something before.
+        let peer = self.nodes.entry(node).or_default();
+        peer.heard = Some(now);
+        // Doubled or late; somebody would be given a copy twice.
+        if number < peer.next {
+            return Heard::GAP;
+        }
+        let gap = std::mem::replace(&mut peer.next, next) != number;
         if gap {
             peer.partial = Vec::new();
         }
-        peer.take(frame.body, gap)
+        peer.take(body, gap, partial)
     }
 
-    /// True when connections are to look into the store, because a node that was there says nothing.
+    /// True while a node that was there says nothing.
     pub(crate) fn are_silent(&mut self, now: Instant) -> bool {
-        self.nodes.retain(|_, peer| now - peer.heard < GONE);
-        let silent = self.nodes.values().any(|peer| now - peer.heard >= SILENCE);
-        let due = self.looked.is_none_or(|looked| now - looked >= LOOK_AGAIN);
-        if silent && due {
-            self.looked = Some(now);
-        }
-        silent && due
+        self.nodes.retain(|_, peer| peer.silence(now) < GONE);
+        self.nodes.values().any(|peer| peer.silence(now) >= SILENCE)
     }
 }
 
 impl Peer {
-    fn take(&mut self, body: Body<'_>, gap: bool) -> Heard {
+    fn silence(&self, now: Instant) -> Duration {
+        self.heard
+            .map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard))
+    }
+
+    /// `partial` is how much is held of all nodes' notices.
+    fn take(&mut self, body: Body<'_>, gap: bool, partial: usize) -> Heard {
         match body {
             Body::Notices(notices) => Heard {
                 notices: notices.into_iter().map(<[u8]>::to_vec).collect(),
                 gap,
             },
-            Body::Piece { bytes, .. } if self.partial.len() + bytes.len() > LARGEST => {
+            Body::Piece { bytes, .. } if partial.saturating_add(bytes.len()) > PARTIAL => {
                 self.partial = Vec::new();
-                Heard { notices: Vec::new(), gap: true }
+                Heard::GAP
             }
             Body::Piece { bytes, is_last } => {
                 self.partial.extend_from_slice(bytes);
                 let whole = is_last.then(|| std::mem::take(&mut self.partial));
                 // When its beginning was lost it is no notice, which is seen where it is read.
-                Heard { notices: whole.into_iter().collect(), gap }
+                Heard {
+                    notices: whole.into_iter().collect(),
+                    gap,
+                }
             }
             Body::Bye => Heard::default(),
         }
@@ -121,7 +134,13 @@ mod tests {
         let (mut peers, mut node, now) = (Peers::default(), Numbered::new(1), Instant::now());
         for _ in 0..3 {
             let frame = &node.notices(&one())[0];
-            assert_eq!(peers.hear(frame, now), Heard { notices: one(), gap: false });
+            assert_eq!(
+                peers.hear(frame, now),
+                Heard {
+                    notices: one(),
+                    gap: false
+                }
+            );
         }
         let large = vec![vec![5; 2 * 1024 * 1024]];
         let mut heard = Vec::new();
@@ -143,8 +162,15 @@ mod tests {
         for _ in 0..4 {
             frames.extend(node.notices(&one()));
         }
-        let gaps = [0, 1, 3, 3, 2].map(|n| peers.hear(&frames[n], now).gap);
+        let heard = [0, 1, 3, 3, 2].map(|n| peers.hear(&frames[n], now));
+        let gaps = heard.each_ref().map(|heard| heard.gap);
         assert_eq!(gaps, [true, false, true, true, true]);
+        let counts = heard.each_ref().map(|heard| heard.notices.len());
+        assert_eq!(
+            counts,
+            [1, 1, 1, 0, 0],
+            "what is doubled or late is not told"
+        );
         assert!(peers.hear(b"", now).gap);
     }
 
@@ -153,12 +179,44 @@ mod tests {
         let (mut peers, mut node, now) = (Peers::default(), Numbered::new(1), Instant::now());
         peers.hear(&node.notices(&[])[0], now);
         assert!(!peers.are_silent(now + Duration::from_secs(2)));
-        assert!(peers.are_silent(now + Duration::from_secs(3)));
-        assert!(!peers.are_silent(now + Duration::from_secs(4)));
-        assert!(peers.are_silent(now + Duration::from_secs(5)));
-        let later = now + Duration::from_secs(6);
+        assert!(peers.are_silent(now + SILENCE));
+        assert!(peers.are_silent(now + 2 * SILENCE));
+        let later = now + 3 * SILENCE;
         peers.hear(&node.notices(&[])[0], later);
         assert!(!peers.are_silent(later + Duration::from_secs(2)));
-        assert!(!peers.are_silent(later + 2 * GONE));
+        assert!(!peers.are_silent(later + GONE));
+    }
+
+    /// Numbers a node cannot have come to, and pieces without an end, of one node and of many.
+    #[test]
+    fn what_strangers_say_is_held_in_bounded_memory() {
+        let (mut peers, now) = (Peers::default(), Instant::now());
+        let mut last = Numbered::new(0);
+        let mut frame = last.notices(&one())[0].to_vec();
+        frame[10..18].fill(0xff);
+        for _ in 0..2 {
+            assert!(peers.hear(&frame, now).gap);
+        }
+        let unfinished = |node| {
+            let mut pieces = Numbered::new(node).notices(&[vec![0; 8 * 1024 * 1024]]);
+            pieces.pop();
+            pieces
+        };
+        for node in 1..=2 * NODES as u64 {
+            let frames = if node < 20 {
+                unfinished(node)
+            } else {
+                Numbered::new(node).notices(&one())
+            };
+            for frame in &frames {
+                peers.hear(frame, now);
+            }
+            let held = peers
+                .nodes
+                .values()
+                .map(|peer| peer.partial.len())
+                .sum::<usize>();
+            assert!(held <= PARTIAL && peers.nodes.len() <= NODES, "{held}");
+        }
     }
 }
