@@ -32,5 +32,6 @@ mod outbox;
 mod peers;
 mod servers;
 
-pub use notifier::{ConnectError, NatsNotifier};
+pub use link::ConnectError;
+pub use notifier::NatsNotifier;
 pub use servers::{Servers, ServersError};

@@ -9,6 +9,7 @@ use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use messenger_core::entropy::NoEntropy;
 use messenger_core::notifier::{LocalNotifier, Notice, Notifier};
 use std::fs::File;
 use std::io;
@@ -39,8 +40,26 @@ const HEARING: usize = 512;
 /// The longest wait between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Why there is no notifier. (That NATS is away is no reason: it is waited for.)
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The file of certificates cannot be read.
+    #[error("the certificates for NATS cannot be read")]
+    Certificates(#[source] io::Error),
+    /// There is no randomness to name this node by.
+    #[error("this node cannot be given a name among the others")]
+    Entropy(#[source] NoEntropy),
+    /// The client of NATS refuses what it is told.
+    #[error("the client of NATS cannot be used like this")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
 /// Connects, now or as soon as there is a server.
-pub(crate) async fn connect(servers: &Servers, health: Arc<Health>) -> io::Result<Client> {
+pub(crate) async fn connect(
+    servers: &Servers,
+    health: Arc<Health>,
+) -> Result<Client, ConnectError> {
     let mut options = ConnectOptions::new()
         .name("messenger")
         .no_echo()
@@ -59,18 +78,13 @@ pub(crate) async fn connect(servers: &Servers, health: Arc<Health>) -> io::Resul
     if let Some((user, password)) = &servers.user {
         options = options.user_and_password(user.clone(), password.clone());
     }
-    if let Some(path) = &servers.credentials {
-        options = options.credentials_file(path).await?;
-    }
     if let Some(path) = &servers.authorities {
         // It is read with every attempt to connect, where that it is not there would be tried again for ever.
-        File::open(path)?;
+        File::open(path).map_err(ConnectError::Certificates)?;
         options = options.add_root_certificates(path.clone());
     }
-    options
-        .connect(servers.addresses.clone())
-        .await
-        .map_err(io::Error::other)
+    let client = options.connect(servers.addresses.clone()).await;
+    client.map_err(|error| ConnectError::Client(error.into()))
 }
 
 /// 50 ms, doubled with each attempt.

@@ -2,10 +2,10 @@
 
 use crate::frame::Numbered;
 use crate::health::Health;
-use crate::link::{self, Sending};
+use crate::link::{self, ConnectError, Sending};
 use crate::outbox::Outbox;
 use crate::servers::Servers;
-use messenger_core::entropy::{Entropy, NoEntropy, OsEntropy};
+use messenger_core::entropy::{Entropy, OsEntropy};
 use messenger_core::notifier::{
     LocalNotifier, Mailbox, Notice, Notifier, NotifierError, Subscription,
 };
@@ -13,7 +13,6 @@ use messenger_core::proto::UserId;
 use metrics::Counter;
 use parking_lot::Mutex;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -42,21 +41,6 @@ pub struct NatsNotifier {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// Why there is no notifier. (That NATS is away is no reason: it is waited for.)
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// A file cannot be read, or has no credentials.
-    #[error("the credentials or certificates for NATS cannot be used")]
-    Files(#[source] io::Error),
-    /// There is no randomness to name this node by.
-    #[error("this node cannot be given a name among the others")]
-    Entropy(#[source] NoEntropy),
-    /// The subscription was refused.
-    #[error("NATS cannot be listened to")]
-    Subscribe(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
 impl NatsNotifier {
     /// Begins to connect, and goes on with it for as long as it takes; [`check`](Notifier::check) tells whether it
     /// is connected.
@@ -70,10 +54,10 @@ impl NatsNotifier {
         OsEntropy.fill(&mut node).map_err(ConnectError::Entropy)?;
         let node = u64::from_le_bytes(node);
         let health = Arc::new(Health::new());
-        let client = link::connect(&servers, Arc::clone(&health)).await;
-        let client = client.map_err(ConnectError::Files)?;
-        let subscriber = client.subscribe(format!("{}.from.*", servers.prefix)).await;
-        let subscriber = subscriber.map_err(|error| ConnectError::Subscribe(error.into()))?;
+        let client = link::connect(&servers, Arc::clone(&health)).await?;
+        let everybody = format!("{}.from.*", servers.prefix);
+        let subscriber = client.subscribe(everybody).await;
+        let subscriber = subscriber.map_err(|error| ConnectError::Client(error.into()))?;
         let sending = Sending {
             client: client.clone(),
             subject: format!("{}.from.{node:016x}", servers.prefix),

@@ -14,7 +14,6 @@ use std::str::FromStr;
 ///
 /// - `prefix`: nodes with the same one hear each other, so it belongs to one store; letters, digits, `-` and `_`.
 ///   `messenger` when it is absent.
-/// - `credentials`: a file with a user's JWT and seed.
 /// - `ca`: a PEM file with certificates of authorities to be trusted instead of the system's.
 ///
 /// What is between nodes on their way is not encrypted with `nats://`: messages are among it, and the hashes by which
@@ -25,7 +24,6 @@ pub struct Servers {
     pub(crate) is_tls: bool,
     pub(crate) user: Option<(String, String)>,
     pub(crate) prefix: String,
-    pub(crate) credentials: Option<PathBuf>,
     pub(crate) authorities: Option<PathBuf>,
 }
 
@@ -43,7 +41,7 @@ pub enum ServersError {
     #[error("{0:?} is no address of a NATS server")]
     Host(String),
     /// There is no such option.
-    #[error("NATS has no option {0:?}; there are prefix, credentials and ca")]
+    #[error("NATS has no option {0:?}; there are prefix and ca")]
     Option(String),
     /// The prefix cannot be part of a subject.
     #[error("a prefix has letters, digits, - and _, up to 64 of them")]
@@ -74,7 +72,6 @@ impl FromStr for Servers {
             is_tls: scheme == "tls",
             user: user.map(user_and_password).transpose()?,
             prefix: "messenger".to_owned(),
-            credentials: None,
             authorities: None,
         };
         for option in options.split('&').filter(|option| !option.is_empty()) {
@@ -113,7 +110,6 @@ impl Servers {
                 }
                 self.prefix = value;
             }
-            "credentials" => self.credentials = Some(value.into()),
             "ca" => self.authorities = Some(value.into()),
             other => return Err(ServersError::Option(other.to_owned())),
         }
@@ -151,15 +147,13 @@ mod tests {
 
     #[test]
     fn a_url_says_where_nats_is_and_how_to_get_in() {
-        let url =
-            "tls://ann:p%40%3F:x@one.example,[::1]:5000/?prefix=chat_2&ca=%2Fa+b.pem&credentials=c";
+        let url = "tls://ann:p%40%3F:x@one.example,[::1]:5000/?prefix=chat_2&ca=%2Fa+b.pem";
         let servers = read(url).unwrap();
         assert_eq!(servers.to_string(), "one.example:4222,::1:5000");
         assert_eq!(servers.user, Some(("ann".to_owned(), "p@?:x".to_owned())));
         assert!(servers.is_tls);
         assert_eq!(servers.prefix, "chat_2");
         assert_eq!(servers.authorities, Some("/a+b.pem".into()));
-        assert_eq!(servers.credentials, Some("c".into()));
         let shown = format!("{servers:?}");
         assert!(!shown.contains("p@?") && !shown.contains("ann"), "{shown}");
         let plain = read("nats://localhost").unwrap();
