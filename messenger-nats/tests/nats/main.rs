@@ -1,0 +1,15 @@
+//! The notifier, with real servers of NATS.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
+mod access;
+mod engines;
+mod faults;
+mod frames;
+mod notices;
+mod support;

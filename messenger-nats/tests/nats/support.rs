@@ -1,0 +1,184 @@
+//! A real NATS server, in a folder of its own and on a free port, and nodes on it.
+
+use messenger_core::clock::Timestamp;
+use messenger_core::notifier::{ConnectionId, Mail, Mailbox, Notice, Notifier};
+use messenger_core::proto::{Message, UserId};
+use messenger_core::storage::{SessionKey, UserNumber};
+use messenger_nats::NatsNotifier;
+use std::fs;
+use std::future::poll_fn;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+/// How long anything may take before a test fails.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A server, which ends with the test.
+pub(crate) struct Nats {
+    process: Child,
+    pub(crate) port: u16,
+    _folder: TempDir,
+}
+
+impl Nats {
+    /// Starts one with these further arguments, and waits until it listens.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::start_at(-1, arguments, folder)
+    }
+
+    fn start_at(port: i32, arguments: &[&str], folder: TempDir) -> Self {
+        let process = Command::new("nats-server")
+            .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
+            .arg("--ports_file_dir")
+            .arg(folder.path())
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server is installed (apt-get install nats-server)");
+        let ports = folder
+            .path()
+            .join(format!("nats-server_{}.ports", process.id()));
+        let port = port_in(&ports);
+        Self {
+            process,
+            port,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn start_again(&mut self) {
+        let folder = tempfile::tempdir().unwrap();
+        *self = Self::start_at(self.port.into(), &[], folder);
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The port in the file that the server writes once it listens: `{"nats":["nats://127.0.0.1:4222"]}`.
+fn port_in(ports: &Path) -> u16 {
+    let began = Instant::now();
+    loop {
+        let text = fs::read_to_string(ports).unwrap_or_default();
+        let digits = text.split_once("127.0.0.1:").map(|(_, rest)| rest);
+        let digits = digits.and_then(|rest| rest.split_once('"'));
+        if let Some(port) = digits.and_then(|(port, _)| port.parse().ok()) {
+            return port;
+        }
+        assert!(began.elapsed() < SOON, "the server does not listen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub(crate) async fn node(url: &str) -> Arc<NatsNotifier> {
+    let node = NatsNotifier::connect(url.parse().unwrap()).await;
+    Arc::new(node.unwrap())
+}
+
+/// Two nodes that hear each other.
+pub(crate) async fn pair(url: &str) -> (Arc<NatsNotifier>, Arc<NatsNotifier>) {
+    let (one, other) = (node(url).await, node(url).await);
+    hears(&one, &other).await;
+    hears(&other, &one).await;
+    (one, other)
+}
+
+/// Waits until the one hears what the other tells.
+pub(crate) async fn hears(one: &NatsNotifier, other: &NatsNotifier) {
+    let (user, mailbox) = (UserId::from("somebody"), mailbox());
+    let _subscription = one.subscribe(&user, mailbox.clone());
+    let heard = async {
+        loop {
+            other.notify(&user, stored(1));
+            let mail = timeout(Duration::from_millis(50), mail(&mailbox)).await;
+            if mail.is_ok() {
+                break;
+            }
+        }
+    };
+    timeout(SOON, heard).await.expect("they hear each other");
+}
+
+/// Waits until it is so.
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = timeout(SOON, waiting).await;
+    assert!(waited.is_ok(), "{what}");
+}
+
+/// What [`check`](Notifier::check) says, causes included; nothing when all is well.
+pub(crate) fn trouble(node: &NatsNotifier) -> String {
+    let Err(error) = node.check() else {
+        return String::new();
+    };
+    let source = std::error::Error::source(&error).expect("a cause");
+    format!("{error}: {source}")
+}
+
+/// Whoever is told, whatever the login.
+const USER: UserNumber = UserNumber(1);
+
+pub(crate) fn mailbox() -> Mailbox {
+    let connection = ConnectionId::new(7, 1);
+    Mailbox::new(connection, USER, SessionKey([0; 32]), 1 << 20)
+}
+
+pub(crate) fn stored(seq: u64) -> Notice {
+    Notice::Inbox {
+        to: USER,
+        seq,
+        accepted: Timestamp::default(),
+        message: None,
+    }
+}
+
+pub(crate) fn copy(body: String) -> Notice {
+    Notice::Copy {
+        from: USER,
+        origin: ConnectionId::new(7, 2),
+        message: Message::default().body(body).into(),
+    }
+}
+
+pub(crate) async fn mail(mailbox: &Mailbox) -> Mail {
+    poll_fn(|cx| mailbox.poll(cx)).await
+}
+
+/// Waits for the message at this place, which is told next.
+pub(crate) async fn expect(mailbox: &Mailbox, expected: u64) {
+    match timeout(SOON, mail(mailbox)).await {
+        Ok(Mail::Inbox { seq, .. }) => assert_eq!(seq, expected),
+        other => panic!("expected the message at {expected}, found {other:?}"),
+    }
+}
