@@ -85,7 +85,15 @@ impl Peers {
     /// True while a node that was there says nothing.
     pub(crate) fn are_silent(&mut self, now: Instant) -> bool {
         self.nodes.retain(|_, peer| peer.silence(now) < GONE);
-        self.nodes.values().any(|peer| peer.silence(now) >= SILENCE)
+        let mut are_silent = false;
+        for peer in self.nodes.values_mut() {
+            if peer.silence(now) >= SILENCE {
+                // Others need the room.
+                peer.partial = Vec::new();
+                are_silent = true;
+            }
+        }
+        are_silent
     }
 }
 
@@ -185,6 +193,27 @@ mod tests {
         peers.hear(&node.notices(&[])[0], later);
         assert!(!peers.are_silent(later + Duration::from_secs(2)));
         assert!(!peers.are_silent(later + GONE));
+    }
+
+    #[test]
+    fn a_node_that_died_amid_a_notice_leaves_its_room_to_others() {
+        let (mut peers, now) = (Peers::default(), Instant::now());
+        let mut pieces = Numbered::new(1).notices(&[vec![0; PARTIAL]]);
+        pieces.pop();
+        for piece in &pieces {
+            assert!(!peers.hear(piece, now).gap);
+        }
+        let large = vec![vec![5; 2 * 1024 * 1024]];
+        let told = |peers: &mut Peers, node| {
+            let frames = Numbered::new(node).notices(&large);
+            let heard = frames
+                .iter()
+                .flat_map(|frame| peers.hear(frame, now).notices);
+            heard.collect::<Vec<_>>() == large
+        };
+        assert!(!told(&mut peers, 2));
+        assert!(peers.are_silent(now + SILENCE));
+        assert!(told(&mut peers, 3));
     }
 
     /// Numbers a node cannot have come to, and pieces without an end, of one node and of many.

@@ -70,7 +70,8 @@ async fn a_node_that_goes_sends_what_waits_and_says_so() {
     let options = ConnectOptions::new().subscription_capacity(10_000);
     let watching = options.connect(nats.url()).await.unwrap();
     let mut frames = watching.subscribe("messenger.from.*").await.unwrap();
-    watching.flush().await.unwrap();
+    // Only then it is sure that the server knows of it.
+    timeout(SOON, frames.next()).await.expect("a pulse");
     let (ann, mailbox) = (UserId::from("ann"), mailbox());
     let _subscription = other.subscribe(&ann, mailbox.clone());
     for seq in 1..=100 {
