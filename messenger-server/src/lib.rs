@@ -60,7 +60,9 @@ pub use monitoring::{Monitoring, MonitoringError};
 pub use server::{Drained, Server};
 #[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
-pub use settings::{LogFormat, MetricsListen, Notifier, Settings, SettingsError, Store, Switch};
+pub use settings::{
+    LogFormat, MetricsListen, NotifierUrl, Settings, SettingsError, StoreUrl, Switch,
+};
 pub use tls::{Tls, TlsError};
 pub use tokio_rustls::rustls;
 pub use transport::Transport;

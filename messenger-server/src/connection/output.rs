@@ -254,7 +254,7 @@ impl Output {
     }
 
     /// Gives back memory when the connection falls idle.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn release_buffers(&mut self) {
         if self.is_flushed() {
             self.tail = BytesMut::new();
             self.pieces = VecDeque::new();
