@@ -276,8 +276,8 @@ impl Engine {
         }
     }
 
-    /// Stores what the engine remembers of sessions' places. Call it before the process ends; a
-    /// crash instead only means that some messages are given twice. May be called many times.
+    /// Stores what the engine remembers of sessions' watermarks. Call it before the process ends; a
+    /// crash instead only means that some messages are delivered twice. May be called many times.
     ///
     /// # Errors
     /// The store failed.

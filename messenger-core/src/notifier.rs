@@ -1,4 +1,4 @@
-//! Telling sessions that something waits for them, as a trait.
+//! Telling connections that something waits for their user, as a trait.
 
 mod bytes;
 mod local;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Carries notices to the connections of a user.
 ///
 /// It is only a hint: a notice that is lost, late, doubled or out of order delays a message and
-/// never loses or reorders one, because a session reads from the store whatever it was not told of.
+/// never loses or reorders one, because a connection reads from the store whatever it was not told of.
 /// (A sender's [copy](Notice::Copy) is not stored; losing its notice loses the copy.)
 ///
 /// One across nodes sends notices as [bytes](Notice::encode).
@@ -102,7 +102,7 @@ impl NotifierError {
     }
 }
 
-/// What a session is told.
+/// What the connections of a user are told.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notice {
@@ -110,7 +110,7 @@ pub enum Notice {
     Inbox {
         /// Whose inbox: a later user of the same id is not told.
         to: UserNumber,
-        /// Its place.
+        /// Its sequence number.
         seq: u64,
         /// When it was accepted, for measuring how long it takes.
         accepted: Timestamp,

@@ -90,7 +90,7 @@ pub trait Storage: Send + Sync + 'static {
     }
 
     /// Makes sure that a user whose account is kept elsewhere is known here, under this nick. The
-    /// nick may be taken: that is the other place's affair.
+    /// nick may be taken here: it is for whoever keeps the account to see to that.
     async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError>;
 
     /// Which of those who have had this id the user is; `None` when there is no such user.
@@ -197,14 +197,14 @@ pub trait Storage: Send + Sync + 'static {
     /// Ends a session; one that is not there is no error.
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
 
-    /// Moves sessions' places in their inboxes up, and their last use. Neither ever moves back, and
-    /// no place moves beyond the newest message. A session that has ended is passed over.
+    /// Moves sessions' watermarks up, and the times of their last use. Neither ever moves back, and no watermark moves
+    /// beyond the newest message. A session that has ended is passed over.
     ///
-    /// What every session of a user was given need not be kept any longer.
+    /// What is delivered to every session of a user need not be kept any longer.
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError>;
 
-    /// How much may have been given before [`advance`](Self::advance) is called without further delay: in
-    /// bytes of messages, each with a kibibyte beside its text.
+    /// How much may have been delivered before [`advance`](Self::advance) is called without further delay: in
+    /// bytes of messages, where each counts a kibibyte beside its text.
     ///
     /// A store that keeps messages in memory wants to know early, and one on a disk wants few calls.
     fn flush_threshold_bytes(&self) -> usize {
@@ -219,26 +219,28 @@ pub trait Storage: Send + Sync + 'static {
         Duration::from_millis(20)
     }
 
-    /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, but for
-    /// [restores](Self::lost_up_to), and the numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
+    /// Appends a message to its recipient's inbox under the next sequence number: 1, 2, 3… without a gap, but for
+    /// [restores](Self::lost_up_to). The messages of an inbox become visible to [`inbox`](Self::inbox) in the order of
+    /// their numbers.
     ///
-    /// Appends take their places in the order in which their futures are first polled, so that a
-    /// caller may have several under way; and from then on they get on without being polled, because
-    /// a caller polls only the first of them. A [`BatchQueue`] does that for a store that waits.
+    /// A caller may have several appends under way. They get their numbers in the order in which their futures were first
+    /// polled. From then on each makes progress without being polled, because a caller polls only the oldest of
+    /// them. A [`BatchQueue`] does both for a store that waits.
     ///
     /// A `mid` belongs to its sender and recipient together. While it is not forgotten, the same text and
     /// attachment under it are not appended again, however many appends race.
     ///
     /// # Errors
-    /// There is no such recipient, the sender is no more, the `mid` was used for something else, or what no
-    /// session of theirs was given yet is at its limit. What was given to some session and is over the limit is
-    /// dropped instead: of the sender who has most there, in messages or in bytes, whatever is over, and the
-    /// oldest first ([`Overflow`] chooses). What no session was given is never dropped for it.
+    /// There is no such recipient; the sender is no more; the `mid` was used for something else; or the inbox is full of
+    /// messages that are delivered to no session of the recipient's yet. Messages that are delivered to some session do not
+    /// fill it: over the limit they are dropped, of the sender who has most there (in messages or in bytes, whichever
+    /// is over its limit), the oldest first ([`Overflow`] chooses). Those that are delivered to no session are never
+    /// dropped to make room.
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError>;
 
     /// Does what [`append`](Self::append) does, if that takes no waiting: then a message costs no future.
-    /// `None` when it would; nothing was done then. The message takes its place behind those whose `append`
-    /// was polled before.
+    /// `None` when it would; nothing was done then. The message is numbered after those whose `append` was polled
+    /// before.
     ///
     /// A store that waits for a disk or another process leaves this as it is.
     ///
@@ -249,11 +251,10 @@ pub trait Storage: Send + Sync + 'static {
         None
     }
 
-    /// The messages behind place `after`, oldest first: at most `page.messages` of them, and no
+    /// The messages with sequence numbers above `after`, oldest first: at most `page.messages` of them, and no
     /// further one once they come to `page.bytes`.
     ///
-    /// Empty only when there is none. Each may lie further on than one behind the one before, when those between
-    /// were dropped.
+    /// Empty only when there is none. Numbers may be missing, where messages were dropped.
     async fn inbox(
         &self,
         user: &UserId,
@@ -261,12 +262,12 @@ pub trait Storage: Send + Sync + 'static {
         page: PageLimits,
     ) -> Result<Vec<(u64, Message)>, StorageError>;
 
-    /// The place of the newest message the inbox ever had; 0 when it never had one.
+    /// The sequence number of the newest message the inbox ever had; 0 when it never had one.
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError>;
 
-    /// Places up to this one may have been given by a store that was lost, of which this one is an older copy;
-    /// 0 for a store that is no copy. Inboxes go on behind it: a client that drops what it has seen must not be
-    /// given anything new under an old number.
+    /// Sequence numbers up to this one may have been used by a store that was lost, of which this one is an older copy;
+    /// 0 for a store that is no copy. Inboxes go on above it: a client that drops the numbers it has seen must not be
+    /// given anything new under one of them.
     fn lost_up_to(&self) -> u64 {
         0
     }
@@ -460,7 +461,7 @@ pub struct UserData {
     pub remembered: Vec<(UserId, ByteString)>,
     /// The sessions, in no order; expired ones may be among them.
     pub sessions: Vec<(SessionKey, SessionRecord)>,
-    /// The place of the newest message the inbox ever had.
+    /// The sequence number of the newest message the inbox ever had.
     pub newest: u64,
 }
 
@@ -468,7 +469,7 @@ pub struct UserData {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateAccountError {
-    /// An account or an adopted user has this login.
+    /// Somebody has this login: with an account, or as a user whose account is kept elsewhere.
     #[error("the login is taken")]
     LoginTaken,
     /// An account has this nick.
@@ -602,7 +603,7 @@ pub struct NewSession {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenedSession {
-    /// Its place in the inbox: the next message it is to be given is the one behind.
+    /// Its watermark, a sequence number: it is to be given the messages above.
     pub delivered_up_to: u64,
     /// The sessions that were ended to make room.
     pub ended: Vec<SessionKey>,
@@ -626,7 +627,7 @@ pub enum OpenSessionError {
 pub struct SessionRecord {
     /// Whose it is.
     pub user_number: UserNumber,
-    /// Its place in the inbox.
+    /// Its watermark: messages up to this sequence number are delivered to it.
     pub delivered_up_to: u64,
     /// True when its client acknowledges what it has processed.
     pub ack: bool,
@@ -634,7 +635,7 @@ pub struct SessionRecord {
     pub used: Timestamp,
 }
 
-/// A session's new place in the inbox and its last use.
+/// A session's new watermark, and its last use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Watermark {
@@ -642,7 +643,7 @@ pub struct Watermark {
     pub user: UserId,
     /// Which.
     pub session: SessionKey,
-    /// It has been given everything up to here.
+    /// Messages up to this sequence number are delivered to it.
     pub delivered_up_to: u64,
     /// It was last used then.
     pub used: Timestamp,
@@ -683,9 +684,9 @@ impl NewMessage {
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// It stands at this place of the recipient's inbox.
+    /// It stands in the recipient's inbox.
     Stored {
-        /// The place.
+        /// Its sequence number.
         seq: u64,
         /// Who has got it.
         recipient: UserNumber,
@@ -702,7 +703,7 @@ pub enum Appended {
 }
 
 impl Appended {
-    /// The place of a message that was stored.
+    /// The sequence number of a message that was stored.
     pub fn seq(&self) -> Option<u64> {
         match self {
             Self::Stored { seq, .. } => Some(*seq),

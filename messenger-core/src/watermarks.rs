@@ -1,8 +1,8 @@
-//! Sessions' places in their inboxes, on their way to the store.
+//! Sessions' watermarks, on their way to the store.
 //!
-//! A place moves with every message; the store is told lazily and in batches. Whoever logs in has only the places of
-//! the same user stored first. So users are in parts, and each part is stored by one at a time: who finds nothing
-//! there to store knows that it is stored.
+//! A watermark moves with every message; the store is told lazily and in batches. Before a log-in only the watermarks of
+//! the same user are stored. So users are divided into parts, and each part is stored by one task at a time: whoever finds
+//! nothing to store there knows that it is stored.
 
 use crate::clock::Timestamp;
 use crate::storage::{Look, Owner, Seen, SessionKey, StorageError, UserNumber, Watermark};
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
-/// A place that is this far ahead of the store is stored without delay: the inbox counts what was
-/// given as waiting until then.
+/// A watermark that is this far ahead of the store is stored without delay: until then the inbox counts what was
+/// delivered as waiting.
 const URGENT: u64 = 1000;
 
 /// What a message costs a store beside its text, in bytes.
@@ -50,7 +50,7 @@ pub(crate) struct Device {
 /// What the store does not know yet of a session.
 #[derive(Clone, Copy, Debug)]
 enum Change {
-    /// Its place.
+    /// Its watermark.
     Moved,
     /// Its last use, which is in no hurry: it decides only which session is the oldest one.
     Used,
@@ -63,7 +63,7 @@ impl Change {
 /// The sessions of which the store does not know the newest.
 #[derive(Debug)]
 pub(crate) struct Watermarks {
-    /// All places are urgent once so many bytes were given since the last time: the store keeps them until
+    /// All watermarks are urgent once so many bytes were delivered since the last time: the store keeps them until
     /// then.
     urgent_bytes: usize,
     parts: [Part; PARTS],
@@ -276,7 +276,7 @@ impl Watermarks {
             .await
     }
 
-    /// Stores the places that have moved, but for those that somebody else is storing: they come next.
+    /// Stores the watermarks that have moved, but for those that another task is storing: they come next.
     pub(crate) async fn flush_moved(&self, storage: &TimedStorage) -> Result<(), StorageError> {
         if !self.flush_free(storage, &[Change::Moved]).await?.is_empty() {
             self.changed.notify_one();

@@ -46,7 +46,7 @@ struct Waiting {
 pub enum Mail {
     /// A message stands in the inbox.
     Inbox {
-        /// Its place.
+        /// Its sequence number.
         seq: u64,
         /// When it was accepted.
         accepted: Timestamp,

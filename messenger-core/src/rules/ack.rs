@@ -7,7 +7,7 @@ use crate::shared::Shared;
 use crate::storage::PageLimits;
 use messenger_proto::{Ack, ErrorCode, Failure};
 
-/// The first message behind a place.
+/// The first message above a sequence number.
 const FIRST: PageLimits = PageLimits::new(1, 1);
 
 impl Rule for Ack {

@@ -1,4 +1,4 @@
-//! Sessions and their places.
+//! Sessions and their watermarks.
 
 use super::inbox;
 use crate::fault::{Fault, refused};
