@@ -22,8 +22,8 @@ pub enum Event {
 
 /// What the server sends unasked, in order: messages, each once.
 ///
-/// Dropping it throws events away. Not taking them is bounded: when they come to 64 MiB the
-/// connection ends, rather than replies wait behind events for ever.
+/// Dropping it throws events away. Events that are not taken wait in memory; when they come to 64 MiB the connection
+/// ends, rather than have replies wait behind events for ever.
 #[derive(Debug)]
 pub struct Events {
     items: mpsc::UnboundedReceiver<Item>,

@@ -73,10 +73,9 @@ pub trait Notifier: Send + Sync + 'static {
     /// without bound.
     fn notify(&self, user: &UserId, notice: Notice);
 
-    /// Counts how often notices were lost of which it is not known whose they were: the connection to other servers
-    /// was gone for a while, say. The engine asks twice a second. When it is another number than before, it looks
-    /// into the store for all connections, spread over some seconds; so the notifier does not call
-    /// [`Mailbox::resync`] for each of them.
+    /// How often so far notices were lost without knowing whose they were, as when the connection to other servers was
+    /// gone for a while. The engine asks twice a second. When the number has changed, it has all connections resync,
+    /// spread over some seconds; so the notifier need not call [`Mailbox::resync`] for each of them.
     fn gaps(&self) -> u64 {
         0
     }
@@ -134,7 +133,7 @@ pub enum Notice {
     Resync,
 }
 
-/// Which connection, of all the nodes that share a store.
+/// Names a connection among those of all nodes that share a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct ConnectionId {

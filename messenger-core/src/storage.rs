@@ -2,23 +2,23 @@
 //!
 //! # How to write a store
 //!
-//! - Implement [`Storage`]; a method with a body may be left out. If accounts are to be kept here, implement
-//!   [`Accounts`] and return it from [`accounts`](Storage::accounts). `examples/custom_storage.rs` is a whole one.
+//! - Implement [`Storage`]; a method with a body may be left out. If accounts are to be kept in the store too, implement
+//!   [`Accounts`] and return it from [`accounts`](Storage::accounts). `examples/custom_storage.rs` is a complete store.
 //! - Put calls that wait for a disk into a [`BatchQueue`], which keeps what [`append`](Storage::append) promises about
 //!   the order.
-//! - Say so when it [is unknown](StorageError::unknown) whether a call was done. The engine gives up a call that takes
-//!   longer than [`Policy::storage_timeout`](crate::Policy::storage_timeout), and takes it for unknown: better fail
-//!   before that, and let nobody wait behind a call that hangs.
+//! - When it is not known whether a call was done, return [`StorageError::unknown`].
+//! - Fail before [`Policy::storage_timeout`](crate::Policy::storage_timeout), and let nobody wait behind a call that
+//!   hangs: the engine gives up a call that takes longer, and assumes that it is unknown whether it was done.
 //! - Run [`testing::storage::suite`](crate::testing::storage) on it, which needs the feature `testing`.
 //!
 //! A store across a network, which several servers share, also
 //!
-//! - does in one call what is several of others by default: [`resume`](Storage::resume),
-//!   [`inbox_for`](Storage::inbox_for) and [`look`](Storage::look),
+//! - implements [`resume`](Storage::resume), [`inbox_for`](Storage::inbox_for) and [`look`](Storage::look), each as one
+//!   call: by default each makes several other calls,
 //! - says that watermarks may be gathered for longer: [`flush_delay`](Storage::flush_delay),
 //! - counts the limits that hold for all servers: [`budgets`](Storage::budgets),
 //! - lets one server at a time drop what is out of date: [`purge_expired`](Storage::purge_expired),
-//! - tells in [`check`](Storage::check) what else must be right, as the clocks of server and database.
+//! - checks in [`check`](Storage::check) whatever else must be right, such as the clocks of server and database.
 
 mod batch_queue;
 mod budgets;
@@ -46,10 +46,11 @@ use std::time::Duration;
 
 /// Where users, contacts, sessions and messages are kept, and [accounts](Accounts), unless an embedder has its own.
 ///
-/// Every call is atomic: when it fails, nothing was done, unless the error says that this
-/// [is unknown](StorageError::is_unknown). When it returns `Ok`, what it did is as
-/// durable as the store can make it. Races are settled by the store, never by a caller that checks
-/// first. Calls about one user see what earlier calls that returned have done.
+/// - Every call is atomic: when it fails, nothing was done, unless the error says that this
+///   [is unknown](StorageError::is_unknown).
+/// - When it returns `Ok`, what it did is as durable as the store can make it.
+/// - Races are settled by the store, never by a caller that checks first.
+/// - A call sees what earlier calls about the same user have done, once they have returned.
 ///
 /// Every implementation passes [`testing::storage`](crate::testing::storage).
 ///
@@ -93,7 +94,7 @@ pub trait Storage: Send + Sync + 'static {
     /// nick may be taken here: it is for whoever keeps the account to see to that.
     async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError>;
 
-    /// Which of those who have had this id the user is; `None` when there is no such user.
+    /// The number of the user who has this id now; `None` when there is no such user.
     async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError>;
 
     /// The users behind `after` in the order of their ids, at most `limit` of them.
@@ -112,7 +113,7 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// False when there is no such user. A user of that id who comes later is another one, with another
     /// [number](Self::user_number), and begins anew, as a sender and as a recipient: no `mid` from or to the one
-    /// before is remembered. What is called in the name of the one before does nothing from then on.
+    /// before is remembered. Calls in the name of the one before do nothing from then on.
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError>;
 
     /// The user's profile; `None` when there is no such user.
@@ -155,15 +156,14 @@ pub trait Storage: Send + Sync + 'static {
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError>;
 
-    /// Sees to it that the keys of all users' addresses are this rule's: computes them anew from the texts,
-    /// unless they were computed under its [name](AddressRule::name) when this was last done. A call that was
-    /// interrupted is done again.
+    /// Computes the keys of all users' addresses anew from the texts, by this rule; nothing if they were last computed by
+    /// a rule of the same [name](AddressRule::name). A call that was interrupted is done again.
     ///
     /// The engine calls it once, before it changes or looks for any address.
     async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError>;
 
-    /// Begins a session behind the newest message that any session of the user, ended ones
-    /// included, was given. Over the limit the least recently used ones end.
+    /// Begins a session. Its watermark is the highest that any session of the user has had, ended ones included. Over the
+    /// limit the least recently used sessions end.
     ///
     /// # Errors
     /// There is no such user, or it is another one who has the id now.
@@ -178,7 +178,7 @@ pub trait Storage: Send + Sync + 'static {
     ) -> Result<Option<SessionRecord>, StorageError>;
 
     /// The user's session with this key and the user's nick, for a client that comes back to it; `None` when there
-    /// is no such session. What [`session`](Self::session) says of expired ones is true here, too.
+    /// is no such session. Expired ones may be there or not, as for [`session`](Self::session).
     ///
     /// A store that is asked across a network does it in one call.
     async fn resume(
@@ -377,20 +377,20 @@ pub trait Accounts: Send + Sync {
     async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
 }
 
-/// Tells a user from everybody else who has ever had the same id: a number that a store gives once.
+/// Tells a user from all others who have ever had the same id: a number that a store gives only once.
 ///
-/// Who was deleted may have an open connection for a moment, and another may register under the id meanwhile:
-/// whatever is done for a user is done for this number, and not for the next one's.
+/// A user who was deleted may have an open connection for a moment, and somebody else may register under the id
+/// meanwhile. What is done for a user is done for this number, so never for the next user of the id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserNumber(pub u64);
 
-/// In whose name something is done: a user's, and no later one's of the same id.
+/// In whose name something is done: this user's, not that of a later user of the same id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Owner {
     /// The user.
     pub user: UserId,
-    /// Which of those who have had the id.
+    /// The user's number.
     pub number: UserNumber,
 }
 

@@ -97,7 +97,7 @@ pub struct Settings {
     )]
     pub store: StoreUrl,
 
-    /// How sessions learn of messages: `local:`, within the process.
+    /// How connections learn of messages: `local:`, within the process.
     #[arg(
         long,
         env = "MESSENGER_NOTIFIER",
@@ -107,7 +107,7 @@ pub struct Settings {
     )]
     pub notifier: NotifierUrl,
 
-    /// Whether a sender gets its own copy of each message; deployed clients show it only then.
+    /// Whether a sender gets its own copy of each message; deployed clients show what they sent only then.
     #[arg(
         long,
         env = "MESSENGER_ECHO",
@@ -147,7 +147,7 @@ pub struct Settings {
     #[arg(long, env = "MESSENGER_WELCOME", default_value_t = Policy::default().welcome, value_name = "TEXT", global = true)]
     pub welcome: String,
 
-    /// Lift the rate limits, for load tests.
+    /// Whether to lift the limits under "Rates", for load tests.
     #[arg(
         long,
         env = "MESSENGER_NO_RATE_LIMITS",
