@@ -722,7 +722,7 @@ pub enum AppendError {
     /// The sender is no more, though another may have the id.
     #[error("the sender is no user any more")]
     NoSuchSender,
-    /// The recipient was not given yet as much as an inbox holds.
+    /// The inbox is full of messages that are delivered to no session of the recipient's yet.
     #[error("the inbox is full")]
     InboxFull,
     /// The sender has sent the recipient something else under the same `mid`.

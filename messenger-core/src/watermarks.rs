@@ -43,7 +43,7 @@ pub(crate) struct Device {
     stored: AtomicU64,
     /// In microseconds since the Unix epoch.
     used: AtomicWatermark,
-    /// What was given and does not count as the marks' yet.
+    /// Bytes that were delivered and are not in the count of all watermarks yet.
     bytes: AtomicUsize,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Watermarks {
     /// then.
     urgent_bytes: usize,
     parts: [Part; PARTS],
-    /// What was given since the store was told last.
+    /// What was delivered since the store was told last.
     bytes: AtomicUsize,
     pub(crate) changed: Notify,
     pub(crate) urgent: Notify,
@@ -180,7 +180,7 @@ fn part_of(user: &UserId) -> usize {
 }
 
 impl Watermarks {
-    /// None yet; they are urgent once so many bytes were given.
+    /// None yet; they are urgent once so many bytes were delivered.
     pub(crate) fn new(urgent_bytes: usize) -> Self {
         Self {
             urgent_bytes,
@@ -192,7 +192,7 @@ impl Watermarks {
         }
     }
 
-    /// The device was given everything up to `seq`, with so much text.
+    /// Everything up to `seq`, with so much text, is delivered to the device.
     pub(crate) fn delivered(&self, device: &Arc<Device>, seq: u64, text: usize) {
         if device.is_ephemeral {
             return;
@@ -215,7 +215,7 @@ impl Watermarks {
         }
     }
 
-    /// Counts what was given. True when it is so much that the store must be told.
+    /// Counts what was delivered. True when it is so much that the store must be told.
     fn count(&self, device: &Device, bytes: usize) -> bool {
         let own = device.bytes.fetch_add(bytes, Ordering::Relaxed);
         if own.saturating_add(bytes) < OWN_BYTES {
@@ -255,7 +255,7 @@ impl Watermarks {
             .await
     }
 
-    /// Stores how far a user's sessions were given their messages, before one of them goes on.
+    /// Stores the watermarks of a user's sessions, before one of them goes on.
     pub(crate) async fn flush_moved_of(
         &self,
         storage: &TimedStorage,
@@ -266,7 +266,7 @@ impl Watermarks {
             .await
     }
 
-    /// Stores how far a session was given its messages, and with it those who wait for the same.
+    /// Stores the watermark of a session, and with it those of sessions that wait for the same.
     pub(crate) async fn flush_moved_with(
         &self,
         storage: &TimedStorage,

@@ -31,7 +31,7 @@ pub(crate) struct Inbox {
     pub(crate) kept: i64,
     /// Their bytes.
     pub(crate) bytes: i64,
-    /// How many of them no session was given.
+    /// How many of them are delivered to no session.
     pub(crate) waiting: i64,
     /// The bytes of those.
     pub(crate) waiting_bytes: i64,
@@ -148,7 +148,7 @@ impl Inbox {
 /// transaction has changed here is forgotten when it is rolled back.
 #[derive(Debug)]
 pub(crate) struct Inboxes {
-    /// Numbers up to here may have been given by a store that was lost, of which this is an older copy.
+    /// Sequence numbers up to here may have been used by a store that was lost, of which this is an older copy.
     lost_up_to: i64,
     known: HashMap<UserId, Inbox>,
     /// Users who are there.

@@ -46,7 +46,7 @@ CREATE TABLE inboxes (
     given         INTEGER NOT NULL DEFAULT 0,  -- the highest watermark of any session, ended ones included
     given_to_all  INTEGER NOT NULL DEFAULT 0,  -- up to this seq messages are delivered to every session
     bytes         INTEGER NOT NULL DEFAULT 0,  -- of what is kept
-    waiting_bytes INTEGER NOT NULL DEFAULT 0   -- of what no session was given
+    waiting_bytes INTEGER NOT NULL DEFAULT 0   -- of what is delivered to no session
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX inboxes_to_prune ON inboxes (user) WHERE oldest <= given_to_all;
 

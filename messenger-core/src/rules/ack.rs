@@ -22,7 +22,7 @@ impl Rule for Ack {
                 false => Ok(()),
             };
         }
-        // What was given need not be looked for: clients acknowledge often.
+        // What this connection was given need not be looked for: clients acknowledge often.
         if !connection.has_given(login, self.seq) {
             let newest = shared.storage.newest(login.user()).await?;
             still_there(connection, login).await?;

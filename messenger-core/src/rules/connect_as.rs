@@ -19,7 +19,7 @@ pub enum SessionKind {
     /// - It is given what stands in the inbox with a [`seq`](messenger_proto::EvMessage::seq) above `after`, oldest
     ///   first; without `after`, what comes from now on.
     /// - Nothing that it is given, or acknowledges, counts as delivered: that still waits for the user's
-    ///   lasting sessions, in a full inbox too. The other way round, what all lasting sessions were given
+    ///   lasting sessions, in a full inbox too. The other way round, what is delivered to all lasting sessions
     ///   may be gone: an inbox is no history. With no lasting session an inbox fills up, until its
     ///   messages are too old.
     /// - All of a user's send as fast as one session may.

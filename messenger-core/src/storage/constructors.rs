@@ -212,7 +212,7 @@ impl SessionRecord {
 }
 
 impl Watermark {
-    /// This session of this user was given everything up to there, and used then.
+    /// Everything up to there is delivered to this session of this user, which was last used then.
     pub fn new(
         user: impl Into<UserId>,
         session: SessionKey,

@@ -33,7 +33,7 @@ enum Piece {
     List(ListResponse),
 }
 
-/// What waits to be written, and up to where the inbox will have been given with it.
+/// What waits to be written, and which messages are delivered once it is.
 pub(super) struct Output {
     escapes: Escapes,
     /// Pieces shared with other connections, lists, and what was encoded before them.

@@ -131,7 +131,7 @@ pub(super) fn advance(
     Ok(())
 }
 
-/// Drops as much of what some session was given, of the senders who have most of it, if there is as much. How many
+/// Drops as much of what is delivered to some session, of the senders who have most of it, if there is as much. How many
 /// messages.
 fn shed(
     connection: &Connection,
@@ -170,7 +170,7 @@ fn shed(
     Ok(dropped)
 }
 
-/// Drops some of what every session was given.
+/// Drops some of what is delivered to every session.
 pub(super) fn prune(
     connection: &Connection,
     user: &UserId,

@@ -22,7 +22,7 @@ pub(super) struct Inbox {
     delivered_up_to: u64,
     /// The bytes of what is kept.
     bytes: u64,
-    /// How many at the end no session was given.
+    /// How many at the end are delivered to no session.
     waiting: usize,
     /// The bytes of those.
     waiting_bytes: u64,
@@ -64,7 +64,7 @@ impl Inbox {
         Ok((self.newest, dropped))
     }
 
-    /// Drops as much of what some session was given, if there is as much. How many messages.
+    /// Drops as much of what is delivered to some session, if there is as much. How many messages.
     fn shed(&mut self, excess: u64, weight: fn(&Message) -> u64) -> u64 {
         if excess == 0 {
             return 0;
