@@ -121,7 +121,7 @@ async fn send(
     sent.map(drop).map_err(refuse)
 }
 
-/// The next message behind place `after`; nothing when none comes in time. What all phones of the user were
+/// The next message with a `seq` above `after`; nothing when none comes in time. What all phones of the user were
 /// given is not in the inbox any more: a service that shows a history keeps one.
 async fn next(
     State(web): State<Arc<Web>>,
@@ -131,9 +131,9 @@ async fn next(
     let mut connection = web.connect(&headers, Some(after)).await?;
     Ok(match timeout(WAIT, connection.next_event()).await {
         Ok(Ok(EvMessage { seq, message, .. })) => {
-            // What the user sends elsewhere meanwhile comes along without a place.
-            let place = seq.unwrap_or(after);
-            format!("{place} {}: {}\n", message.nick, message.body.as_str())
+            // What the user sends elsewhere meanwhile comes along without a `seq`.
+            let seq = seq.unwrap_or(after);
+            format!("{seq} {}: {}\n", message.nick, message.body.as_str())
         }
         _ => String::new(),
     })

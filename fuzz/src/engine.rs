@@ -168,7 +168,7 @@ struct World {
     clock: ManualClock,
     connections: Vec<Link>,
     sessions: Vec<(String, SessionId)>,
-    /// What was accepted, by recipient; the first is at place 1.
+    /// What was accepted, by recipient; the first has number 1.
     accepted: BTreeMap<String, Vec<String>>,
     /// What was accepted under which `mid` of whom to whom.
     mids: BTreeMap<(UserId, String, u8), Accepted>,
@@ -183,7 +183,7 @@ struct Accepted {
 
 struct Link {
     session: Connection,
-    /// The place of what it was given last, since it became its user's.
+    /// The sequence number of what it was given last, since it became its user's.
     last: Option<u64>,
 }
 

@@ -86,7 +86,7 @@ impl Client {
         self.call(Register::new(login, pass.clone(), nick)).await
     }
 
-    /// Begins a session. What it is given counts as given when the server has sent it.
+    /// Begins a session. A message counts as delivered to it when the server has sent it.
     ///
     /// # Errors
     /// Refused with 7 when nobody has the login, 2 when the password is wrong.
@@ -114,7 +114,7 @@ impl Client {
 
     /// Begins a session that ends with this connection, for a service that connects to do something: it has no
     /// `sid`, ends none of the user's others, and is given the messages that come from now on, none of
-    /// which counts as given.
+    /// which counts as delivered by that.
     ///
     /// # Errors
     /// As [`auth`](Self::auth).

@@ -22,15 +22,15 @@ pub enum Event {
 
 /// What the server sends unasked, in order: messages, each once.
 ///
-/// Dropping it throws events away. Not taking them is bounded: when they come to 64 MiB the
-/// connection ends, rather than replies wait behind events for ever.
+/// Dropping it throws events away. Events that are not taken wait in memory; when they come to 64 MiB the connection
+/// ends, rather than have replies wait behind events for ever.
 #[derive(Debug)]
 pub struct Events {
     items: mpsc::UnboundedReceiver<Item>,
     waiting: Arc<AtomicUsize>,
     /// Whose messages they are, as far as this connection was told.
     user: Option<UserId>,
-    /// The last place taken.
+    /// The sequence number of the last message taken.
     seen: u64,
     /// Why there are no more, as far as this side knows.
     ended: Option<EventsEnded>,
@@ -120,14 +120,14 @@ impl Events {
         Ok(message)
     }
 
-    /// Drops messages up to this place, because an earlier connection has processed them. To be
+    /// Drops messages up to this sequence number, because an earlier connection has processed them. To be
     /// called before the session is resumed, best by
     /// [`resume_and_ack`](crate::Client::resume_and_ack).
     pub fn skip_up_to(&mut self, seq: u64) {
         self.seen = self.seen.max(seq);
     }
 
-    /// The place of the last message taken; 0 before the first.
+    /// The sequence number of the last message taken; 0 before the first.
     pub fn last_seq(&self) -> u64 {
         self.seen
     }

@@ -13,13 +13,14 @@ use std::sync::Arc;
 ///
 /// The built-in one keeps them as [`Accounts`](crate::storage::Accounts) of the storage, and takes as long to
 /// say that nobody has a login as that a password is wrong. An embedder whose users already exist brings its
-/// own; the engine then keeps only what is its own, and learns of a user when it first needs to, or is
+/// own. The engine then keeps only what is its own, and learns of a user when it first needs to, or when it is
 /// [told](crate::Engine::upsert_user).
 ///
-/// **It is asked at `auth` only.** A session that is there goes on, also on a new connection by `cid` and
-/// `sid`, for as long as the [policy](crate::Policy) lets it live, whatever becomes of the account meanwhile.
-/// Whoever bans a user or changes a password calls [`Engine::end_sessions`](crate::Engine::end_sessions), or
-/// [`delete_user`](crate::Engine::delete_user) when the user is gone, once the authenticator says so too.
+/// **It is asked at `auth` only.** A session that has begun goes on for as long as the [policy](crate::Policy) lets it
+/// live, also on a new connection by `cid` and `sid`, whatever becomes of the account meanwhile. Whoever bans a
+/// user or changes a password does so in the authenticator first, and then calls
+/// [`Engine::end_sessions`](crate::Engine::end_sessions), or [`delete_user`](crate::Engine::delete_user) when the user is
+/// gone.
 ///
 /// An embedder that authenticates by other means than a password (a cookie, a token) uses
 /// [`Engine::connect_as`](crate::Engine::connect_as), which does not ask it.
@@ -64,8 +65,8 @@ use std::sync::Arc;
 /// ```
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Who has this login; `None` when nobody has. It comes as a client has written it, and when nobody has that and it is
-    /// not in the form in which new logins are kept, once more in that form.
+    /// Who has this login; `None` when nobody has. The engine first asks for the login as a client has written it. If
+    /// nobody has that, and it is not in the form in which new logins are kept, the engine asks again for that form.
     ///
     /// # Errors
     /// The question could not be answered.
@@ -106,7 +107,7 @@ pub struct Identity {
     pub picture: Option<ByteString>,
     /// The line about the user's state of mind.
     pub user_status: Option<ByteString>,
-    /// Which of those who have had the login it is, if the account is in the store.
+    /// The user's number, if the account is in the store.
     pub(crate) user_number: Option<UserNumber>,
 }
 
@@ -160,7 +161,7 @@ pub enum RegisterError {
     /// It will not be created; the sentence tells the client why.
     #[error("{0}")]
     Refused(Cow<'static, str>),
-    /// It could not be.
+    /// It could not be created.
     #[error(transparent)]
     Failed(#[from] AuthenticatorError),
 }

@@ -29,8 +29,8 @@ use std::task::{Context, Poll};
 /// ```
 ///
 /// A program without a socket (a bot) uses [`call`](Self::call) and [`next_event`](Self::next_event). A
-/// transport hands its connection to a [`Driver`](crate::Driver), which knows in which order requests are
-/// begun, and replies and events are sent.
+/// transport hands its connection to a [`Driver`](crate::Driver), which knows the order in which requests are
+/// begun and replies and events are sent.
 ///
 /// ```
 /// use messenger_core::Engine;
@@ -112,14 +112,14 @@ impl Connection {
         })
     }
 
-    /// Waits for the next message. Asking for the next one says that the one before was processed:
-    /// it will not be given to this session again.
+    /// Waits for the next message. Asking for the next one says that the one before was processed: it is then
+    /// delivered to this session, and does not come again.
     ///
     /// # Errors
     /// There are no more, and [why](EventsEnded).
     ///
     /// # Cancel safety
-    /// A message is lost to no one when the future is dropped.
+    /// No message is lost when the future is dropped.
     pub async fn next_event(&mut self) -> Result<EvMessage, EventsEnded> {
         let handed = self.handed.take();
         self.delivered(handed);
@@ -136,8 +136,8 @@ impl Connection {
         Ok(delivery.event)
     }
 
-    /// Carries out one request. It must wait for those before it, and those behind must wait for it, but
-    /// for messages that could be [started](Self::try_start) beside others.
+    /// Carries out one request. Requests are carried out one after the other: the caller begins it when those
+    /// before it are done. Only messages can be [started](Self::try_start) beside others.
     ///
     /// # Cancel safety
     /// Dropping the future leaves open whether the request was carried out.
@@ -145,13 +145,13 @@ impl Connection {
         rules::carry_out(&self.state, inbound)
     }
 
-    /// Starts a `message` of a client that is authenticated: it is stored without looking anything up
-    /// first, at once if the store can do that, and many may be under way. Poll each that is at least once
-    /// before the next is started, and they are stored in that order.
+    /// Starts a `message` of a client that is authenticated. It is stored without looking anything up first, at once if
+    /// the store can do that. Many may be under way: poll each of them at least once before the next is started, and
+    /// they are stored in that order.
     ///
     /// # Errors
-    /// The request is given back when it is something else, or when one before it waits for its recipient
-    /// to be looked up after all: it must be [carried out](Self::handle) alone.
+    /// The request is given back when it must be [carried out](Self::handle) alone: when it is no `message`, or when
+    /// one before it waits for its recipient to be looked up after all.
     ///
     /// # Cancel safety
     /// Dropping a pending message leaves open whether it was stored.
@@ -173,8 +173,8 @@ impl Connection {
     }
 
     /// The next message for this connection, in order: what has waited since the session was last here,
-    /// then live ones. While the connection is unauthenticated it is pending without a wake-up: poll again
-    /// after a reply.
+    /// then live ones. While the connection is unauthenticated it is pending, and the task is not woken when that
+    /// changes: poll again after each reply.
     ///
     /// # Errors
     /// There are no more, and [why](EventsEnded).
@@ -189,9 +189,9 @@ impl Connection {
         polled
     }
 
-    /// Says that the messages of these tokens, and everything before them, are delivered: they were written
-    /// to the socket. For a client that acknowledges, that is not enough, and it is only measured how long
-    /// the oldest of them took.
+    /// Says that the messages of these tokens, and everything before them, were written to the socket. They are
+    /// delivered then, unless the client acknowledges: for such a client it is only measured how long the oldest of
+    /// them took.
     pub fn delivered(&self, tokens: impl IntoIterator<Item = DeliveryToken>) {
         let mut tokens = tokens.into_iter().peekable();
         if tokens.peek().is_none() {

@@ -17,11 +17,11 @@ use window::Window;
 pub struct DriverLimits {
     /// The longest frame of an authenticated client, in bytes. 16 MiB.
     pub frame: usize,
-    /// The longest frame before that, in bytes. 16 KiB.
+    /// The longest frame of a client that has not authenticated, in bytes. 16 KiB.
     pub frame_before_auth: usize,
     /// How many `message` requests may be under way at once. 256.
     pub overlapping: usize,
-    /// How many bytes their frames may have together; one frame may pass it. 4 MiB.
+    /// How many bytes their frames may have together; the frame that crosses this is still accepted. 4 MiB.
     pub overlapping_bytes: usize,
     /// Unsent bytes from which on no request is wanted. 4 MiB.
     pub unsent: usize,
@@ -42,14 +42,12 @@ impl Default for DriverLimits {
     }
 }
 
-/// What everything about a connection that is not bytes is left to: the order of replies and events,
-/// how many requests overlap, what comes behind a log-in, backpressure, and which messages count as
-/// delivered.
+/// Drives a connection: it decides everything about it but the bytes. That is the order of replies and events, how many
+/// requests overlap, what comes behind a log-in, backpressure, and which messages count as delivered.
 ///
-/// A transport reads requests while they are [wanted](Self::wants_request) and hands them
-/// [over](Self::request); it sends the [frames](Self::next_frame) it is given in their order, and says
-/// which are [delivered](Self::delivered). It tells how many bytes it has not sent yet, and the driver
-/// holds back what must not pile up.
+/// A transport reads a request when one is [wanted](Self::wants_request) and [hands it over](Self::request). It sends the
+/// [frames](Self::next_frame) it is given in their order, and says which are [delivered](Self::delivered). It tells how
+/// many bytes it has not sent yet, and the driver holds back what must not pile up.
 ///
 /// ```
 /// use messenger_core::proto::{Event, Inbound, Outbound, Register, Response};
@@ -73,15 +71,15 @@ pub struct Driver {
     connection: Connection,
     limits: DriverLimits,
     window: Window,
-    /// Goes out right behind what was given last: the welcome, a sender's own copy.
+    /// What goes out right behind the frame before: the welcome, a sender's own copy.
     next: Option<Outbound>,
-    /// The client was authenticated by a reply that it was given. Events come behind that reply.
+    /// The client has been given a reply that authenticated it. Events come behind that reply.
     is_authenticated: bool,
     /// The client asked for a feature.
     has_features: bool,
     /// The first page of what waited in the inbox is given before more requests are begun.
     is_catching_up: bool,
-    /// Came meanwhile, with the length of its frame.
+    /// A request that came meanwhile, with the length of its frame.
     held: Option<(Result<Inbound, BadRequest>, usize)>,
     /// No more requests are taken.
     is_finishing: bool,
@@ -163,8 +161,8 @@ impl Driver {
         &self.connection
     }
 
-    /// True when another request may be handed over, while so many bytes are unsent. Otherwise it is
-    /// to be asked again after the next frame, or when more has been sent.
+    /// True when another request may be handed over, given that `unsent` bytes are not sent yet. If false, ask again
+    /// after the next frame, or when more has been sent.
     pub fn wants_request(&mut self, unsent: usize) -> bool {
         !self.is_held_back(unsent)
             && !self.is_finishing
@@ -191,15 +189,15 @@ impl Driver {
         }
     }
 
-    /// How many bytes the answer to a request may have at the most, if it likely has many: an `import` finds as many
-    /// users with their pictures as whoever asks likes. A transport that has a bound for all its connections makes room
-    /// for them before it hands the request over. (`contactlist` may have as many, but mostly has few, and everybody
-    /// asks for it.)
+    /// The most bytes that the answer to a request may have, if it is likely to have many. That is an `import`, which
+    /// finds as many users with their pictures as its sender likes. A transport that has a bound for all its connections
+    /// makes room for the answer before it hands the request over. (The answer to `contactlist` may be as long, but it
+    /// rarely is, and every client asks for it.)
     pub fn list_bytes(&self, request: &Inbound) -> Option<usize> {
         self.connection.list_bytes(request)
     }
 
-    /// Takes a request whose frame had `length` bytes, or a frame that ought to have been one. It is begun
+    /// Takes a request whose frame had `length` bytes, or the fault of a frame that is no request. It is begun
     /// when [replies](Self::poll_reply) are asked for next. To be called only while a request is
     /// [wanted](Self::wants_request).
     #[inline]
@@ -365,7 +363,7 @@ impl Driver {
     }
 
     /// True once the client has been given the reply to an `auth` in which it asked for a feature, or has resumed a
-    /// session that remembers one: it is none of those clients that were there before features were.
+    /// session that remembers one. Such a client is newer than the deployed ones, which know no features.
     pub fn has_features(&self) -> bool {
         self.has_features
     }
@@ -376,8 +374,8 @@ impl Driver {
     }
 }
 
-/// True for a reply behind which the connection is closed. A client that registers on an authenticated connection
-/// wants to be somebody else, and registers again on a fresh one.
+/// True for a reply behind which the connection is closed: a client that registers on an authenticated connection
+/// wants to be another user, and registers again on a fresh one.
 fn is_farewell(response: &Response) -> bool {
     let already = ErrorCode::AlreadyRegistered;
     matches!(response, Response::Register(Err(failure)) if failure.code == already)

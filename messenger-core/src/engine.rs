@@ -65,12 +65,12 @@ pub enum BuildError {
     /// There is no authenticator, and the storage keeps no accounts for the built-in one.
     #[error("an engine whose storage keeps no accounts needs an authenticator")]
     NoAccounts,
-    /// There is no tokio runtime to keep house on.
+    /// There is no tokio runtime to do the maintenance on.
     #[error("an engine must be built inside a tokio runtime")]
     NoRuntime,
 }
 
-/// Puts an engine together. What is not given is the default: everything in memory.
+/// Puts an engine together. By default everything is in memory.
 #[must_use]
 pub struct Builder {
     storage: Arc<dyn Storage>,
@@ -97,7 +97,7 @@ impl Builder {
         self
     }
 
-    /// How sessions learn of messages.
+    /// How connections learn of messages.
     pub fn notifier(mut self, notifier: Arc<dyn Notifier>) -> Self {
         self.notifier = notifier;
         self
@@ -135,7 +135,7 @@ impl Builder {
     }
 
     /// The engine. Unless told otherwise it spawns a few tasks on the current tokio runtime, which
-    /// end with the last clone of the engine and the last session.
+    /// end with the last clone of the engine and the last connection.
     ///
     /// # Errors
     /// See [`BuildError`].
@@ -213,7 +213,7 @@ impl Engine {
         }
     }
 
-    /// A new connection, which nobody has authenticated yet. Dropping the session ends it.
+    /// A new connection, on which nobody has authenticated yet. Dropping it ends it.
     ///
     /// It comes from no address, and is not held to what one address may do in a time; see
     /// [`connect_from`](Self::connect_from).
@@ -236,8 +236,8 @@ impl Engine {
         &self.shared.policy
     }
 
-    /// One round of everything that is otherwise done in the background: stores what sessions were
-    /// given, drops what is out of date, has every session look for messages it was not told of.
+    /// One round of everything that is otherwise done in the background: stores watermarks, drops what is out of date,
+    /// and has every connection resync.
     ///
     /// # Errors
     /// The store failed; what was not done will be done by a later round.
@@ -265,7 +265,7 @@ impl Engine {
         self.shared.publish_metrics();
     }
 
-    /// Which parts of it work.
+    /// Which parts of the engine work.
     ///
     /// # Cancel safety
     /// Nothing is changed.
@@ -276,8 +276,8 @@ impl Engine {
         }
     }
 
-    /// Stores what the engine remembers of sessions' places. Call it before the process ends; a
-    /// crash instead only means that some messages are given twice. May be called many times.
+    /// Stores what the engine remembers of sessions' watermarks. Call it before the process ends; a
+    /// crash instead only means that some messages are delivered twice. May be called many times.
     ///
     /// # Errors
     /// The store failed.

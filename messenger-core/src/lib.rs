@@ -1,7 +1,7 @@
 //! A messenger engine to embed: accounts, contacts, sessions, and delivery that loses nothing.
 //!
-//! Nothing here knows about sockets or bytes. An [`Engine`] gives a [`Connection`] for every
-//! connection; a session takes typed requests and gives typed replies and a stream of events.
+//! Nothing here knows about sockets or bytes. An [`Engine`] gives a [`Connection`] for every client that comes; a
+//! connection takes typed requests, and gives typed replies and a stream of events.
 //!
 //! ```
 //! use messenger_core::Engine;
@@ -14,9 +14,9 @@
 //!     engine.connect().call(Register::new(login, "secret", nick)).await?;
 //! }
 //! let log_in = async |login: &'static str| {
-//!     let session = engine.connect();
-//!     session.call(Auth::new(login, "secret")).await?;
-//!     Ok::<_, messenger_core::proto::Failure>(session)
+//!     let connection = engine.connect();
+//!     connection.call(Auth::new(login, "secret")).await?;
+//!     Ok::<_, messenger_core::proto::Failure>(connection)
 //! };
 //!
 //! let ann = log_in("ann").await?;
@@ -30,9 +30,9 @@
 //! # }
 //! ```
 //!
-//! Where things are kept is a [`storage::Storage`], how sessions learn of messages a
-//! [`notifier::Notifier`], who the users are an [`authenticator::Authenticator`]; each may be the
-//! embedder's own. Users whom the embedder has authenticated itself come by [`Engine::connect_as`].
+//! Three parts may be the embedder's own: a [`storage::Storage`] (where things are kept), a [`notifier::Notifier`] (how
+//! connections learn of messages) and an [`authenticator::Authenticator`] (who the users are). Users whom the embedder
+//! has authenticated itself come by [`Engine::connect_as`].
 
 // Each group builds on those before it.
 

@@ -118,7 +118,7 @@ impl Meters {
         Some(cell.get_or_init(|| answers(name, status)))
     }
 
-    /// A live message was given so long after it was accepted.
+    /// A live message was delivered so long after it was accepted.
     pub(crate) fn delivered(&self, after: Duration) {
         self.delivery.record(after.as_secs_f64());
     }

@@ -1,4 +1,4 @@
-//! Telling sessions that something waits for them, as a trait.
+//! Telling connections that something waits for their user, as a trait.
 
 mod bytes;
 mod local;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Carries notices to the connections of a user.
 ///
 /// It is only a hint: a notice that is lost, late, doubled or out of order delays a message and
-/// never loses or reorders one, because a session reads from the store whatever it was not told of.
+/// never loses or reorders one, because a connection reads from the store whatever it was not told of.
 /// (A sender's [copy](Notice::Copy) is not stored; losing its notice loses the copy.)
 ///
 /// One across nodes sends notices as [bytes](Notice::encode).
@@ -73,10 +73,9 @@ pub trait Notifier: Send + Sync + 'static {
     /// without bound.
     fn notify(&self, user: &UserId, notice: Notice);
 
-    /// Counts how often notices were lost of which it is not known whose they were: the connection to other servers
-    /// was gone for a while, say. The engine asks twice a second. When it is another number than before, it looks
-    /// into the store for all connections, spread over some seconds; so the notifier does not call
-    /// [`Mailbox::resync`] for each of them.
+    /// How often so far notices were lost without knowing whose they were, as when the connection to other servers was
+    /// gone for a while. The engine asks twice a second. When the number has changed, it has all connections resync,
+    /// spread over some seconds; so the notifier need not call [`Mailbox::resync`] for each of them.
     fn gaps(&self) -> u64 {
         0
     }
@@ -102,7 +101,7 @@ impl NotifierError {
     }
 }
 
-/// What a session is told.
+/// What the connections of a user are told.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notice {
@@ -110,7 +109,7 @@ pub enum Notice {
     Inbox {
         /// Whose inbox: a later user of the same id is not told.
         to: UserNumber,
-        /// Its place.
+        /// Its sequence number.
         seq: u64,
         /// When it was accepted, for measuring how long it takes.
         accepted: Timestamp,
@@ -134,7 +133,7 @@ pub enum Notice {
     Resync,
 }
 
-/// Which connection, of all the nodes that share a store.
+/// Names a connection among those of all nodes that share a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct ConnectionId {

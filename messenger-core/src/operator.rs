@@ -18,7 +18,7 @@ pub struct UserExport {
     pub user: UserId,
     /// All but the messages.
     pub data: UserData,
-    /// The messages kept, oldest first, with their places.
+    /// The messages kept, oldest first, with their sequence numbers.
     pub inbox: Vec<(u64, Message)>,
 }
 

@@ -11,13 +11,13 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Policy {
     /// The text of the welcome.
     pub welcome: String,
-    /// The sender gets its own copy of a message; deployed clients show it only then. On.
+    /// The sender gets its own copy of a message; deployed clients show a message that they sent only then. On.
     pub echo: bool,
     /// A successful `register` authenticates as well and an `auth` reply follows it, which an older
     /// generation of clients waits for. Off.
     pub auth_on_register: bool,
-    /// A new login must not look like another user's, as with Cyrillic letters for Latin ones. It is the built-in
-    /// [`Authenticator`](crate::authenticator::Authenticator) that sees to it. Off.
+    /// A new login must not look like another user's, as with Cyrillic letters for Latin ones. Only the built-in
+    /// [`Authenticator`](crate::authenticator::Authenticator) checks this. Off.
     pub refuse_lookalikes: bool,
     /// An empty `email` or `phone` in `setuserinfo` keeps what is there, for a client that has asked for no feature:
     /// a deployed one sends fields that its user left alone as empty ones. Off.
@@ -30,8 +30,8 @@ pub struct Policy {
     pub message_lifetime: Duration,
     /// How long a `mid` is remembered. 7 days.
     pub mid_lifetime: Duration,
-    /// How long the store may take for a call. Over it the client is told 22, and what was to be written may have
-    /// been or not. 5 seconds.
+    /// How long the store may take for a call. After that the client is told 22, and it is unknown whether anything was
+    /// written. 5 seconds.
     pub storage_timeout: Duration,
     /// The limits of what clients send and of what is kept for them.
     pub limits: Limits,
@@ -41,7 +41,7 @@ pub struct Policy {
     pub rates: Option<Rates>,
 }
 
-/// How much clients may do in a time. Over it they are told 20.
+/// How much clients may do in a time. A client that asks for more is told 20.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Rates {
@@ -54,15 +54,15 @@ pub struct Rates {
     /// Messages of one session. 100 a second, 5,000 at once.
     pub messages: Rate,
     /// Bytes of one session's messages, of their text and attachments. 1 MiB a second, 64 MiB at once;
-    /// a single message may have more, and takes all there is.
+    /// a larger message is accepted when none of them is used, and uses all.
     pub message_bytes: Rate,
     /// Address-book entries that one user imports. 20,000 a day.
     pub import: Rate,
-    /// The limits of an address do not apply to loopback addresses. On.
+    /// Loopback addresses are exempt from the limits of an address. On.
     pub exempt_loopback: bool,
 }
 
-/// So many at once, and as many again in a time.
+/// A limit in time: so many at once, after which as many become available again over a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rate {
@@ -151,8 +151,8 @@ pub struct PasswordPolicy {
     pub memory_kib: u32,
     /// Passes over the memory. 2.
     pub passes: u32,
-    /// How many passwords are hashed at once. Half as many as there are processors, or one: the others
-    /// are for messages.
+    /// How many passwords are hashed at once. Half as many as there are processors, at least one: the other
+    /// processors are for messages.
     pub at_once: usize,
     /// How many more may wait for their turn; others are told to try later. 1,024.
     pub waiting: usize,

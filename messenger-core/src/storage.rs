@@ -2,23 +2,23 @@
 //!
 //! # How to write a store
 //!
-//! - Implement [`Storage`]; a method with a body may be left out. If accounts are to be kept here, implement
-//!   [`Accounts`] and return it from [`accounts`](Storage::accounts). `examples/custom_storage.rs` is a whole one.
+//! - Implement [`Storage`]; a method with a body may be left out. If accounts are to be kept in the store too, implement
+//!   [`Accounts`] and return it from [`accounts`](Storage::accounts). `examples/custom_storage.rs` is a complete store.
 //! - Put calls that wait for a disk into a [`BatchQueue`], which keeps what [`append`](Storage::append) promises about
 //!   the order.
-//! - Say so when it [is unknown](StorageError::unknown) whether a call was done. The engine gives up a call that takes
-//!   longer than [`Policy::storage_timeout`](crate::Policy::storage_timeout), and takes it for unknown: better fail
-//!   before that, and let nobody wait behind a call that hangs.
+//! - When it is not known whether a call was done, return [`StorageError::unknown`].
+//! - Fail before [`Policy::storage_timeout`](crate::Policy::storage_timeout), and let nobody wait behind a call that
+//!   hangs: the engine gives up a call that takes longer, and assumes that it is unknown whether it was done.
 //! - Run [`testing::storage::suite`](crate::testing::storage) on it, which needs the feature `testing`.
 //!
 //! A store across a network, which several servers share, also
 //!
-//! - does in one call what is several of others by default: [`resume`](Storage::resume),
-//!   [`inbox_for`](Storage::inbox_for) and [`look`](Storage::look),
+//! - implements [`resume`](Storage::resume), [`inbox_for`](Storage::inbox_for) and [`look`](Storage::look), each as one
+//!   call: by default each makes several other calls,
 //! - says that watermarks may be gathered for longer: [`flush_delay`](Storage::flush_delay),
 //! - counts the limits that hold for all servers: [`budgets`](Storage::budgets),
 //! - lets one server at a time drop what is out of date: [`purge_expired`](Storage::purge_expired),
-//! - tells in [`check`](Storage::check) what else must be right, as the clocks of server and database.
+//! - checks in [`check`](Storage::check) whatever else must be right, such as the clocks of server and database.
 
 mod batch_queue;
 mod budgets;
@@ -46,10 +46,11 @@ use std::time::Duration;
 
 /// Where users, contacts, sessions and messages are kept, and [accounts](Accounts), unless an embedder has its own.
 ///
-/// Every call is atomic: when it fails, nothing was done, unless the error says that this
-/// [is unknown](StorageError::is_unknown). When it returns `Ok`, what it did is as
-/// durable as the store can make it. Races are settled by the store, never by a caller that checks
-/// first. Calls about one user see what earlier calls that returned have done.
+/// - Every call is atomic: when it fails, nothing was done, unless the error says that this
+///   [is unknown](StorageError::is_unknown).
+/// - When it returns `Ok`, what it did is as durable as the store can make it.
+/// - Races are settled by the store, never by a caller that checks first.
+/// - A call sees what earlier calls about the same user have done, once they have returned.
 ///
 /// Every implementation passes [`testing::storage`](crate::testing::storage).
 ///
@@ -90,10 +91,10 @@ pub trait Storage: Send + Sync + 'static {
     }
 
     /// Makes sure that a user whose account is kept elsewhere is known here, under this nick. The
-    /// nick may be taken: that is the other place's affair.
+    /// nick may be taken here: it is for whoever keeps the account to see to that.
     async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError>;
 
-    /// Which of those who have had this id the user is; `None` when there is no such user.
+    /// The number of the user who has this id now; `None` when there is no such user.
     async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError>;
 
     /// The users behind `after` in the order of their ids, at most `limit` of them.
@@ -112,7 +113,7 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// False when there is no such user. A user of that id who comes later is another one, with another
     /// [number](Self::user_number), and begins anew, as a sender and as a recipient: no `mid` from or to the one
-    /// before is remembered. What is called in the name of the one before does nothing from then on.
+    /// before is remembered. Calls in the name of the one before do nothing from then on.
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError>;
 
     /// The user's profile; `None` when there is no such user.
@@ -155,15 +156,14 @@ pub trait Storage: Send + Sync + 'static {
         limits: FindLimits,
     ) -> Result<Vec<Contact>, StorageError>;
 
-    /// Sees to it that the keys of all users' addresses are this rule's: computes them anew from the texts,
-    /// unless they were computed under its [name](AddressRule::name) when this was last done. A call that was
-    /// interrupted is done again.
+    /// Computes the keys of all users' addresses anew from the texts, by this rule; nothing if they were last computed by
+    /// a rule of the same [name](AddressRule::name). A call that was interrupted is done again.
     ///
     /// The engine calls it once, before it changes or looks for any address.
     async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError>;
 
-    /// Begins a session behind the newest message that any session of the user, ended ones
-    /// included, was given. Over the limit the least recently used ones end.
+    /// Begins a session. Its watermark is the highest that any session of the user has had, ended ones included. Over the
+    /// limit the least recently used sessions end.
     ///
     /// # Errors
     /// There is no such user, or it is another one who has the id now.
@@ -178,7 +178,7 @@ pub trait Storage: Send + Sync + 'static {
     ) -> Result<Option<SessionRecord>, StorageError>;
 
     /// The user's session with this key and the user's nick, for a client that comes back to it; `None` when there
-    /// is no such session. What [`session`](Self::session) says of expired ones is true here, too.
+    /// is no such session. Expired ones may be there or not, as for [`session`](Self::session).
     ///
     /// A store that is asked across a network does it in one call.
     async fn resume(
@@ -197,14 +197,14 @@ pub trait Storage: Send + Sync + 'static {
     /// Ends a session; one that is not there is no error.
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
 
-    /// Moves sessions' places in their inboxes up, and their last use. Neither ever moves back, and
-    /// no place moves beyond the newest message. A session that has ended is passed over.
+    /// Moves sessions' watermarks up, and the times of their last use. Neither ever moves back, and no watermark moves
+    /// beyond the newest message. A session that has ended is passed over.
     ///
-    /// What every session of a user was given need not be kept any longer.
+    /// What is delivered to every session of a user need not be kept any longer.
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError>;
 
-    /// How much may have been given before [`advance`](Self::advance) is called without further delay: in
-    /// bytes of messages, each with a kibibyte beside its text.
+    /// How much may have been delivered before [`advance`](Self::advance) is called without further delay: in
+    /// bytes of messages, where each counts a kibibyte beside its text.
     ///
     /// A store that keeps messages in memory wants to know early, and one on a disk wants few calls.
     fn flush_threshold_bytes(&self) -> usize {
@@ -219,26 +219,28 @@ pub trait Storage: Send + Sync + 'static {
         Duration::from_millis(20)
     }
 
-    /// Appends a message to its recipient's inbox and numbers it: 1, 2, 3… without a gap, but for
-    /// [restores](Self::lost_up_to), and the numbers of one inbox become visible to [`inbox`](Self::inbox) in their order.
+    /// Appends a message to its recipient's inbox under the next sequence number: 1, 2, 3… without a gap, but for
+    /// [restores](Self::lost_up_to). The messages of an inbox become visible to [`inbox`](Self::inbox) in the order of
+    /// their numbers.
     ///
-    /// Appends take their places in the order in which their futures are first polled, so that a
-    /// caller may have several under way; and from then on they get on without being polled, because
-    /// a caller polls only the first of them. A [`BatchQueue`] does that for a store that waits.
+    /// A caller may have several appends under way. They get their numbers in the order in which their futures were first
+    /// polled. From then on each makes progress without being polled, because a caller polls only the oldest of
+    /// them. A [`BatchQueue`] does both for a store that waits.
     ///
     /// A `mid` belongs to its sender and recipient together. While it is not forgotten, the same text and
     /// attachment under it are not appended again, however many appends race.
     ///
     /// # Errors
-    /// There is no such recipient, the sender is no more, the `mid` was used for something else, or what no
-    /// session of theirs was given yet is at its limit. What was given to some session and is over the limit is
-    /// dropped instead: of the sender who has most there, in messages or in bytes, whatever is over, and the
-    /// oldest first ([`Overflow`] chooses). What no session was given is never dropped for it.
+    /// There is no such recipient; the sender is no more; the `mid` was used for something else; or the inbox is full of
+    /// messages that are delivered to no session of the recipient's yet. Messages that are delivered to some session do not
+    /// fill it: over the limit they are dropped, of the sender who has most there (in messages or in bytes, whichever
+    /// is over its limit), the oldest first ([`Overflow`] chooses). Those that are delivered to no session are never
+    /// dropped to make room.
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError>;
 
     /// Does what [`append`](Self::append) does, if that takes no waiting: then a message costs no future.
-    /// `None` when it would; nothing was done then. The message takes its place behind those whose `append`
-    /// was polled before.
+    /// `None` when it would; nothing was done then. The message is numbered after those whose `append` was polled
+    /// before.
     ///
     /// A store that waits for a disk or another process leaves this as it is.
     ///
@@ -249,11 +251,10 @@ pub trait Storage: Send + Sync + 'static {
         None
     }
 
-    /// The messages behind place `after`, oldest first: at most `page.messages` of them, and no
+    /// The messages with sequence numbers above `after`, oldest first: at most `page.messages` of them, and no
     /// further one once they come to `page.bytes`.
     ///
-    /// Empty only when there is none. Each may lie further on than one behind the one before, when those between
-    /// were dropped.
+    /// Empty only when there is none. Numbers may be missing, where messages were dropped.
     async fn inbox(
         &self,
         user: &UserId,
@@ -261,12 +262,12 @@ pub trait Storage: Send + Sync + 'static {
         page: PageLimits,
     ) -> Result<Vec<(u64, Message)>, StorageError>;
 
-    /// The place of the newest message the inbox ever had; 0 when it never had one.
+    /// The sequence number of the newest message the inbox ever had; 0 when it never had one.
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError>;
 
-    /// Places up to this one may have been given by a store that was lost, of which this one is an older copy;
-    /// 0 for a store that is no copy. Inboxes go on behind it: a client that drops what it has seen must not be
-    /// given anything new under an old number.
+    /// Sequence numbers up to this one may have been used by a store that was lost, of which this one is an older copy;
+    /// 0 for a store that is no copy. Inboxes go on above it: a client that drops the numbers it has seen must not be
+    /// given anything new under one of them.
     fn lost_up_to(&self) -> u64 {
         0
     }
@@ -376,20 +377,20 @@ pub trait Accounts: Send + Sync {
     async fn set_password(&self, login: &UserId, pass_hash: String) -> Result<bool, StorageError>;
 }
 
-/// Tells a user from everybody else who has ever had the same id: a number that a store gives once.
+/// Tells a user from all others who have ever had the same id: a number that a store gives only once.
 ///
-/// Who was deleted may have an open connection for a moment, and another may register under the id meanwhile:
-/// whatever is done for a user is done for this number, and not for the next one's.
+/// A user who was deleted may have an open connection for a moment, and somebody else may register under the id
+/// meanwhile. What is done for a user is done for this number, so never for the next user of the id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserNumber(pub u64);
 
-/// In whose name something is done: a user's, and no later one's of the same id.
+/// In whose name something is done: this user's, not that of a later user of the same id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Owner {
     /// The user.
     pub user: UserId,
-    /// Which of those who have had the id.
+    /// The user's number.
     pub number: UserNumber,
 }
 
@@ -460,7 +461,7 @@ pub struct UserData {
     pub remembered: Vec<(UserId, ByteString)>,
     /// The sessions, in no order; expired ones may be among them.
     pub sessions: Vec<(SessionKey, SessionRecord)>,
-    /// The place of the newest message the inbox ever had.
+    /// The sequence number of the newest message the inbox ever had.
     pub newest: u64,
 }
 
@@ -468,7 +469,7 @@ pub struct UserData {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateAccountError {
-    /// An account or an adopted user has this login.
+    /// Somebody has this login: with an account, or as a user whose account is kept elsewhere.
     #[error("the login is taken")]
     LoginTaken,
     /// An account has this nick.
@@ -602,7 +603,7 @@ pub struct NewSession {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenedSession {
-    /// Its place in the inbox: the next message it is to be given is the one behind.
+    /// Its watermark, a sequence number: it is to be given the messages above.
     pub delivered_up_to: u64,
     /// The sessions that were ended to make room.
     pub ended: Vec<SessionKey>,
@@ -626,7 +627,7 @@ pub enum OpenSessionError {
 pub struct SessionRecord {
     /// Whose it is.
     pub user_number: UserNumber,
-    /// Its place in the inbox.
+    /// Its watermark: messages up to this sequence number are delivered to it.
     pub delivered_up_to: u64,
     /// True when its client acknowledges what it has processed.
     pub ack: bool,
@@ -634,7 +635,7 @@ pub struct SessionRecord {
     pub used: Timestamp,
 }
 
-/// A session's new place in the inbox and its last use.
+/// A session's new watermark, and its last use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Watermark {
@@ -642,7 +643,7 @@ pub struct Watermark {
     pub user: UserId,
     /// Which.
     pub session: SessionKey,
-    /// It has been given everything up to here.
+    /// Messages up to this sequence number are delivered to it.
     pub delivered_up_to: u64,
     /// It was last used then.
     pub used: Timestamp,
@@ -683,9 +684,9 @@ impl NewMessage {
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// It stands at this place of the recipient's inbox.
+    /// It stands in the recipient's inbox.
     Stored {
-        /// The place.
+        /// Its sequence number.
         seq: u64,
         /// Who has got it.
         recipient: UserNumber,
@@ -702,7 +703,7 @@ pub enum Appended {
 }
 
 impl Appended {
-    /// The place of a message that was stored.
+    /// The sequence number of a message that was stored.
     pub fn seq(&self) -> Option<u64> {
         match self {
             Self::Stored { seq, .. } => Some(*seq),
@@ -721,7 +722,7 @@ pub enum AppendError {
     /// The sender is no more, though another may have the id.
     #[error("the sender is no user any more")]
     NoSuchSender,
-    /// The recipient was not given yet as much as an inbox holds.
+    /// The inbox is full of messages that are delivered to no session of the recipient's yet.
     #[error("the inbox is full")]
     InboxFull,
     /// The sender has sent the recipient something else under the same `mid`.

@@ -1,8 +1,8 @@
-//! Sessions' places in their inboxes, on their way to the store.
+//! Sessions' watermarks, on their way to the store.
 //!
-//! A place moves with every message; the store is told lazily and in batches. Whoever logs in has only the places of
-//! the same user stored first. So users are in parts, and each part is stored by one at a time: who finds nothing
-//! there to store knows that it is stored.
+//! A watermark moves with every message; the store is told lazily and in batches. Before a log-in only the watermarks of
+//! the same user are stored. So users are divided into parts, and each part is stored by one task at a time: whoever finds
+//! nothing to store there knows that it is stored.
 
 use crate::clock::Timestamp;
 use crate::storage::{Look, Owner, Seen, SessionKey, StorageError, UserNumber, Watermark};
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
-/// A place that is this far ahead of the store is stored without delay: the inbox counts what was
-/// given as waiting until then.
+/// A watermark that is this far ahead of the store is stored without delay: until then the inbox counts what was
+/// delivered as waiting.
 const URGENT: u64 = 1000;
 
 /// What a message costs a store beside its text, in bytes.
@@ -43,14 +43,14 @@ pub(crate) struct Device {
     stored: AtomicU64,
     /// In microseconds since the Unix epoch.
     used: AtomicWatermark,
-    /// What was given and does not count as the marks' yet.
+    /// Bytes that were delivered and are not in the count of all watermarks yet.
     bytes: AtomicUsize,
 }
 
 /// What the store does not know yet of a session.
 #[derive(Clone, Copy, Debug)]
 enum Change {
-    /// Its place.
+    /// Its watermark.
     Moved,
     /// Its last use, which is in no hurry: it decides only which session is the oldest one.
     Used,
@@ -63,11 +63,11 @@ impl Change {
 /// The sessions of which the store does not know the newest.
 #[derive(Debug)]
 pub(crate) struct Watermarks {
-    /// All places are urgent once so many bytes were given since the last time: the store keeps them until
+    /// All watermarks are urgent once so many bytes were delivered since the last time: the store keeps them until
     /// then.
     urgent_bytes: usize,
     parts: [Part; PARTS],
-    /// What was given since the store was told last.
+    /// What was delivered since the store was told last.
     bytes: AtomicUsize,
     pub(crate) changed: Notify,
     pub(crate) urgent: Notify,
@@ -180,7 +180,7 @@ fn part_of(user: &UserId) -> usize {
 }
 
 impl Watermarks {
-    /// None yet; they are urgent once so many bytes were given.
+    /// None yet; they are urgent once so many bytes were delivered.
     pub(crate) fn new(urgent_bytes: usize) -> Self {
         Self {
             urgent_bytes,
@@ -192,7 +192,7 @@ impl Watermarks {
         }
     }
 
-    /// The device was given everything up to `seq`, with so much text.
+    /// Everything up to `seq`, with so much text, is delivered to the device.
     pub(crate) fn delivered(&self, device: &Arc<Device>, seq: u64, text: usize) {
         if device.is_ephemeral {
             return;
@@ -215,7 +215,7 @@ impl Watermarks {
         }
     }
 
-    /// Counts what was given. True when it is so much that the store must be told.
+    /// Counts what was delivered. True when it is so much that the store must be told.
     fn count(&self, device: &Device, bytes: usize) -> bool {
         let own = device.bytes.fetch_add(bytes, Ordering::Relaxed);
         if own.saturating_add(bytes) < OWN_BYTES {
@@ -255,7 +255,7 @@ impl Watermarks {
             .await
     }
 
-    /// Stores how far a user's sessions were given their messages, before one of them goes on.
+    /// Stores the watermarks of a user's sessions, before one of them goes on.
     pub(crate) async fn flush_moved_of(
         &self,
         storage: &TimedStorage,
@@ -266,7 +266,7 @@ impl Watermarks {
             .await
     }
 
-    /// Stores how far a session was given its messages, and with it those who wait for the same.
+    /// Stores the watermark of a session, and with it those of sessions that wait for the same.
     pub(crate) async fn flush_moved_with(
         &self,
         storage: &TimedStorage,
@@ -276,7 +276,7 @@ impl Watermarks {
             .await
     }
 
-    /// Stores the places that have moved, but for those that somebody else is storing: they come next.
+    /// Stores the watermarks that have moved, but for those that another task is storing: they come next.
     pub(crate) async fn flush_moved(&self, storage: &TimedStorage) -> Result<(), StorageError> {
         if !self.flush_free(storage, &[Change::Moved]).await?.is_empty() {
             self.changed.notify_one();

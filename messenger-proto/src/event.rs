@@ -47,14 +47,14 @@ impl Welcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EvMessage {
-    /// Its place in the recipient's inbox, from 1; `None` on the sender's own copy.
+    /// Its sequence number in the recipient's inbox, from 1; `None` on the sender's own copy.
     pub seq: Option<u64>,
     /// The message, shared by all who are given it.
     pub message: SharedMessage,
 }
 
 impl EvMessage {
-    /// A message at a place in the recipient's inbox, or the sender's copy of one.
+    /// A message with its sequence number in the recipient's inbox, or the sender's copy of one.
     pub fn new(seq: Option<u64>, message: impl Into<SharedMessage>) -> Self {
         Self {
             seq,

@@ -1,8 +1,8 @@
 //! Where one frame ends and the next begins.
 //!
-//! The wire has no delimiter: JSON objects follow each other, whitespace between them allowed, and what some
-//! writers put there: a byte-order mark, a NUL. The splitter finds an object's closing brace without parsing it. It does no I/O and keeps no bytes:
-//! it only remembers how far it has looked, so each byte is looked at once, whatever the chunks.
+//! The wire has no delimiter: JSON objects follow each other. Between them there may be whitespace, and what some writers
+//! put there: a byte-order mark, a NUL. The splitter finds an object's closing brace without parsing it. It does no I/O
+//! and keeps no bytes: it only remembers how far it has looked, so it looks at each byte once, whatever the chunks.
 
 use crate::simd::{equal, padded, up_to};
 use memchr::memchr2;
@@ -59,7 +59,7 @@ pub enum SplitError {
 #[derive(Clone, Debug)]
 pub struct Splitter {
     limit: usize,
-    /// How many bytes of the unfinished frame have been looked at.
+    /// How many bytes of the partial frame have been looked at.
     scanned: usize,
     /// What was looked at ends inside a string.
     in_string: bool,

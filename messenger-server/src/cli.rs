@@ -16,9 +16,15 @@ const OF_COMMANDS: [&str; 1] = ["store"];
 /// The command whose help shows all settings, as it checks them.
 const CHECK: &str = "check";
 
+const ABOUT: &str = "A messenger server: JSON objects over TCP. Without a command it serves";
+const LONG_ABOUT: &str = "A messenger server: JSON objects over TCP. Without a command it serves.
+
+Every flag can be given as an environment variable instead: MESSENGER_ and its name in capitals, \
+such as MESSENGER_LISTEN. Bytes may be given with a unit (16MiB, 16MB), long numbers as 60_000.";
+
 /// What is to be done; serving, unless told otherwise.
 #[derive(Debug, Parser)]
-#[command(name = "messenger-server", version, about, max_term_width = 100)]
+#[command(name = "messenger-server", version, about = ABOUT, long_about = LONG_ABOUT, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) settings: Settings,

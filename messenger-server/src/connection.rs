@@ -552,8 +552,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
             connection.break_off();
             return connection.drive(cx).map(drop);
         }
-        connection.input.rest();
-        connection.output.rest();
+        connection.input.release_buffers();
+        connection.output.release_buffers();
         connection.driver.release_buffers();
         Poll::Pending
     }

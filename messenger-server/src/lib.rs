@@ -5,10 +5,9 @@
 //! [engine's](messenger_core::Engine); here is only what a connection needs: reading, writing, and
 //! bounds on both.
 //!
-//! What the server's binary is made of lies behind the features `binary` and `sqlite` (the store in a
-//! file). Both are on unless told otherwise; the listener needs neither. [`Monitoring`] is there for
-//! everybody; settings, an operator's commands and the log are the binary's alone, and may change with
-//! every version.
+//! What the server's binary is made of lies behind the features `binary` and `sqlite` (the store in a file). Both are on
+//! by default; the listener needs neither. [`Monitoring`] is for embedders too. Settings, an operator's commands
+//! and the log are the binary's alone, and may change with every version.
 //!
 //! ```
 //! use messenger_core::Engine;
@@ -60,7 +59,9 @@ pub use monitoring::{Monitoring, MonitoringError};
 pub use server::{Drained, Server};
 #[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
-pub use settings::{LogFormat, MetricsListen, Notifier, Settings, SettingsError, Store, Switch};
+pub use settings::{
+    LogFormat, MetricsListen, NotifierUrl, Settings, SettingsError, StoreUrl, Switch,
+};
 pub use tls::{Tls, TlsError};
 pub use tokio_rustls::rustls;
 pub use transport::Transport;

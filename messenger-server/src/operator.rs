@@ -18,32 +18,32 @@ use std::path::PathBuf;
 /// Users are listed so many at a time.
 const PAGE: usize = 1000;
 
-/// What an operator can have done. All of it but `restored` and `salvage` also while a server uses the store; that
-/// notices at once, but for sessions that have ended: within a second.
+/// What an operator can have done: all of it but `restored` and `salvage` also while a server uses the store. The server
+/// notices at once, or within a second that a session has ended.
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
 pub enum Command {
-    /// Say whether the settings and the store are sound. The store has to be there, and is left as it is.
+    /// Say whether settings, certificate and store are sound. The store has to be there, and is left as it is.
     Check,
-    /// Copy the store to a new file.
+    /// Copy the store to a new file, also while a server uses it.
     Backup {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
         path: PathBuf,
     },
-    /// Say that the store is an older copy of one that was lost, and was not made by `backup`: to be done before a
-    /// server is started on it.
+    /// Mark the store as an older copy of one that was lost, before a server is started on it. Copies made by `backup`
+    /// need no mark.
     ///
-    /// Messages' numbers then go on beyond those that clients may have seen. Copies that `backup` has made need it not.
+    /// Sequence numbers then go on above those that clients may have seen.
     Restored,
     /// Save what can be read of a damaged store to a new file. No server may use it meanwhile.
     Salvage {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
         path: PathBuf,
     },
-    /// Users.
+    /// List, show, export and delete users, and reset their passwords.
     #[command(subcommand)]
     User(UserCommand),
-    /// Sessions.
+    /// List and end a user's sessions.
     #[command(subcommand)]
     Session(SessionCommand),
 }
@@ -69,7 +69,7 @@ pub enum UserCommand {
         /// The user.
         login: String,
     },
-    /// Give a user another password, asked for on a terminal or else read from standard input, and end the user's
+    /// Ask for a user's new password (or read it from standard input, if that is no terminal), and end the user's
     /// sessions.
     ResetPassword {
         /// The user.

@@ -188,12 +188,12 @@ impl Server {
     /// Takes connections until `until` completes or [`stop`](Self::stop) is called; then lets them
     /// finish, for as long as [`Transport::drain`] allows.
     ///
-    /// How many connections may come at once is the listener's affair: [`TcpListener::bind`] lets 128 wait
-    /// to be taken, [`TcpSocket::listen`](tokio::net::TcpSocket::listen) as many as it is told.
+    /// How many connections may come at once depends on the listener: [`TcpListener::bind`] lets 128 wait to be
+    /// accepted, [`TcpSocket::listen`](tokio::net::TcpSocket::listen) as many as it is told.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the listener and cuts all its connections, without letting them finish. What
-    /// they were given last may not be stored yet: that is for [`Engine::shut_down`].
+    /// Dropping the future closes the listener and cuts all its connections, without letting them finish. What was
+    /// delivered to them last may not be stored yet: [`Engine::shut_down`] stores it.
     pub async fn serve(&self, listener: TcpListener, until: impl Future<Output = ()>) -> Drained {
         self.accept(listener, None, until).await
     }

@@ -95,9 +95,9 @@ pub struct Settings {
         value_name = "URL",
         global = true
     )]
-    pub store: Store,
+    pub store: StoreUrl,
 
-    /// How sessions learn of messages: `local:`, within the process.
+    /// How connections learn of messages: `local:`, within the process.
     #[arg(
         long,
         env = "MESSENGER_NOTIFIER",
@@ -105,9 +105,9 @@ pub struct Settings {
         value_name = "URL",
         global = true
     )]
-    pub notifier: Notifier,
+    pub notifier: NotifierUrl,
 
-    /// Whether a sender gets its own copy of each message; deployed clients show it only then.
+    /// Whether a sender gets its own copy of each message; deployed clients show what they sent only then.
     #[arg(
         long,
         env = "MESSENGER_ECHO",
@@ -147,7 +147,7 @@ pub struct Settings {
     #[arg(long, env = "MESSENGER_WELCOME", default_value_t = Policy::default().welcome, value_name = "TEXT", global = true)]
     pub welcome: String,
 
-    /// Lift the rate limits, for load tests.
+    /// Whether to lift the limits under "Rates", for load tests.
     #[arg(
         long,
         env = "MESSENGER_NO_RATE_LIMITS",
@@ -228,7 +228,7 @@ pub enum MetricsListen {
 /// A store, named by a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Store {
+pub enum StoreUrl {
     /// `memory:`
     Memory,
     /// `sqlite:PATH` (feature `sqlite`)
@@ -239,7 +239,7 @@ pub enum Store {
 /// A notifier, named by a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Notifier {
+pub enum NotifierUrl {
     /// `local:`
     Local,
 }
@@ -311,7 +311,7 @@ pub enum SettingsError {
     Salvage(#[from] messenger_sqlite::SalvageError),
 }
 
-impl FromStr for Store {
+impl FromStr for StoreUrl {
     type Err = SettingsError;
 
     fn from_str(url: &str) -> Result<Self, SettingsError> {
@@ -352,7 +352,7 @@ fn network(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
     }
 }
 
-impl FromStr for Notifier {
+impl FromStr for NotifierUrl {
     type Err = SettingsError;
 
     fn from_str(url: &str) -> Result<Self, SettingsError> {
@@ -462,9 +462,9 @@ impl Settings {
         self.check_numbers()?;
         self.tls()?;
         match &self.store {
-            Store::Memory => {}
+            StoreUrl::Memory => {}
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => messenger_sqlite::check(path)?,
+            StoreUrl::Sqlite(path) => messenger_sqlite::check(path)?,
         }
         Ok(())
     }
@@ -489,14 +489,14 @@ impl Settings {
     /// The store is not a file, or there is none yet.
     pub fn existing_store(&self) -> Result<&Path, SettingsError> {
         match &self.store {
-            Store::Memory => Err(SettingsError::NoFile),
+            StoreUrl::Memory => Err(SettingsError::NoFile),
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) if path.try_exists().is_ok_and(|exists| !exists) => {
+            StoreUrl::Sqlite(path) if path.try_exists().is_ok_and(|exists| !exists) => {
                 let path = path.clone();
                 Err(SettingsError::NoStore { path })
             }
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => Ok(path),
+            StoreUrl::Sqlite(path) => Ok(path),
         }
     }
 
@@ -507,14 +507,14 @@ impl Settings {
     pub fn engine_beside(&self) -> Result<Builder, SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(_) => {
+            StoreUrl::Sqlite(_) => {
                 let path = self.existing_store()?;
                 let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
                 let builder = Engine::builder().policy(self.policy());
                 let builder = builder.storage(Arc::new(storage));
                 Ok(builder.manual_maintenance())
             }
-            Store::Memory => Err(SettingsError::NoFile),
+            StoreUrl::Memory => Err(SettingsError::NoFile),
         }
     }
 
@@ -526,8 +526,8 @@ impl Settings {
     pub fn back_up(&self, to: &Path) -> Result<(), SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(_) => Ok(messenger_sqlite::back_up(self.existing_store()?, to)?),
-            Store::Memory => Err(SettingsError::NoFile),
+            StoreUrl::Sqlite(_) => Ok(messenger_sqlite::back_up(self.existing_store()?, to)?),
+            StoreUrl::Memory => Err(SettingsError::NoFile),
         }
     }
 
@@ -539,8 +539,8 @@ impl Settings {
     pub fn salvage(&self, to: &Path) -> Result<String, SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => Ok(messenger_sqlite::salvage(path, to)?.to_string()),
-            Store::Memory => Err(SettingsError::NoFile),
+            StoreUrl::Sqlite(path) => Ok(messenger_sqlite::salvage(path, to)?.to_string()),
+            StoreUrl::Memory => Err(SettingsError::NoFile),
         }
     }
 
@@ -551,8 +551,8 @@ impl Settings {
     pub fn mark_restored(&self) -> Result<(), SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => Ok(messenger_sqlite::mark_restored(path)?),
-            Store::Memory => Err(SettingsError::NoFile),
+            StoreUrl::Sqlite(path) => Ok(messenger_sqlite::mark_restored(path)?),
+            StoreUrl::Memory => Err(SettingsError::NoFile),
         }
     }
 
@@ -564,12 +564,12 @@ impl Settings {
         self.check_numbers()?;
         let builder = Engine::builder().policy(self.policy());
         let builder = match &self.store {
-            Store::Memory => {
+            StoreUrl::Memory => {
                 let storage = MemoryStorage::with_limit(self.limits.max_memory);
                 builder.storage(Arc::new(storage))
             }
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => {
+            StoreUrl::Sqlite(path) => {
                 let storage = messenger_sqlite::SqliteStorage::open(path)?;
                 storage.keep_free(self.limits.min_free_disk);
                 builder.storage(Arc::new(storage))
@@ -577,7 +577,7 @@ impl Settings {
         };
         Ok(match self.notifier {
             // The builder's own.
-            Notifier::Local => builder,
+            NotifierUrl::Local => builder,
         })
     }
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 pub struct Transport {
     /// Frames, requests that overlap, and what may be unsent.
     pub driver: DriverLimits,
-    /// The most bytes that all connections together hold of frames that have not come whole; over it
-    /// those that stand still are disconnected. 256 MiB.
+    /// The most bytes of partial frames (those that have not come whole) that all connections together hold; over it
+    /// connections whose frames stand still are disconnected. 256 MiB.
     pub partial_frames: usize,
     /// The most bytes that wait to be written to all connections together; over it those that take least are
-    /// disconnected, and imports wait. Room for one list
-    /// ([`list_bytes`](messenger_core::policy::Limits::list_bytes)) at the least. 256 MiB.
+    /// disconnected, and imports wait. It is at least the room for one list
+    /// ([`list_bytes`](messenger_core::policy::Limits::list_bytes)). 256 MiB.
     pub outgoing: usize,
     /// The most connections. Each is an open file; leave some of those that the system allows for the
     /// store and for monitoring. 60,000.

@@ -332,7 +332,7 @@ async fn accounts_contacts_and_sessions_are_as_acknowledged() {
         (event.message.body.as_str(), event.seq),
         ("before", Some(1))
     );
-    // A place that was acknowledged is as durable as anything.
+    // A sequence number that was acknowledged is as durable as anything.
     let carol = UserId::from("carol");
     let session_of_carol = new_session(&process.address, "carol", true).await;
     for body in ["one", "two", "three"] {

@@ -63,10 +63,10 @@ fn remove(partial: &Path) {
     }
 }
 
-/// Says that a store is an older copy of one that was lost, made in another way than by [`back_up`]: the copies of that
-/// say it themselves. No server may be using it.
+/// Marks a store as an older copy of one that was lost. That is for copies that were not made by [`back_up`], whose copies
+/// are marked already. No server may be using it.
 ///
-/// The numbers of all inboxes go on beyond any that the lost store can have given, so that no client takes a new
+/// The sequence numbers of all inboxes go on above any that the lost store can have given, so that no client takes a new
 /// message for one it has seen.
 ///
 /// # Errors

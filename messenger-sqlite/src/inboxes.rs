@@ -17,21 +17,21 @@ const WRITTEN_EVERY: i64 = 64;
 pub(crate) struct Inbox {
     /// Whose it is.
     pub(crate) owner: UserNumber,
-    /// The place of the newest message there ever was.
+    /// The sequence number of the newest message there ever was.
     pub(crate) newest: i64,
-    /// The place of the oldest message kept; without any, one between the newest there was and the next to come.
+    /// The sequence number of the oldest message kept; without any, one between the newest there was and the next to come.
     pub(crate) oldest: i64,
     /// When that was accepted, or earlier; in seconds.
     pub(crate) oldest_time: i64,
-    /// The newest place that any session was given.
+    /// The highest watermark of any session, ended ones included.
     pub(crate) delivered_up_to: i64,
-    /// The newest place that every session was given.
+    /// Up to this sequence number messages are delivered to every session.
     pub(crate) delivered_to_all: i64,
     /// How many messages are kept.
     pub(crate) kept: i64,
     /// Their bytes.
     pub(crate) bytes: i64,
-    /// How many of them no session was given.
+    /// How many of them are delivered to no session.
     pub(crate) waiting: i64,
     /// The bytes of those.
     pub(crate) waiting_bytes: i64,
@@ -56,7 +56,7 @@ impl Inbox {
         }
     }
 
-    /// Counts one more message in, at this place. The row need not be written each time: what came behind
+    /// Counts one more message in, with this sequence number. The row need not be written each time: what came behind
     /// `written` is counted when it is read.
     pub(crate) fn count(
         &mut self,
@@ -148,7 +148,7 @@ impl Inbox {
 /// transaction has changed here is forgotten when it is rolled back.
 #[derive(Debug)]
 pub(crate) struct Inboxes {
-    /// Numbers up to here may have been given by a store that was lost, of which this is an older copy.
+    /// Sequence numbers up to here may have been used by a store that was lost, of which this is an older copy.
     lost_up_to: i64,
     known: HashMap<UserId, Inbox>,
     /// Users who are there.
@@ -164,7 +164,7 @@ impl Inboxes {
         }
     }
 
-    /// The last place that the next message in an inbox is behind, whatever was there.
+    /// The sequence number above which the next message in any inbox is numbered, whatever was there.
     pub(crate) fn lost_up_to(&self) -> i64 {
         self.lost_up_to
     }
@@ -220,7 +220,7 @@ impl Inboxes {
     }
 }
 
-/// The place of the newest message there ever was, for whoever only reads.
+/// The sequence number of the newest message there ever was, for whoever only reads.
 pub(crate) fn newest(connection: &Connection, user: &UserId) -> rusqlite::Result<i64> {
     let mut select = connection.prepare_cached(
         "SELECT max(newest, (SELECT coalesce(max(seq), 0) FROM messages WHERE recipient = ?1))

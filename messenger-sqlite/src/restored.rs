@@ -18,7 +18,7 @@ pub(crate) fn jump(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(set, [number]).map(drop)
 }
 
-/// Up to where numbers may have been given by a store that was lost.
+/// Up to where sequence numbers may have been used by a store that was lost.
 pub(crate) fn lost_up_to(connection: &Connection) -> rusqlite::Result<i64> {
     let select = "SELECT CAST(value AS INTEGER) FROM about WHERE name = 'lost up to'";
     let found = connection.query_row(select, params![], |row| row.get(0));

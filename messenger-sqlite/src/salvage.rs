@@ -47,7 +47,7 @@ impl fmt::Display for Salvaged {
 }
 
 /// Saves what can be read of a damaged store, which no server may use meanwhile, to a new file, a store of its own.
-/// What belongs to users who are lost is not saved, as it would be whose who registers next under that name. The damaged
+/// What belongs to users who are lost is not saved: it would belong to whoever registers next under that name. The damaged
 /// store and its log stay as they are. It blocks for as long as that takes.
 ///
 /// # Errors

@@ -32,7 +32,7 @@ CREATE TABLE myids (
 CREATE TABLE sessions (
     user    TEXT NOT NULL,
     key     BLOB NOT NULL,                  -- SHA-256 of the session's secret
-    given   INTEGER NOT NULL,               -- its place in the inbox
+    given   INTEGER NOT NULL,               -- its watermark: messages up to this seq are delivered to it
     ack     INTEGER NOT NULL,               -- 1: the client acknowledges
     used_us INTEGER NOT NULL,
     PRIMARY KEY (user, key)
@@ -40,20 +40,20 @@ CREATE TABLE sessions (
 
 CREATE TABLE inboxes (
     user          TEXT NOT NULL PRIMARY KEY,
-    newest        INTEGER NOT NULL DEFAULT 0,  -- the place of the newest message there ever was, or of one up to 64 before it: then messages tell
-    oldest        INTEGER NOT NULL DEFAULT 1,  -- the place of the oldest message kept, or the next to come
+    newest        INTEGER NOT NULL DEFAULT 0,  -- the seq of the newest message there ever was, or of one up to 64 before it: then messages tell
+    oldest        INTEGER NOT NULL DEFAULT 1,  -- the seq of the oldest message kept, or the next to come
     oldest_time   INTEGER NOT NULL DEFAULT 0,  -- when that was accepted, or earlier
-    given         INTEGER NOT NULL DEFAULT 0,  -- the newest place any session was given
-    given_to_all  INTEGER NOT NULL DEFAULT 0,  -- the newest place every session was given
+    given         INTEGER NOT NULL DEFAULT 0,  -- the highest watermark of any session, ended ones included
+    given_to_all  INTEGER NOT NULL DEFAULT 0,  -- up to this seq messages are delivered to every session
     bytes         INTEGER NOT NULL DEFAULT 0,  -- of what is kept
-    waiting_bytes INTEGER NOT NULL DEFAULT 0   -- of what no session was given
+    waiting_bytes INTEGER NOT NULL DEFAULT 0   -- of what is delivered to no session
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX inboxes_to_prune ON inboxes (user) WHERE oldest <= given_to_all;
 
 CREATE TABLE messages (
     number     INTEGER PRIMARY KEY,         -- in the order they came, so that a commit writes few pages
     recipient  TEXT NOT NULL,
-    seq        INTEGER NOT NULL,            -- its place in the recipient's inbox
+    seq        INTEGER NOT NULL,            -- its sequence number in the recipient's inbox
     id         TEXT NOT NULL,
     sender     TEXT NOT NULL,
     nick       TEXT NOT NULL,

@@ -95,7 +95,7 @@ impl SqliteStorage {
     }
 
     /// Refuses messages while less than so many bytes of the file's disk are free, so that what else is written
-    /// finds room: sessions, places in inboxes, profiles. 0, unless it is told, fills the disk. It is looked at once
+    /// finds room: sessions, watermarks, profiles. 0, unless it is told, fills the disk. It is looked at once
     /// a second at the most, and once in 16 MiB of messages. (Systems other than Unix do not tell.)
     pub fn keep_free(&self, bytes: u64) {
         self.floor.set(bytes);

@@ -208,7 +208,7 @@ async fn a_store_whose_counters_are_lost_goes_on_behind_its_messages() {
     assert_eq!(note.seq, Some(all + 1));
 }
 
-/// Nor is any of the lost store's places: what is saved of a copy is one.
+/// Nor is any sequence number of the lost store: what is saved of a copy counts as a copy.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_users_number_is_given_again_also_where_a_copy_is_saved() {
     let (folder, path) = begin().await;

@@ -1,7 +1,7 @@
 //! The order in which a connection is given messages.
 //!
-//! The feed keeps a cursor: the place of the last message it gave. Mail for the next place is given
-//! at once; mail that skips places makes it read the gap from the store; older mail is ignored.
+//! The feed keeps a cursor: the sequence number of the last message it gave. Mail for the next number is given
+//! at once; mail that skips numbers makes it read the gap from the store; older mail is ignored.
 
 use super::Login;
 use crate::clock::Timestamp;
@@ -45,7 +45,7 @@ impl fmt::Debug for Feed {
 }
 
 impl Feed {
-    /// True when it gave the message at this place, or one behind it.
+    /// True when it gave the message with this sequence number, or a later one.
     pub(super) fn has_given(&self, seq: u64) -> bool {
         seq <= self.cursor
     }

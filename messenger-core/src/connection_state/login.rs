@@ -24,7 +24,7 @@ pub(crate) struct Login {
     /// What the session may still send, on this connection or any other.
     pub(crate) budget: Arc<Budget>,
     pub(crate) mailbox: Mailbox,
-    /// The session's place in the inbox when the connection began.
+    /// The session's watermark when the connection began.
     pub(crate) start: u64,
     pub(crate) entry: Arc<Entry>,
     watermarks: Arc<Watermarks>,

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 const VERSION: u8 = 2;
 
-/// A message of more bytes is not carried along: its place is, and whoever is told reads the store.
+/// A message of more bytes is not carried along: its sequence number is, and whoever is told reads the store.
 const CARRIED: usize = 4096;
 
 /// How many bytes of a SHA-256 stand at the end.

@@ -40,13 +40,13 @@ struct Waiting {
     ended_waker: Option<Waker>,
 }
 
-/// What a session finds in its mailbox.
+/// What a connection finds in its mailbox.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Mail {
     /// A message stands in the inbox.
     Inbox {
-        /// Its place.
+        /// Its sequence number.
         seq: u64,
         /// When it was accepted.
         accepted: Timestamp,
@@ -91,8 +91,8 @@ impl Mailbox {
         }))
     }
 
-    /// Puts a notice in. What does not fit becomes a look into the store, and so does what is meant for another
-    /// user of the same id: one of the two is no more.
+    /// Puts a notice in. What does not fit becomes a resync, and so does what is meant for another user of the same id:
+    /// one of the two is no more.
     pub fn deliver(&self, notice: Notice) {
         let mail = match notice {
             Notice::Inbox { to: other, .. } | Notice::Copy { from: other, .. }
@@ -142,7 +142,7 @@ impl Mailbox {
         });
     }
 
-    /// Makes the session look into the store.
+    /// Makes the connection look into the store.
     pub fn resync(&self) {
         self.wake(|waiting| waiting.resync = true);
     }

@@ -7,7 +7,7 @@ use crate::shared::Shared;
 use crate::storage::PageLimits;
 use messenger_proto::{Ack, ErrorCode, Failure};
 
-/// The first message behind a place.
+/// The first message above a sequence number.
 const FIRST: PageLimits = PageLimits::new(1, 1);
 
 impl Rule for Ack {
@@ -22,7 +22,7 @@ impl Rule for Ack {
                 false => Ok(()),
             };
         }
-        // What was given need not be looked for: clients acknowledge often.
+        // What this connection was given need not be looked for: clients acknowledge often.
         if !connection.has_given(login, self.seq) {
             let newest = shared.storage.newest(login.user()).await?;
             still_there(connection, login).await?;

@@ -128,7 +128,7 @@ async fn open(
     identity: &Identity,
     ack: bool,
 ) -> Result<Device, Failure> {
-    // What other sessions were given and when they were used decides where this one begins and
+    // What is delivered to other sessions, and when they were used, decides where this one begins and
     // which one ends.
     shared.watermarks.flush_user(&shared.storage, user).await?;
     let now = shared.now();

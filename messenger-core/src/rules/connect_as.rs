@@ -12,21 +12,21 @@ use messenger_proto::{Failure, UserId};
 #[non_exhaustive]
 pub enum SessionKind {
     /// One that ends with its connection and is kept nowhere: for a web handler. A client asks for one
-    /// by the feature `ephemeral` in `auth`, without a place.
+    /// by the feature `ephemeral` in `auth`, then without `after`.
     ///
     /// - It counts among no limit of sessions and ends none; how many there are at once is the
     ///   embedder's to bound. It has no `sid`, so nobody can come back to it.
-    /// - It is given what stands in the inbox behind place `after`, oldest first; without one, what
-    ///   comes from now on. A place is the [`seq`](messenger_proto::EvMessage::seq) of a message.
+    /// - It is given what stands in the inbox with a [`seq`](messenger_proto::EvMessage::seq) above `after`, oldest
+    ///   first; without `after`, what comes from now on.
     /// - Nothing that it is given, or acknowledges, counts as delivered: that still waits for the user's
-    ///   lasting sessions, in a full inbox too. The other way round, what all lasting sessions were given
+    ///   lasting sessions, in a full inbox too. The other way round, what is delivered to all lasting sessions
     ///   may be gone: an inbox is no history. With no lasting session an inbox fills up, until its
     ///   messages are too old.
     /// - All of a user's send as fast as one session may.
     /// - It ends with [`end_sessions`](crate::Engine::end_sessions) and with its user. The first is
     ///   told by a notice alone: a connection on another node that misses it goes on.
     Ephemeral {
-        /// The last place not to be given; one beyond the newest message is taken for that.
+        /// The highest sequence number not to be given; one beyond the newest message is taken for that.
         after: Option<u64>,
     },
     /// One as `auth` gives it: it counts among the user's sessions, may end the least recently used one, and

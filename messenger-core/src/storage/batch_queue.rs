@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Calls of a store, carried out in order and several at once: what comes while a batch is under way is the next
 /// one.
 ///
-/// It keeps what [`Storage::append`](super::Storage::append) promises. A [`call`](Self::call) has its place when its
+/// It keeps what [`Storage::append`](super::Storage::append) promises. A [`call`](Self::call) is queued when its
 /// future is first polled, and is then carried out whether anybody polls it or not. A batch is all or nothing; when
 /// it fails each of its calls is tried alone, in order, so that one which cannot be done takes no other with it. (Not
 /// when it [is unknown](StorageError::is_unknown) whether it was done: then it is for each of them.)

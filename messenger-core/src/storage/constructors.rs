@@ -76,7 +76,7 @@ impl UserData {
         self
     }
 
-    /// The place of the newest message the inbox ever had.
+    /// The sequence number of the newest message the inbox ever had.
     #[must_use]
     pub fn newest(mut self, newest: u64) -> Self {
         self.newest = newest;
@@ -190,7 +190,7 @@ impl NewSession {
 }
 
 impl OpenedSession {
-    /// One that begins behind this place; these were ended.
+    /// One that begins above this sequence number; these were ended.
     pub fn new(delivered_up_to: u64, ended: Vec<SessionKey>) -> Self {
         Self {
             delivered_up_to,
@@ -200,7 +200,7 @@ impl OpenedSession {
 }
 
 impl SessionRecord {
-    /// A session of this user at this place, whose client acknowledges or not, used then.
+    /// A session of this user with this watermark, whose client acknowledges or not, used then.
     pub fn new(user_number: UserNumber, delivered_up_to: u64, ack: bool, used: Timestamp) -> Self {
         Self {
             user_number,
@@ -212,7 +212,7 @@ impl SessionRecord {
 }
 
 impl Watermark {
-    /// This session of this user was given everything up to there, and used then.
+    /// Everything up to there is delivered to this session of this user, which was last used then.
     pub fn new(
         user: impl Into<UserId>,
         session: SessionKey,

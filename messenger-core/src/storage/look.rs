@@ -52,7 +52,7 @@ pub enum Seen {
     Ended,
     /// It is there.
     There {
-        /// The place of the newest message that its user's inbox ever had.
+        /// The sequence number of the newest message that its user's inbox ever had.
         newest: u64,
     },
 }

@@ -199,7 +199,7 @@ impl MemoryStorage {
     }
 }
 
-/// What was given is dropped while the processor still has it in its caches.
+/// What is delivered is dropped while the processor still has it in its caches.
 const FLUSH_THRESHOLD_BYTES: usize = 256 * 1024;
 
 #[async_trait]

@@ -225,7 +225,7 @@ async fn append(
     }
 }
 
-/// The bodies in an inbox, with their places.
+/// The bodies in an inbox, with their sequence numbers.
 async fn bodies(storage: &Arc<dyn Storage>, user: &UserId, after: u64) -> Vec<(u64, String)> {
     let messages = storage.inbox(user, after, ALL).await.unwrap().into_iter();
     messages

@@ -16,11 +16,11 @@ pub(crate) struct Device {
     pub(crate) acks: bool,
     credentials: Credentials,
     connection: Option<Link>,
-    /// The place behind which its session began, once it was given anything.
+    /// The sequence number above which its session began, once it was given anything.
     pub(crate) start: Option<u64>,
-    /// What it has processed: places and messages, in order.
+    /// What it has processed: sequence numbers and messages, in order.
     pub(crate) processed: Vec<EvMessage>,
-    /// The last place processed.
+    /// The last sequence number processed.
     pub(crate) seen: u64,
     acked: u64,
     /// The server said that the session has ended.
@@ -31,7 +31,7 @@ struct Link {
     session: Connection,
     /// Written by the server, not yet read by the device.
     wire: VecDeque<EvMessage>,
-    /// The last place taken from this connection, which may not go back.
+    /// The last sequence number taken from this connection, which may not go back.
     last: u64,
 }
 

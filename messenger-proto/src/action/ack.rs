@@ -5,7 +5,7 @@ use crate::read::{FrameBytes, Num};
 use crate::write::{Object, key};
 use serde::Deserialize;
 
-/// Says that this session has processed everything up to a place in the inbox.
+/// Says that this session has processed everything up to a sequence number in the inbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ack {

@@ -44,7 +44,7 @@ impl Decoder for ClientCodec {
         )
     }
 
-    /// A half-sent frame at the end of the stream is dropped.
+    /// A partial frame at the end of the stream is dropped.
     fn decode_eof(&mut self, source: &mut BytesMut) -> Result<Option<Outbound>, CodecError> {
         let item = self.decode(source)?;
         if item.is_none() {

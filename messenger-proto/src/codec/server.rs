@@ -80,7 +80,7 @@ impl Decoder for ServerCodec {
         next_frame(&mut self.splitter, source, small, large)
     }
 
-    /// A half-sent frame at the end of the stream is dropped.
+    /// A partial frame at the end of the stream is dropped.
     fn decode_eof(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
         let item = self.decode(source)?;
         if item.is_none() {

@@ -137,7 +137,7 @@ impl Input {
             self.is_lent = read > 0;
             return Poll::Ready(Ok(read));
         }
-        self.rest();
+        self.release_buffers();
         let more = if is_large { room } else { 0 };
         ready!(self.poll_hold(self.buffer.len() + more, cx))?;
         if is_large {
@@ -156,7 +156,7 @@ impl Input {
     }
 
     /// Gives the thread's buffer back, at the end of every poll.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn release_buffers(&mut self) {
         if self.is_lent {
             let rest = BytesMut::from(&*self.buffer);
             SCRATCH.set(mem::replace(&mut self.buffer, rest));
@@ -223,7 +223,7 @@ impl Input {
     /// Drops what was received.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
-        self.rest();
+        self.release_buffers();
         self.buffer = BytesMut::new();
         self.share.release();
         self.seen = 0;

@@ -33,7 +33,7 @@ enum Piece {
     List(ListResponse),
 }
 
-/// What waits to be written, and up to where the inbox will have been given with it.
+/// What waits to be written, and which messages are delivered once it is.
 pub(super) struct Output {
     escapes: Escapes,
     /// Pieces shared with other connections, lists, and what was encoded before them.
@@ -50,7 +50,7 @@ pub(super) struct Output {
     written: u64,
     /// All bytes that were ever flushed.
     flushed: u64,
-    /// When so much has been flushed, everything up to the place has been given.
+    /// When so many bytes have been flushed, everything up to the token's message is delivered.
     places: VecDeque<(u64, DeliveryToken)>,
     /// Where the frames end that wait, by the bytes queued until then, if frames may have to be written alone.
     ends: Option<VecDeque<u64>>,
@@ -169,12 +169,12 @@ impl Output {
         }
     }
 
-    /// The message at `place` will have been given once all that waits now is flushed.
+    /// The message of this token will be delivered once all that waits now is flushed.
     pub(super) fn mark(&mut self, place: DeliveryToken) {
         self.places.push_back((self.queued, place));
     }
 
-    /// The places that were given with what was flushed.
+    /// The tokens of what was delivered with what was flushed.
     pub(super) fn take_delivered(&mut self) -> impl Iterator<Item = DeliveryToken> + use<'_> {
         let flushed = self.flushed;
         let next = move || {
@@ -254,7 +254,7 @@ impl Output {
     }
 
     /// Gives back memory when the connection falls idle.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn release_buffers(&mut self) {
         if self.is_flushed() {
             self.tail = BytesMut::new();
             self.pieces = VecDeque::new();

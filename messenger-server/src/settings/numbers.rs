@@ -67,27 +67,27 @@ numbers! {
     "Connections" ConnectionSettings {
         /// The longest frame of an authenticated client.
         max_frame = "MESSENGER_MAX_FRAME" "BYTES" FRAME, DriverLimits::default().frame;
-        /// The longest frame before that.
+        /// The longest frame of a client that has not authenticated.
         max_frame_before_auth = "MESSENGER_MAX_FRAME_BEFORE_AUTH" "BYTES" FRAME, DriverLimits::default().frame_before_auth;
-        /// The most bytes that all connections together hold of frames that have not come whole.
+        /// The most bytes that all connections together hold of partial frames, those that have not come whole.
         max_partial_frames = "MESSENGER_MAX_PARTIAL_FRAMES" "BYTES" BYTES, Transport::default().partial_frames;
         /// The most connections; fewer when the system allows fewer open files.
         max_connections = "MESSENGER_MAX_CONNECTIONS" "COUNT" COUNT, Transport::default().connections;
-        /// Connections that may wait to be taken, for each address that is listened on.
+        /// Connections that may wait to be accepted, for each address that is listened on.
         listen_backlog = "MESSENGER_LISTEN_BACKLOG" "COUNT" BACKLOG, BACKLOG_BY_DEFAULT;
         /// How long a client may take to authenticate.
         auth_timeout = "MESSENGER_AUTH_TIMEOUT" "SECONDS" SECONDS, Transport::default().time_to_auth.as_secs();
         /// How long a TLS handshake, or a proxy's header, may take.
         handshake_timeout = "MESSENGER_HANDSHAKE_TIMEOUT" "SECONDS" SECONDS, Transport::default().handshake_time.as_secs();
-        /// How many of these may be under way at once; more connections are turned away.
+        /// How many TLS handshakes and proxies' headers may be under way at once; more connections are turned away.
         max_handshakes = "MESSENGER_MAX_HANDSHAKES" "COUNT" COUNT, Transport::default().handshakes;
-        /// Unsent bytes from which on a client's requests are not read.
+        /// While so many bytes wait for a client, its requests are not read.
         max_outgoing = "MESSENGER_MAX_OUTGOING" "BYTES" BYTES, DriverLimits::default().unsent;
         /// The most bytes that wait to be written to all connections together: those that take least give way.
         max_outgoing_total = "MESSENGER_MAX_OUTGOING_TOTAL" "BYTES" BYTES, Transport::default().outgoing;
         /// A client that takes nothing for so long, though something waits for it, is disconnected.
         write_timeout = "MESSENGER_WRITE_TIMEOUT" "SECONDS" SECONDS, Transport::default().write_stall.as_secs();
-        /// TCP keepalive.
+        /// How long a connection may be silent before TCP keepalive probes it.
         keepalive = "MESSENGER_KEEPALIVE" "SECONDS" KEEPALIVE, Transport::default().keepalive.as_secs();
         /// How long connections may take to finish when the server stops.
         drain_timeout = "MESSENGER_DRAIN_TIMEOUT" "SECONDS" SECONDS, Transport::default().drain.as_secs();
@@ -126,13 +126,13 @@ numbers! {
         /// The most bytes of bodies and attachments an inbox holds.
         max_inbox_bytes = "MESSENGER_MAX_INBOX_BYTES" "BYTES" BYTES, InboxLimits::default().bytes;
         /// The most bytes of messages that a store in memory (--store memory:) keeps, of all users together; over
-        /// it messages are refused (22).
+        /// it messages are refused (status 22).
         max_memory = "MESSENGER_MAX_MEMORY" "BYTES" BYTES, MemoryStorage::DEFAULT_LIMIT;
-        /// The free bytes of its disk below which a store in a file refuses messages (22); 0 to fill it.
+        /// The free bytes of its disk below which a store in a file refuses messages (status 22); 0 to fill the disk.
         min_free_disk = "MESSENGER_MIN_FREE_DISK" "BYTES" FREE, FREE_BY_DEFAULT;
         /// Passwords that are hashed at once.
         max_hashing = "MESSENGER_MAX_HASHING" "COUNT" COUNT, PasswordPolicy::default().at_once;
-        /// Passwords that may wait for that; over it clients are told to try later.
+        /// Passwords that may wait to be hashed; over it clients are told to try later (status 20).
         max_hashing_queue = "MESSENGER_MAX_HASHING_QUEUE" "COUNT" COUNT, PasswordPolicy::default().waiting;
     }
 }
@@ -152,7 +152,7 @@ numbers! {
         max_message_burst = "MESSENGER_MAX_MESSAGE_BURST" "COUNT" RATE, Rates::default().messages.burst;
         /// Bytes of one session's messages, a second.
         max_byte_rate = "MESSENGER_MAX_BYTE_RATE" "BYTES" RATE, BYTES_A_SECOND;
-        /// Bytes of one session's messages at once; a single message may have more, and takes all.
+        /// Bytes of one session's messages at once; a larger message is accepted when none of them is used, and uses all.
         max_byte_burst = "MESSENGER_MAX_BYTE_BURST" "BYTES" RATE, Rates::default().message_bytes.burst;
         /// Address-book entries that one user imports, a day.
         max_import_day = "MESSENGER_MAX_IMPORT_DAY" "COUNT" RATE, Rates::default().import.burst;

@@ -35,7 +35,7 @@ use tokio::time::timeout;
 
 const MIB: u64 = 1024 * 1024;
 
-/// What the server is told its clients' half-sent frames may take together.
+/// What the server is told its clients' partial frames may take together.
 const HALF_READ: u64 = 64 * MIB;
 
 /// What it is told may wait unsent for one client.

@@ -117,7 +117,7 @@ fn message(row: &Row<'_>, recipient: &UserId) -> rusqlite::Result<(u64, Message)
     Ok((unsigned(row.get(0)?), message))
 }
 
-/// A session was given everything up to this place.
+/// Everything up to this sequence number is delivered to a session.
 pub(super) fn advance(
     connection: &Connection,
     user: &UserId,
@@ -131,7 +131,7 @@ pub(super) fn advance(
     Ok(())
 }
 
-/// Drops as much of what some session was given, of the senders who have most of it, if there is as much. How many
+/// Drops as much of what is delivered to some session, of the senders who have most of it, if there is as much. How many
 /// messages.
 fn shed(
     connection: &Connection,
@@ -170,7 +170,7 @@ fn shed(
     Ok(dropped)
 }
 
-/// Drops some of what every session was given.
+/// Drops some of what is delivered to every session.
 pub(super) fn prune(
     connection: &Connection,
     user: &UserId,
@@ -199,7 +199,7 @@ pub(super) fn prune(
     )
 }
 
-/// Drops the messages up to this place.
+/// Drops the messages up to this sequence number.
 pub(super) fn drop_up_to(
     connection: &Connection,
     user: &UserId,
@@ -218,7 +218,7 @@ pub(super) fn drop_up_to(
     note_oldest(connection, user, inbox)
 }
 
-/// What stands behind the newest place given, up to this one, waits for nobody any more.
+/// What was delivered to no session, up to this sequence number, does not wait any more.
 fn take_from_waiting(
     connection: &Connection,
     user: &UserId,
@@ -246,7 +246,7 @@ fn note_oldest(connection: &Connection, user: &UserId, inbox: &mut Inbox) -> rus
     Ok(())
 }
 
-/// How many messages stand behind one place, up to another, and their bytes.
+/// How many messages stand above one sequence number, up to another, and their bytes.
 fn count_between(
     connection: &Connection,
     user: &UserId,

@@ -23,7 +23,7 @@ pub(super) struct Found {
     owners: Vec<UserId>,
     /// Whose oldest messages are out of date.
     recipients: Vec<UserId>,
-    /// Whose inboxes hold what every session was given.
+    /// Whose inboxes hold what is delivered to every session.
     pruned: Vec<UserId>,
     mids: bool,
     /// Sessions were used in what is the future.

@@ -1,4 +1,4 @@
-//! Sessions and their places.
+//! Sessions and their watermarks.
 
 use super::inbox;
 use crate::fault::{Fault, refused};
@@ -188,7 +188,7 @@ pub(super) fn advance(writing: &mut Writing<'_>, watermarks: &[Watermark]) -> ru
     Ok(())
 }
 
-/// Works out what every session was given; without sessions, what any was.
+/// Works out up to where messages are delivered to every session; without sessions, up to where to any.
 fn note_given_to_all(
     connection: &Connection,
     user: &UserId,

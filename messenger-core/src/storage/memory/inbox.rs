@@ -14,15 +14,15 @@ const OVERHEAD: u64 = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// What is kept, with its places, which only grow: some between may be gone.
+    /// What is kept, with sequence numbers, which only grow: some between may be gone.
     messages: VecDeque<(u64, Arc<Message>)>,
-    /// The place of the newest message there ever was.
+    /// The sequence number of the newest message there ever was.
     newest: u64,
-    /// The newest place that any session was given.
+    /// The highest watermark of any session, ended ones included.
     delivered_up_to: u64,
     /// The bytes of what is kept.
     bytes: u64,
-    /// How many at the end no session was given.
+    /// How many at the end are delivered to no session.
     waiting: usize,
     /// The bytes of those.
     waiting_bytes: u64,
@@ -42,7 +42,7 @@ impl Inbox {
         self.delivered_up_to
     }
 
-    /// The message's place, and how many were dropped to make room for it.
+    /// The message's sequence number, and how many were dropped to make room for it.
     pub(super) fn append(
         &mut self,
         message: Arc<Message>,
@@ -64,7 +64,7 @@ impl Inbox {
         Ok((self.newest, dropped))
     }
 
-    /// Drops as much of what some session was given, if there is as much. How many messages.
+    /// Drops as much of what is delivered to some session, if there is as much. How many messages.
     fn shed(&mut self, excess: u64, weight: fn(&Message) -> u64) -> u64 {
         if excess == 0 {
             return 0;
@@ -98,7 +98,7 @@ impl Inbox {
         found
     }
 
-    /// A session was given everything up to this place.
+    /// Everything up to this sequence number is delivered to a session.
     pub(super) fn advance(&mut self, delivered_up_to: u64) {
         self.delivered_up_to = self.delivered_up_to.max(delivered_up_to);
         let waiting = self.messages.len() - self.waiting;
@@ -111,7 +111,7 @@ impl Inbox {
         }
     }
 
-    /// Every session was given everything up to this place.
+    /// Everything up to this sequence number is delivered to every session.
     pub(super) fn prune(&mut self, delivered_up_to: u64) {
         self.drop_while(|seq, _| seq <= delivered_up_to);
         if self.messages.is_empty() && self.messages.capacity() > KEPT {

@@ -160,7 +160,7 @@ impl User {
         self.sessions.retain(|(_, record)| record.used >= before);
     }
 
-    /// Drops what every session was given.
+    /// Drops what is delivered to every session.
     fn prune(&mut self) {
         let sessions = self.sessions.iter();
         let slowest = sessions.map(|(_, record)| record.delivered_up_to).min();

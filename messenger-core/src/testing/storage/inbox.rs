@@ -46,7 +46,7 @@ pub(super) async fn numbers_without_a_gap(storage: &Arc<dyn Storage>) {
     assert!(matches!(unknown, Err(AppendError::NoSuchUser)));
 }
 
-/// Reads as a session does, which goes on behind what it was given and never looks back.
+/// Reads as a connection does, which goes on from its cursor and never looks back.
 async fn reads(storage: &Arc<dyn Storage>, user: &UserId, count: u64) {
     let reading = async {
         let mut delivered_up_to = 0;

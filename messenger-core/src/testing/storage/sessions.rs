@@ -1,4 +1,4 @@
-//! Sessions and their places.
+//! Sessions and their watermarks.
 
 use super::{ALL, NO_LIMIT, advance, append, as_owner, at, bodies, create, key, open};
 use crate::storage::{
