@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // not every test needs all of it
 
+pub(crate) mod proxy;
+
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -64,19 +66,29 @@ impl Postgres {
     }
 
     fn kill(&mut self) {
-        // Each backend is a session of its own process group, but a child of the server.
         let pid = self.server.id();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let children = children.unwrap_or_default();
-        let pids = children.split_whitespace().map(str::to_owned);
-        let pids = std::iter::once(pid.to_string()).chain(pids);
-        let killed = Command::new("kill")
+        let mut pids = vec![pid.to_string()];
+        pids.extend(
+            children
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned),
+        );
+        let _ = Command::new("kill")
             .arg("-KILL")
-            .args(pids)
+            .args(&pids)
             .stderr(Stdio::null())
             .status();
-        let _ = killed;
         let _ = self.server.wait();
+        // The next server must not find any of them alive. Dead ones have no command line.
+        let begun = Instant::now();
+        let is_alive = |pid: &String| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+        };
+        while pids.iter().any(is_alive) && begun.elapsed() < DEADLINE {
+            std::thread::yield_now();
+        }
     }
 
     /// The address of a new and empty database.
@@ -94,6 +106,11 @@ impl Postgres {
     pub(crate) fn url(&self, database: &str) -> String {
         let folder = self.folder.path().to_str().unwrap().replace('/', "%2F");
         format!("postgres://messenger@{folder}/{database}")
+    }
+
+    /// The socket at which it is reached.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join(".s.PGSQL.5432")
     }
 
     /// A connection of the test's own, as soon as the server lets it in.
@@ -119,8 +136,6 @@ impl Drop for Postgres {
 }
 
 fn serve(folder: &TempDir) -> Child {
-    // What a killed one has left.
-    let _ = std::fs::remove_file(folder.path().join("data/postmaster.pid"));
     let log = std::fs::File::options()
         .create(true)
         .append(true)
