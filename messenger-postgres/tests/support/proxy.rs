@@ -62,7 +62,12 @@ async fn pass(client: TcpStream, socket: PathBuf, mut state: watch::Receiver<Sta
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
             let is_mute = flags.borrow().is_mute;
-            if !is_mute && to_client.write_all(&bytes[..count]).await.is_err() {
+            if !is_mute
+                && to_client
+                    .write_all(bytes.get(..count).unwrap())
+                    .await
+                    .is_err()
+            {
                 break;
             }
         }
