@@ -15,6 +15,9 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4500);
 /// How many connections calls share. A call that waits for a lock delays those behind it on the same one.
 const LINKS: usize = 6;
 
+/// How many calls may be under way on each; more are refused.
+const MOST_UNDER_WAY: usize = 2000;
+
 /// How long it is waited before a call is made again that two others stood in the way of: so many milliseconds, or up to
 /// twice as many, so that those who collided do not again.
 const PAUSE_MS: u64 = 5;
@@ -46,10 +49,10 @@ impl Calls {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, StorageError> {
-        match self.write(sql, params).await {
+        match self.call(sql, params).await {
             Ok(answer) => Ok(answer.rows),
             // Nothing was to be done.
-            Err(error) => Err(StorageError::new(error)),
+            Err(failure) => Err(StorageError::new(failure.cause)),
         }
     }
 
@@ -59,10 +62,39 @@ impl Calls {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Answer, StorageError> {
+        Ok(self.call(sql, params).await?)
+    }
+
+    async fn call(&self, sql: &str, params: Params<'_>) -> Result<Answer, Failure> {
         let least_used = self.0.iter().min_by_key(|link| link.under_way());
-        let link = least_used.ok_or_else(|| StorageError::new("there is no connection"))?;
+        let link = least_used.filter(|link| link.under_way() < MOST_UNDER_WAY);
+        let link = link.ok_or_else(|| Failure::new(CallError::TooMany, false))?;
         let _counted = link.count();
         call(link, sql, &params, Instant::now() + CALL_TIMEOUT).await
+    }
+}
+
+/// A call that has failed.
+pub(crate) struct Failure {
+    cause: Box<dyn std::error::Error + Send + Sync>,
+    may_be_done: bool,
+}
+
+impl Failure {
+    fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>, may_be_done: bool) -> Self {
+        Self {
+            cause: cause.into(),
+            may_be_done,
+        }
+    }
+}
+
+impl From<Failure> for StorageError {
+    fn from(failure: Failure) -> Self {
+        match failure.may_be_done {
+            true => Self::unknown(failure.cause),
+            false => Self::new(failure.cause),
+        }
     }
 }
 
@@ -72,25 +104,18 @@ pub(crate) async fn call(
     sql: &str,
     params: &Params<'_>,
     deadline: Instant,
-) -> Result<Answer, StorageError> {
+) -> Result<Answer, Failure> {
+    let params = params.typed();
     let mut may_be_done = false;
-    let failed = |error: tokio_postgres::Error, may_be_done| match may_be_done {
-        true => StorageError::unknown(error),
-        false => StorageError::new(error),
-    };
     loop {
         let Ok(open) = timeout_at(deadline, link.open()).await else {
             let error = CallError::Unreachable(CALL_TIMEOUT);
-            return Err(match may_be_done {
-                true => StorageError::unknown(error),
-                false => StorageError::new(error),
-            });
+            return Err(Failure::new(error, may_be_done));
         };
-        let params = params.typed();
         let answer = open.client.query_typed(sql, &params);
         let Ok(answer) = timeout_at(deadline, answer).await else {
             open.close();
-            return Err(StorageError::unknown(CallError::Silent(CALL_TIMEOUT)));
+            return Err(Failure::new(CallError::Silent(CALL_TIMEOUT), true));
         };
         let error = match answer {
             Ok(rows) => {
@@ -102,16 +127,14 @@ pub(crate) async fn call(
             Err(error) => error,
         };
         match Failed::by(&error) {
-            Failed::ForGood => return Err(failed(error, may_be_done)),
-            Failed::ThisTime if Instant::now() + pause() > deadline => {
-                return Err(failed(error, may_be_done));
-            }
-            Failed::ThisTime => sleep(pause()).await,
+            Failed::ThisTime if Instant::now() < deadline => {}
+            Failed::ForGood | Failed::ThisTime => return Err(Failure::new(error, may_be_done)),
             Failed::Unknown => {
                 open.close();
                 may_be_done = true;
             }
         }
+        sleep(pause()).await;
     }
 }
 

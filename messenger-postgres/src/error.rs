@@ -49,6 +49,8 @@ pub(crate) enum CallError {
     Silent(Duration),
     #[error("there has been no connection to the PostgreSQL database for {0:?}")]
     Unreachable(Duration),
+    #[error("too many calls wait for the PostgreSQL database")]
+    TooMany,
 }
 
 /// What is known of a call that has failed.

@@ -6,6 +6,8 @@
 //! answer is lost, as with a server that is killed, the call is made again, and what was done already is not done twice.
 //! A call fails after 4.5 seconds without the database; service is back by itself when the database is.
 //!
+//! After a restore from an older copy, [`mark_restored`] has to be called before a server uses it.
+//!
 //! It needs PostgreSQL 15 or later, and a database of its own whose encoding is UTF8. Connections are not encrypted.
 //!
 //! ```no_run
@@ -28,6 +30,7 @@ mod lane;
 mod link;
 mod migrations;
 mod params;
+mod restored;
 mod row;
 mod safety;
 mod skeletons;
@@ -35,4 +38,5 @@ mod store;
 mod text;
 
 pub use error::ConnectError;
+pub use restored::mark_restored;
 pub use store::PostgresStorage;

@@ -14,6 +14,7 @@ use crate::lane::Lane;
 use crate::link;
 use crate::migrations;
 use crate::params::Params;
+use crate::restored;
 use crate::row::Columns;
 use crate::safety;
 use crate::skeletons;
@@ -72,7 +73,7 @@ impl PostgresStorage {
         let calls = Calls::new(&config);
         let prepare = |error: StorageError| ConnectError::Prepare(error.into());
         skeletons::keep_up(&calls).await.map_err(prepare)?;
-        let lost_up_to = lost_up_to(&calls).await.map_err(prepare)?;
+        let lost_up_to = restored::lost_up_to(&calls).await.map_err(prepare)?;
         let lane = |_| {
             let number = getrandom::u64().map_err(|error| ConnectError::Prepare(error.into()))?;
             Lane::start(&config, number.cast_signed())
@@ -83,6 +84,10 @@ impl PostgresStorage {
             calls,
             lost_up_to,
         })
+    }
+
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     fn lane(&self, recipient: &UserId) -> Option<&Lane> {
@@ -116,12 +121,6 @@ fn config(url: &str) -> Result<Config, ConnectError> {
     };
     config.options(options);
     Ok(config)
-}
-
-async fn lost_up_to(calls: &Calls) -> Result<u64, StorageError> {
-    let select = "SELECT value::bigint FROM about WHERE name = 'lost up to'";
-    let rows = calls.read(select, Params::new()).await?;
-    rows.first().map_or(Ok(0), |row| row.number(0))
 }
 
 #[async_trait]

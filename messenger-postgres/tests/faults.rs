@@ -9,11 +9,13 @@
 
 mod support;
 
+use futures_util::future::join_all;
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Message, UserId};
 use messenger_core::storage::{AppendError, Appended, NewMessage, PageLimits, Storage};
 use messenger_postgres::PostgresStorage;
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use support::proxy::Proxy;
@@ -98,7 +100,8 @@ async fn what_was_answered_outlives_kills_of_the_database() {
     for _ in 0..3 {
         let before = count.load(Ordering::Relaxed);
         until(async || count.load(Ordering::Relaxed) > before + 200).await;
-        postgres.kill_and_restart();
+        postgres.kill();
+        postgres.restart();
     }
     let before = count.load(Ordering::Relaxed);
     until(async || count.load(Ordering::Relaxed) > before + 200).await;
@@ -246,4 +249,58 @@ async fn a_message_that_is_still_being_stored_is_not_stored_beside() {
     assert!(count(&client).await <= 1);
     let next = send(&storage, message("bob", "ann", "2")).await;
     assert_eq!(next.seq(), Some(count(&client).await.unsigned_abs()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_database_calls_fail_and_service_is_back_with_it() {
+    let mut postgres = Postgres::start().await;
+    let url = postgres.database().await;
+    let storage = PostgresStorage::connect(&url).await.unwrap();
+    add_users(&storage, &["ann"]).await;
+    send(&storage, message("bob", "ann", "1")).await;
+    postgres.kill();
+    let ann = UserId::from("ann");
+    let calls = async {
+        tokio::join!(
+            storage.append(message("bob", "ann", "2")),
+            storage.newest(&ann)
+        )
+    };
+    let (appended, newest) = timeout(DEADLINE, calls)
+        .await
+        .expect("nobody waits for ever");
+    assert!(
+        matches!(appended, Err(AppendError::Storage(_))),
+        "{appended:?}"
+    );
+    assert!(
+        newest.is_err_and(|error| !error.is_unknown()),
+        "nothing was to be done"
+    );
+    postgres.restart();
+    send(&storage, message("bob", "ann", "2")).await;
+    assert_eq!(bodies(&storage, "ann").await, ["1", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_wait_are_bounded() {
+    let postgres = Postgres::start().await;
+    postgres.database().await;
+    let proxy = Proxy::before(&postgres).await;
+    let storage = PostgresStorage::connect(&proxy.url("messenger0"))
+        .await
+        .unwrap();
+    proxy.mute();
+    let ann = UserId::from("ann");
+    // Again, if the machine is so slow that the first has failed before the last is begun.
+    until(async || {
+        let calls = (0..12_001).map(|_| storage.newest(&ann));
+        let failed = join_all(calls).await.into_iter();
+        let failed = failed.map(|newest| newest.unwrap_err().source().unwrap().to_string());
+        let refused = failed.filter(|error| error.contains("too many calls"));
+        refused.count() == 1
+    })
+    .await;
+    proxy.cut();
+    until(async || storage.newest(&ann).await.is_ok()).await;
 }

@@ -4,7 +4,9 @@
 
 mod support;
 
-use messenger_core::storage::Storage;
+use messenger_core::clock::Timestamp;
+use messenger_core::proto::{Message, UserId};
+use messenger_core::storage::{NewMessage, Storage};
 use messenger_core::testing;
 use messenger_postgres::{ConnectError, PostgresStorage};
 use std::sync::Arc;
@@ -76,4 +78,29 @@ async fn what_cannot_be_a_store_is_refused_with_a_sentence() {
         matches!(newer, ConnectError::Newer { version: 99 }),
         "{newer}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_of_a_restored_copy_go_on_behind_all_that_were_given() {
+    let postgres = Postgres::start().await;
+    let url = postgres.database().await;
+    let ann = UserId::from("ann");
+    let append = async |storage: &PostgresStorage| {
+        let message = Message::new("id", "bob", "ann", 1_700_000_000).body("text");
+        let now = Timestamp::from_micros(1_700_000_000_000_000);
+        let appended = storage.append(NewMessage::new(message, now)).await;
+        appended.unwrap().seq().unwrap()
+    };
+    let storage = PostgresStorage::connect(&url).await.unwrap();
+    assert_eq!(storage.lost_up_to(), 0);
+    storage.upsert_external_user(&ann, "Ann").await.unwrap();
+    assert_eq!(append(&storage).await, 1);
+    drop(storage);
+    messenger_postgres::mark_restored(&url).await.unwrap();
+    let storage = PostgresStorage::connect(&url).await.unwrap();
+    let lost_up_to = storage.lost_up_to();
+    assert!(lost_up_to > 1_700_000_000_000_000, "{lost_up_to}");
+    assert_eq!(append(&storage).await, lost_up_to + 1);
+    assert_eq!(append(&storage).await, lost_up_to + 2);
+    assert_eq!(storage.newest(&ann).await.unwrap(), lost_up_to + 2);
 }

@@ -59,13 +59,12 @@ impl Postgres {
         postgres
     }
 
-    /// Kills the server and all its processes, as a power cut would, and starts it again.
-    pub(crate) fn kill_and_restart(&mut self) {
-        self.kill();
+    pub(crate) fn restart(&mut self) {
         self.server = serve(&self.folder);
     }
 
-    fn kill(&mut self) {
+    /// Kills the server and all its processes, as a power cut would.
+    pub(crate) fn kill(&mut self) {
         let pid = self.server.id();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let mut pids = vec![pid.to_string()];

@@ -54,7 +54,9 @@ impl Proxy {
 
 async fn pass(client: TcpStream, socket: PathBuf, mut state: watch::Receiver<State>) {
     let begun = *state.borrow_and_update();
-    let server = UnixStream::connect(socket).await.unwrap();
+    let Ok(server) = UnixStream::connect(socket).await else {
+        return;
+    };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let flags = state.clone();
