@@ -1,0 +1,144 @@
+//! Calls to the database, each made until it is answered or its time is over.
+
+use crate::error::{CallError, Failed};
+use crate::link::Link;
+use crate::params::Params;
+use messenger_core::storage::StorageError;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_postgres::{Config, Row};
+
+/// How long a call may take. The engine gives one up after 5 seconds.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4500);
+
+/// How many connections calls share. A call that waits for a lock delays those behind it on the same one.
+const LINKS: usize = 6;
+
+/// How many calls may be under way on each; more are refused.
+const MOST_UNDER_WAY: usize = 2000;
+
+/// How long it is waited before a call is made again that two others stood in the way of: so many milliseconds, or up to
+/// twice as many, so that those who collided do not again.
+const PAUSE_MS: u64 = 5;
+
+/// What a call has given.
+pub(crate) struct Answer {
+    pub(crate) rows: Vec<Row>,
+    /// An earlier attempt may have done it.
+    pub(crate) may_be_repeated: bool,
+}
+
+impl Answer {
+    pub(crate) fn first(&self) -> Option<&Row> {
+        self.rows.first()
+    }
+}
+
+/// The connections that calls share.
+pub(crate) struct Calls(Vec<Link>);
+
+impl Calls {
+    pub(crate) fn new(config: &Arc<Config>) -> Self {
+        Self((0..LINKS).map(|_| Link::new(Arc::clone(config))).collect())
+    }
+
+    /// Has something looked up.
+    pub(crate) async fn read(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, StorageError> {
+        match self.call(sql, params).await {
+            Ok(answer) => Ok(answer.rows),
+            // Nothing was to be done.
+            Err(failure) => Err(StorageError::new(failure.cause)),
+        }
+    }
+
+    /// Has something done that may be done twice.
+    pub(crate) async fn write(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Answer, StorageError> {
+        Ok(self.call(sql, params).await?)
+    }
+
+    async fn call(&self, sql: &str, params: Params<'_>) -> Result<Answer, Failure> {
+        let least_used = self.0.iter().min_by_key(|link| link.under_way());
+        let link = least_used.filter(|link| link.under_way() < MOST_UNDER_WAY);
+        let link = link.ok_or_else(|| Failure::new(CallError::TooMany, false))?;
+        let _counted = link.count();
+        call(link, sql, &params, Instant::now() + CALL_TIMEOUT).await
+    }
+}
+
+/// A call that has failed.
+pub(crate) struct Failure {
+    cause: Box<dyn std::error::Error + Send + Sync>,
+    may_be_done: bool,
+}
+
+impl Failure {
+    fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>, may_be_done: bool) -> Self {
+        Self {
+            cause: cause.into(),
+            may_be_done,
+        }
+    }
+}
+
+impl From<Failure> for StorageError {
+    fn from(failure: Failure) -> Self {
+        match failure.may_be_done {
+            true => Self::unknown(failure.cause),
+            false => Self::new(failure.cause),
+        }
+    }
+}
+
+/// Has a statement carried out on this connection, again and again until it is answered.
+pub(crate) async fn call(
+    link: &Link,
+    sql: &str,
+    params: &Params<'_>,
+    deadline: Instant,
+) -> Result<Answer, Failure> {
+    let params = params.typed();
+    let mut may_be_done = false;
+    loop {
+        let Ok(open) = timeout_at(deadline, link.open()).await else {
+            let error = CallError::Unreachable(CALL_TIMEOUT);
+            return Err(Failure::new(error, may_be_done));
+        };
+        let answer = open.client.query_typed(sql, &params);
+        let Ok(answer) = timeout_at(deadline, answer).await else {
+            open.close();
+            return Err(Failure::new(CallError::Silent(CALL_TIMEOUT), true));
+        };
+        let error = match answer {
+            Ok(rows) => {
+                return Ok(Answer {
+                    rows,
+                    may_be_repeated: may_be_done,
+                });
+            }
+            Err(error) => error,
+        };
+        match Failed::by(&error) {
+            Failed::ThisTime if Instant::now() < deadline => {}
+            Failed::ForGood | Failed::ThisTime => return Err(Failure::new(error, may_be_done)),
+            Failed::Unknown => {
+                open.close();
+                may_be_done = true;
+            }
+        }
+        sleep(pause()).await;
+    }
+}
+
+fn pause() -> Duration {
+    let more = getrandom::u64().unwrap_or(0) % PAUSE_MS;
+    Duration::from_millis(PAUSE_MS + more)
+}

@@ -1,0 +1,42 @@
+//! The messenger engine's [`Storage`](messenger_core::storage::Storage) in a PostgreSQL database, which several
+//! servers may share.
+//!
+//! Every call is one statement, and so one transaction: most of them are functions of the database. Numbers in an inbox
+//! are given under its row's lock. Messages go in batches: what comes while one is under way is the next. When an
+//! answer is lost, as with a server that is killed, the call is made again, and what was done already is not done twice.
+//! A call fails after 4.5 seconds without the database; service is back by itself when the database is.
+//!
+//! After a restore from an older copy, [`mark_restored`] has to be called before a server uses it.
+//!
+//! It needs PostgreSQL 15 or later, and a database of its own whose encoding is UTF8. Connections are not encrypted.
+//!
+//! ```no_run
+//! use messenger_core::Engine;
+//! use messenger_postgres::PostgresStorage;
+//! use std::sync::Arc;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let storage = PostgresStorage::connect("postgres://messenger@localhost/messenger").await?;
+//! let engine = Engine::builder().storage(Arc::new(storage)).build()?;
+//! # let _ = engine;
+//! # Ok(())
+//! # }
+//! ```
+
+mod calls;
+mod error;
+mod lane;
+mod link;
+mod migrations;
+mod params;
+mod restored;
+mod row;
+mod safety;
+mod skeletons;
+mod store;
+mod text;
+
+pub use error::ConnectError;
+pub use restored::mark_restored;
+pub use store::PostgresStorage;

@@ -1,0 +1,41 @@
+-- Drops some of what is out of date. 0: there was nothing. 1: there may be more. 2: another server is at it.
+CREATE FUNCTION purge_v1(sessions_before_us bigint, messages_before bigint, mids_before_us bigint)
+RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    step constant bigint := 256;
+    more boolean := false;
+    of_user bigint;
+    place bigint;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('messenger purge', 0)) THEN
+        RETURN 2;
+    END IF;
+    FOR of_user IN
+        SELECT due.user_no FROM (
+            (SELECT user_no FROM sessions WHERE aged_us < sessions_before_us LIMIT step)
+            UNION (SELECT user_no FROM inboxes WHERE oldest_time < messages_before LIMIT 16)
+        ) due ORDER BY due.user_no
+    LOOP
+        more := true;
+        PERFORM FROM inboxes WHERE user_no = of_user FOR NO KEY UPDATE;
+        DELETE FROM sessions WHERE user_no = of_user AND used_us < sessions_before_us;
+        UPDATE sessions SET aged_us = used_us WHERE user_no = of_user AND aged_us < sessions_before_us;
+        SELECT max(old.seq) INTO place FROM (
+            SELECT seq, time FROM messages WHERE user_no = of_user ORDER BY seq LIMIT step
+        ) old WHERE old.time < messages_before;
+        IF place IS NOT NULL THEN
+            PERFORM take_from_waiting_v1(of_user, place);
+            PERFORM drop_up_to_v1(of_user, place);
+        END IF;
+        PERFORM prune_v1(of_user);
+        UPDATE inboxes SET oldest_time = (SELECT time FROM messages WHERE user_no = of_user ORDER BY seq LIMIT 1)
+        WHERE user_no = of_user AND oldest_time < messages_before;
+    END LOOP;
+    DELETE FROM mids WHERE (user_no, sender_no, mid) IN (
+        SELECT m.user_no, m.sender_no, m.mid FROM mids m WHERE m.used_us < mids_before_us LIMIT step
+    );
+    more := more OR FOUND;
+    DELETE FROM lanes WHERE seen < now() - interval '7 days';
+    DELETE FROM budgets WHERE full_us < extract(epoch FROM now() - interval '1 day') * 1000000;
+    RETURN more::integer;
+END $$;

@@ -1,0 +1,303 @@
+//! The store: each call is a statement.
+
+mod accounts;
+mod budgets;
+mod contacts;
+mod inbox;
+mod rekey;
+mod sessions;
+mod users;
+
+use crate::calls::Calls;
+use crate::error::ConnectError;
+use crate::lane::Lane;
+use crate::link;
+use crate::migrations;
+use crate::params::Params;
+use crate::restored;
+use crate::row::Columns;
+use crate::safety;
+use crate::skeletons;
+use async_trait::async_trait;
+use messenger_core::AddressRule;
+use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
+use messenger_core::storage::{
+    Accounts, AddContactError, AppendError, Appended, Budgets, Expiry, FindLimits, Look, Lookup,
+    NewMessage, NewSession, OpenSessionError, OpenedSession, Owner, PURGE_EVERY, PageLimits,
+    ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord, Storage, StorageError,
+    UserData, UserNumber, Watermark,
+};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::Config;
+use tokio_postgres::config::TargetSessionAttrs;
+
+/// How many lanes messages go on. All of a recipient's go on the same.
+const LANES: usize = 2;
+
+/// How far the clocks of server and database may be apart: by the server's it is decided what is out of date.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
+
+/// Everything in a PostgreSQL database, which several servers may share.
+///
+/// Dropping it lets the messages that were handed to it be stored, as long as the process lives.
+pub struct PostgresStorage {
+    calls: Calls,
+    lanes: Vec<Lane>,
+    lost_up_to: u64,
+}
+
+impl fmt::Debug for PostgresStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStorage").finish_non_exhaustive()
+    }
+}
+
+impl PostgresStorage {
+    /// Connects to the database of this address (`postgres://user:password@host:port/name`, of which several hosts
+    /// may be named, separated by commas: the one that can be written to is used), and makes the tables if there are
+    /// none. It needs a Tokio runtime with time and I/O.
+    ///
+    /// # Errors
+    /// See [`ConnectError`], whose sentences tell an operator what to do.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        let config = config(url)?;
+        let setup = link::connect(&config)
+            .await
+            .map_err(|error| ConnectError::Connect(error.into()))?;
+        safety::check(&setup.client).await?;
+        migrations::run(&setup.client).await?;
+        let config = Arc::new(config);
+        let calls = Calls::new(&config);
+        let prepare = |error: StorageError| ConnectError::Prepare(error.into());
+        skeletons::keep_up(&calls).await.map_err(prepare)?;
+        let lost_up_to = restored::lost_up_to(&calls).await.map_err(prepare)?;
+        let lane = |_| {
+            let number = getrandom::u64().map_err(|error| ConnectError::Prepare(error.into()))?;
+            Lane::start(&config, number.cast_signed())
+                .map_err(|error| ConnectError::Prepare(error.into()))
+        };
+        Ok(Self {
+            lanes: (0..LANES).map(lane).collect::<Result<_, ConnectError>>()?,
+            calls,
+            lost_up_to,
+        })
+    }
+
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    fn lane(&self, recipient: &UserId) -> Option<&Lane> {
+        let mut hasher = DefaultHasher::new();
+        recipient.hash(&mut hasher);
+        let lanes = u64::try_from(self.lanes.len()).unwrap_or(1);
+        let number = usize::try_from(hasher.finish() % lanes).unwrap_or(0);
+        self.lanes.get(number)
+    }
+}
+
+fn config(url: &str) -> Result<Config, ConnectError> {
+    let mut config: Config = url
+        .parse()
+        .map_err(|error: tokio_postgres::Error| ConnectError::Url(error.into()))?;
+    // A connection that nobody answers on is given up before the calls on it are.
+    config
+        .connect_timeout(Duration::from_secs(2))
+        .tcp_user_timeout(Duration::from_secs(3))
+        .keepalives_idle(Duration::from_secs(2))
+        .keepalives_interval(Duration::from_secs(1))
+        .keepalives_retries(3)
+        .target_session_attrs(TargetSessionAttrs::ReadWrite);
+    if config.get_application_name().is_none() {
+        config.application_name("messenger");
+    }
+    let limits = "-c statement_timeout=4s -c lock_timeout=2s -c default_transaction_isolation=read\\ committed";
+    let options = match config.get_options() {
+        Some(options) => format!("{options} {limits}"),
+        None => limits.to_owned(),
+    };
+    config.options(options);
+    Ok(config)
+}
+
+#[async_trait]
+impl Storage for PostgresStorage {
+    fn accounts(&self) -> Option<&dyn Accounts> {
+        Some(self)
+    }
+
+    fn budgets(&self) -> Option<&dyn Budgets> {
+        Some(self)
+    }
+
+    async fn upsert_external_user(&self, user: &UserId, nick: &str) -> Result<(), StorageError> {
+        accounts::upsert_external(&self.calls, user, nick).await
+    }
+
+    async fn user_number(&self, user: &UserId) -> Result<Option<UserNumber>, StorageError> {
+        users::number(&self.calls, user).await
+    }
+
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StorageError> {
+        users::list(&self.calls, after, limit).await
+    }
+
+    async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
+        users::data(&self.calls, user).await
+    }
+
+    async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
+        users::delete(&self.calls, user).await
+    }
+
+    async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StorageError> {
+        accounts::profile(&self.calls, user).await
+    }
+
+    async fn change_profile(
+        &self,
+        owner: &Owner,
+        change: ProfileChange,
+    ) -> Result<(), StorageError> {
+        accounts::change(&self.calls, owner, &change).await
+    }
+
+    async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
+        contacts::list(&self.calls, owner).await
+    }
+
+    async fn add_contact(
+        &self,
+        owner: &Owner,
+        uid: &UserId,
+        limit: usize,
+    ) -> Result<Card, AddContactError> {
+        contacts::add(&self.calls, owner, uid, limit).await
+    }
+
+    async fn remove_contact(&self, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
+        contacts::remove(&self.calls, owner, uid).await
+    }
+
+    async fn find_users(
+        &self,
+        owner: &Owner,
+        entries: Vec<Lookup>,
+        limits: FindLimits,
+    ) -> Result<Vec<Contact>, StorageError> {
+        contacts::find(&self.calls, owner, &entries, limits).await
+    }
+
+    async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
+        rekey::rekey(&self.calls, rule).await
+    }
+
+    async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {
+        sessions::open(&self.calls, &session).await
+    }
+
+    async fn session(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<SessionRecord>, StorageError> {
+        let resumed = sessions::resume(&self.calls, user, key).await?;
+        Ok(resumed.map(|resumed| resumed.record))
+    }
+
+    async fn resume(
+        &self,
+        user: &UserId,
+        key: &SessionKey,
+    ) -> Result<Option<ResumedSession>, StorageError> {
+        sessions::resume(&self.calls, user, key).await
+    }
+
+    async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
+        sessions::end(&self.calls, user, key).await
+    }
+
+    async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
+        sessions::advance(&self.calls, &watermarks).await
+    }
+
+    fn flush_delay(&self) -> Duration {
+        Duration::from_millis(200)
+    }
+
+    async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
+        match self.lane(&message.message.to) {
+            Some(lane) => lane.append(message).await,
+            None => Err(StorageError::new("the store has no lane").into()),
+        }
+    }
+
+    async fn inbox(
+        &self,
+        user: &UserId,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Vec<(u64, Message)>, StorageError> {
+        inbox::read(&self.calls, user, after, page).await
+    }
+
+    async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
+        inbox::newest(&self.calls, user).await
+    }
+
+    fn lost_up_to(&self) -> u64 {
+        self.lost_up_to
+    }
+
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
+        sessions::look(&self.calls, &looks).await
+    }
+
+    async fn inbox_for(
+        &self,
+        look: &Look,
+        after: u64,
+        page: PageLimits,
+    ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
+        inbox::read_for(&self.calls, look, after, page).await
+    }
+
+    async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
+        let params = Params::new()
+            .time(expiry.sessions_before)
+            .number(expiry.messages_before.as_secs())
+            .time(expiry.mids_before);
+        let answer = self
+            .calls
+            .write("SELECT purge_v1($1, $2, $3)", params)
+            .await?;
+        Ok(match answer.first().map(|row| row.value(0)).transpose()? {
+            Some(1_i32) => Duration::ZERO,
+            _ => PURGE_EVERY,
+        })
+    }
+
+    async fn check(&self) -> Result<(), StorageError> {
+        let select =
+            "SELECT abs(extract(epoch FROM clock_timestamp()) * 1000000 - $1::bigint)::bigint";
+        let params = Params::new().time(messenger_core::clock::Clock::now(
+            &messenger_core::clock::SystemClock,
+        ));
+        let rows = self.calls.read(select, params).await?;
+        let apart = rows.first().map_or(Ok(0), |row| row.number(0))?;
+        let apart = Duration::from_micros(apart);
+        match apart > CLOCK_TOLERANCE {
+            true => Err(StorageError::new(format!(
+                "the clocks of this server and of the PostgreSQL database are {apart:?} apart: set them right"
+            ))),
+            false => Ok(()),
+        }
+    }
+}
