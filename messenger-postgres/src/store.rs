@@ -271,12 +271,13 @@ impl Storage for PostgresStorage {
 
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         let params = Params::new()
+            .time(expiry.now)
             .time(expiry.sessions_before)
             .number(expiry.messages_before.as_secs())
             .time(expiry.mids_before);
         let answer = self
             .calls
-            .write("SELECT purge_v1($1, $2, $3)", params)
+            .write("SELECT purge_v1($1, $2, $3, $4)", params)
             .await?;
         Ok(match answer.first().map(|row| row.value(0)).transpose()? {
             Some(1_i32) => Duration::ZERO,

@@ -1,5 +1,6 @@
--- Drops some of what is out of date. 0: there was nothing. 1: there may be more. 2: another server is at it.
-CREATE FUNCTION purge_v1(sessions_before_us bigint, messages_before bigint, mids_before_us bigint)
+-- Drops some of what is out of date; sessions used later than now were used by a clock that was wrong, and count as used
+-- now. 0: there was nothing. 1: there may be more. 2: another server is at it.
+CREATE FUNCTION purge_v1(now_us bigint, sessions_before_us bigint, messages_before bigint, mids_before_us bigint)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     step constant bigint := 256;
@@ -10,6 +11,7 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtextextended('messenger purge', 0)) THEN
         RETURN 2;
     END IF;
+    UPDATE sessions SET used_us = now_us, aged_us = least(aged_us, now_us) WHERE used_us > now_us;
     FOR of_user IN
         SELECT due.user_no FROM (
             (SELECT user_no FROM sessions WHERE aged_us < sessions_before_us LIMIT step)
