@@ -1,6 +1,7 @@
 //! What clients send: requests, and frames that ought to have been requests.
 
 use crate::action::{Fields, known, message, read_request};
+use crate::outbound::UNKNOWN;
 use crate::plain::Plain;
 use crate::read::{FrameBytes, Keys, RequiredStr, Str, no_fields};
 use crate::write::{Escapes, key, object};
@@ -87,10 +88,11 @@ pub enum BadRequest {
         field: String,
     },
     /// A key stands twice in one object.
-    #[error("{field} is there twice")]
+    #[error("{} is there twice", shown(field))]
     Repeated {
-        /// The action's name.
-        action: &'static str,
+        /// The action's name, cut to 64 bytes; if `action` is what stands twice, the first that is a string, or
+        /// `unknown`.
+        action: ByteString,
         /// Which key, such as `attach.mime`.
         field: String,
     },
@@ -104,21 +106,22 @@ fn data_fault(field: &str) -> String {
     }
 }
 
+/// A key in a sentence.
+fn shown(key: &str) -> &str {
+    if key.is_empty() { r#""""# } else { key }
+}
+
 impl BadRequest {
     /// The answer: status 3 with the action echoed. (An unknown action of a client that has not
     /// authenticated gets 6 instead; only the engine knows that.)
     pub fn response(&self) -> Response {
         let failure = Failure::new(ErrorCode::InvalidData, self.to_string());
-        match self {
-            Self::NoAction => Response::unknown(failure),
-            Self::UnknownAction { action } => Response::Unknown {
-                action: action.clone(),
-                failure,
-            },
-            Self::Data { action, .. } | Self::Repeated { action, .. } => {
-                Response::failed(action, failure.clone()).unwrap_or(Response::unknown(failure))
-            }
-        }
+        let action = match self {
+            Self::NoAction => return Response::unknown(failure),
+            Self::UnknownAction { action } | Self::Repeated { action, .. } => action.clone(),
+            Self::Data { action, .. } => ByteString::from_static(action),
+        };
+        Response::failed(&action, failure.clone()).unwrap_or(Response::Unknown { action, failure })
     }
 }
 
@@ -414,8 +417,14 @@ fn explain(text: &str) -> Result<BadRequest, ParseError> {
     let Ok(envelope) = serde_json::from_str::<RawEnvelope<'_>>(text) else {
         return Ok(BadRequest::NoAction);
     };
-    let name = envelope.action.map(RawValue::get).unwrap_or_default();
-    let Ok(name) = serde_json::from_str::<String>(name) else {
+    if envelope.actions > 1 {
+        let name = envelope.action.as_deref().unwrap_or(UNKNOWN);
+        return Ok(BadRequest::Repeated {
+            action: cut(name).into(),
+            field: "action".to_owned(),
+        });
+    }
+    let Some(name) = envelope.action else {
         return Ok(BadRequest::NoAction);
     };
     let Some(action) = known(&name) else {
@@ -423,6 +432,7 @@ fn explain(text: &str) -> Result<BadRequest, ParseError> {
         return Ok(BadRequest::UnknownAction { action });
     };
     if let Some(field) = envelope.repeated {
+        let action = action.into();
         return Ok(BadRequest::Repeated { action, field });
     }
     let data = envelope.data.map(RawValue::get).unwrap_or_default();
@@ -446,17 +456,18 @@ fn explain_data(action: &'static str, data: &str) -> BadRequest {
         false => format!("{place}.{name}"),
     };
     if let Some(name) = named(&error, REPEATED) {
-        let field = within(name);
+        let (action, field) = (action.into(), within(name));
         return BadRequest::Repeated { action, field };
     }
     let field = named(&error, MISSING).map_or_else(|| place.clone(), within);
     BadRequest::Data { action, field }
 }
 
-/// An object's `action` and `data` as they stand there first, and a key that stands twice.
+/// An object's first `action` that is a string, its first `data`, and a key that stands twice.
 #[derive(Default)]
 struct RawEnvelope<'a> {
-    action: Option<&'a RawValue>,
+    action: Option<String>,
+    actions: usize,
     data: Option<&'a RawValue>,
     repeated: Option<String>,
 }
@@ -474,22 +485,28 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawEnvelope<'a> {
                 let mut envelope = RawEnvelope::default();
                 let mut others = Keys::default();
                 while let Some(key) = map.next_key::<RequiredStr<'de>>()? {
-                    let value = Some(map.next_value()?);
+                    let value = map.next_value::<&'de RawValue>()?;
                     match key.as_str() {
-                        "action" if envelope.action.is_none() => envelope.action = value,
-                        "data" if envelope.data.is_none() => envelope.data = value,
-                        "action" | "data" => note(&mut envelope, &key),
-                        _ if others.add(&key) => {}
-                        _ => note(&mut envelope, &key),
+                        "action" => envelope.add_action(value.get()),
+                        "data" if envelope.data.is_none() => envelope.data = Some(value),
+                        other if other == "data" || !others.add(&key) => {
+                            let repeated = || cut(other).to_owned();
+                            envelope.repeated.get_or_insert_with(repeated);
+                        }
+                        _ => {}
                     }
                 }
                 Ok(envelope)
             }
         }
-        fn note(envelope: &mut RawEnvelope<'_>, key: &RequiredStr<'_>) {
-            let first = || cut(key.as_str()).to_owned();
-            envelope.repeated.get_or_insert_with(first);
-        }
         deserializer.deserialize_map(RawEnvelopeVisitor)
+    }
+}
+
+impl RawEnvelope<'_> {
+    fn add_action(&mut self, value: &str) {
+        self.actions += 1;
+        let name = self.action.take();
+        self.action = name.or_else(|| serde_json::from_str(value).ok());
     }
 }

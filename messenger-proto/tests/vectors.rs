@@ -241,6 +241,17 @@ fn keys_that_nobody_asks_for_are_no_fault_however_many() {
 }
 
 #[test]
+fn a_key_without_a_name_that_stands_twice_is_named_in_quotes() {
+    for frame in [
+        r#"{"action":"contactlist","":1,"":2,"data":{}}"#,
+        r#"{"action":"contactlist","data":{"":1,"":2}}"#,
+    ] {
+        let bad = Inbound::decode(frame.into()).unwrap().unwrap_err();
+        assert_eq!(bad.to_string(), r#""" is there twice"#);
+    }
+}
+
+#[test]
 fn a_message_is_written_anew_for_other_braces() {
     let message = Message::default().body("{}");
     let event = EvMessage::new(Some(1), message);
