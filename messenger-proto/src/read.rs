@@ -97,6 +97,26 @@ impl<'de: 'a, 'a> Deserialize<'de> for RequiredStr<'a> {
     }
 }
 
+/// A field that ought to be a string. Whatever else it is, and a string that is no text, counts as unreadable: nothing
+/// is refused for it where it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Lenient<'a>(Option<Str<'a>>);
+
+impl<'a> Lenient<'a> {
+    /// What was read; `None` when it was unreadable.
+    pub(crate) fn readable(self) -> Option<Str<'a>> {
+        self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Lenient<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Passed over as JSON first: what comes behind it can then be read, whatever it is.
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        Ok(Self(serde_json::from_str(raw).ok()))
+    }
+}
+
 /// A whole number in any form that JSON has, bare or quoted: who holds numbers as doubles writes 7 as 7.0.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Num(pub(crate) u64);
