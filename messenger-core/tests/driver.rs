@@ -173,6 +173,25 @@ async fn replies_come_in_the_order_of_the_requests() {
 }
 
 #[tokio::test]
+async fn an_unreadable_register_of_an_authenticated_client_is_the_last_that_is_answered() {
+    let (engine, storage) = quick();
+    let (mut ann, _) = Client::log_in(&engine, "ann").await;
+    let unreadable = Inbound::decode(r#"{"action":"register","data":{"login":5}}"#.into());
+    storage.hold_appends();
+    ann.send(message("nobody", "1"));
+    held(&storage, 1).await;
+    ann.hand_over(unreadable.unwrap());
+    ann.send(message("nobody", "2"));
+    storage.release(1);
+    assert_eq!(ann.next().await, "message 8");
+    assert_eq!(ann.next().await, "register 5");
+    let ended = timeout(SOON, ann.transport).await.unwrap().unwrap();
+    assert_eq!(ended, Ended::Finished);
+    assert!(ann.frames.recv().await.is_none());
+    assert_eq!(storage.appends(), 1);
+}
+
+#[tokio::test]
 async fn what_was_begun_is_answered_when_a_client_sends_no_more() {
     let (engine, storage) = quick();
     let (mut ann, _) = Client::log_in(&engine, "ann").await;

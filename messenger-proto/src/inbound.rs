@@ -3,7 +3,7 @@
 use crate::action::{Fields, known, message, read_request};
 use crate::outbound::UNKNOWN;
 use crate::plain::Plain;
-use crate::read::{FrameBytes, Keys, RequiredStr, Str, no_fields};
+use crate::read::{FrameBytes, Keys, Lenient, RequiredStr, Str, no_fields};
 use crate::write::{Escapes, key, object};
 use crate::{Action, Auth, ErrorCode, Failure, Register, Request, Response, SessionId, UserId};
 use bytes::BytesMut;
@@ -41,6 +41,8 @@ pub struct Credentials {
     pub cid: UserId,
     /// The caller's session.
     pub sid: SessionId,
+    /// Which of them was no string, and so is empty.
+    unreadable: Option<&'static str>,
 }
 
 impl Credentials {
@@ -49,6 +51,7 @@ impl Credentials {
         Self {
             cid: cid.into(),
             sid: sid.into(),
+            unreadable: None,
         }
     }
 
@@ -57,12 +60,22 @@ impl Credentials {
         Self {
             cid: cid.id(),
             sid: sid.or_empty(frame).into(),
+            unreadable: None,
         }
     }
 
     /// True when neither is there.
     pub fn is_empty(&self) -> bool {
-        self.cid.is_empty() && self.sid.is_empty()
+        self.cid.is_empty() && self.sid.is_empty() && self.unreadable.is_none()
+    }
+
+    /// Whether both could be read: to be asked where they are looked at, and nowhere else.
+    ///
+    /// # Errors
+    /// One of them is no string: status 3, with its name in the text.
+    pub fn check(&self) -> Result<(), Failure> {
+        let fault = |field| Failure::new(ErrorCode::InvalidData, data_fault(field));
+        self.unreadable.map_or(Ok(()), |field| Err(fault(field)))
     }
 }
 
@@ -231,7 +244,7 @@ impl Inbound {
             frame.text(key!("action"), self.request.action());
             frame.object(key!("data"), |data| {
                 self.request.write(data);
-                let Credentials { cid, sid } = &self.credentials;
+                let Credentials { cid, sid, .. } = &self.credentials;
                 if !cid.is_empty() {
                     data.text(key!("cid"), cid.as_str());
                 }
@@ -333,14 +346,7 @@ impl<'de, R: Action + Fields> Visitor<'de> for DataVisitor<'_, R> {
             others: Keys::default(),
         };
         let data = R::Data::deserialize(MapAccessDeserializer::new(&mut others))?;
-        let (cid, sid) = (
-            others.cid.unwrap_or_default(),
-            others.sid.unwrap_or_default(),
-        );
-        Ok((
-            Credentials::read(cid, sid, self.frame),
-            R::read(data, self.frame),
-        ))
+        Ok((others.credentials(self.frame), R::read(data, self.frame)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
@@ -352,9 +358,28 @@ impl<'de, R: Action + Fields> Visitor<'de> for DataVisitor<'_, R> {
 struct OtherFields<'de, A> {
     map: A,
     has_session: bool,
-    cid: Option<Str<'de>>,
-    sid: Option<Str<'de>>,
+    cid: Option<Lenient<'de>>,
+    sid: Option<Lenient<'de>>,
     others: Keys<'de>,
+}
+
+impl<A> OtherFields<'_, A> {
+    fn credentials(self, frame: FrameBytes<'_>) -> Credentials {
+        let [cid, sid] = [self.cid, self.sid].map(|field| match field {
+            Some(field) => field.readable(),
+            None => Some(Str::absent()),
+        });
+        let unreadable = match (&cid, &sid) {
+            (None, _) => Some("cid"),
+            (_, None) => Some("sid"),
+            _ => None,
+        };
+        let (cid, sid) = (cid.unwrap_or_default(), sid.unwrap_or_default());
+        Credentials {
+            unreadable,
+            ..Credentials::read(cid, sid, frame)
+        }
+    }
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for OtherFields<'de, A> {

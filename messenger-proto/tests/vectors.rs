@@ -23,6 +23,7 @@ struct FrameVector {
     frame: Option<String>,
     hex: Option<String>,
     canonical: Option<String>,
+    unreadable: Option<String>,
     fault: Option<Fault>,
     broken: Option<String>,
 }
@@ -93,6 +94,12 @@ fn requests() {
             Ok(Ok(inbound)) => {
                 let mut out = BytesMut::new();
                 inbound.encode(&mut out, Braces::Escaped);
+                let unreadable = inbound.credentials.check().err();
+                assert_eq!(unreadable.is_some(), vector.unreadable.is_some(), "{name}");
+                if let Some((failure, field)) = unreadable.zip(vector.unreadable.as_ref()) {
+                    assert_eq!(failure.code.number(), 3);
+                    assert!(failure.text.contains(field), "{name}: {}", failure.text);
+                }
                 Outcome::Canonical(text(&out))
             }
             Ok(Err(bad)) => {
