@@ -175,20 +175,29 @@ async fn replies_come_in_the_order_of_the_requests() {
 #[tokio::test]
 async fn an_unreadable_register_of_an_authenticated_client_is_the_last_that_is_answered() {
     let (engine, storage) = quick();
-    let (mut ann, _) = Client::log_in(&engine, "ann").await;
-    let unreadable = Inbound::decode(r#"{"action":"register","data":{"login":5}}"#.into());
+    let mut driver = Driver::new(engine.connect(), DriverLimits::default());
+    driver.next_frame(0).await.unwrap();
+    for request in [
+        Register::new("ann", "secret", "Ann").into(),
+        Request::from(Auth::new("ann", "secret")),
+    ] {
+        driver.request(Ok(Inbound::new(request)), 100);
+        driver.next_frame(0).await.unwrap();
+    }
+    assert!(driver.next_frame(0).now_or_never().is_none(), "caught up");
     storage.hold_appends();
-    ann.send(message("nobody", "1"));
-    held(&storage, 1).await;
-    ann.hand_over(unreadable.unwrap());
-    ann.send(message("nobody", "2"));
+    driver.request(Ok(Inbound::new(message("nobody", "1"))), 100);
+    let unreadable = Inbound::decode(r#"{"action":"register","data":{"login":5}}"#.into());
+    driver.request(unreadable.unwrap(), 100);
+    assert!(!driver.wants_request(0), "nothing is begun behind it");
     storage.release(1);
-    assert_eq!(ann.next().await, "message 8");
-    assert_eq!(ann.next().await, "register 5");
-    let ended = timeout(SOON, ann.transport).await.unwrap().unwrap();
-    assert_eq!(ended, Ended::Finished);
-    assert!(ann.frames.recv().await.is_none());
-    assert_eq!(storage.appends(), 1);
+    for code in [ErrorCode::UserNotFound, ErrorCode::AlreadyRegistered] {
+        let Outbound::Response(response) = driver.next_frame(0).await.unwrap().outbound else {
+            panic!("no reply");
+        };
+        assert_eq!(response.failure().unwrap().code, code);
+    }
+    assert_eq!(driver.next_frame(0).await.unwrap_err(), Ended::Finished);
 }
 
 #[tokio::test]
