@@ -213,7 +213,14 @@ impl Driver {
     fn begin(&mut self, request: Result<Inbound, BadRequest>, length: usize) {
         let started = match request {
             Ok(inbound) => self.connection.try_start(inbound),
-            Err(bad) => Ok(Started::Done(self.connection.refuse(&bad))),
+            Err(bad) => {
+                let reply = self.connection.refuse(&bad);
+                if is_farewell(&reply.response) {
+                    // It does not run alone, so those behind it would be begun beside it.
+                    self.finish();
+                }
+                Ok(Started::Done(reply))
+            }
         };
         match started {
             Ok(Started::Done(reply)) => self.window.push(reply, length),

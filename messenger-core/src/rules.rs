@@ -29,7 +29,7 @@ use crate::reply::{Reply, Running, Started};
 use crate::storage::StorageError;
 use messenger_proto::{
     Ack, Action, AddContact, Auth, BadRequest, ContactList, DelContact, ErrorCode, Failure, Import,
-    Inbound, Logout, Request, Response, SetUserInfo, UserInfo,
+    Inbound, Logout, Register, Request, Response, SetUserInfo, UserInfo,
 };
 use parking_lot::MappedMutexGuard;
 use rule::Rule;
@@ -106,7 +106,12 @@ pub(crate) fn refuse(connection: &ConnectionState, bad: &BadRequest) -> Reply {
                 failure: failures::need_auth(),
             }
         }
-        bad => bad.response(),
+        bad => match bad.response() {
+            Response::Register(_) if connection.authenticated().is_some() => {
+                Register::fail(failures::authenticated_already())
+            }
+            response => response,
+        },
     };
     connection.reply(response, None)
 }

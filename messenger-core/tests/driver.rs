@@ -173,6 +173,34 @@ async fn replies_come_in_the_order_of_the_requests() {
 }
 
 #[tokio::test]
+async fn an_unreadable_register_of_an_authenticated_client_is_the_last_that_is_answered() {
+    let (engine, storage) = quick();
+    let mut driver = Driver::new(engine.connect(), DriverLimits::default());
+    driver.next_frame(0).await.unwrap();
+    for request in [
+        Register::new("ann", "secret", "Ann").into(),
+        Request::from(Auth::new("ann", "secret")),
+    ] {
+        driver.request(Ok(Inbound::new(request)), 100);
+        driver.next_frame(0).await.unwrap();
+    }
+    assert!(driver.next_frame(0).now_or_never().is_none(), "caught up");
+    storage.hold_appends();
+    driver.request(Ok(Inbound::new(message("nobody", "1"))), 100);
+    let unreadable = Inbound::decode(r#"{"action":"register","data":{"login":5}}"#.into());
+    driver.request(unreadable.unwrap(), 100);
+    assert!(!driver.wants_request(0), "nothing is begun behind it");
+    storage.release(1);
+    for code in [ErrorCode::UserNotFound, ErrorCode::AlreadyRegistered] {
+        let Outbound::Response(response) = driver.next_frame(0).await.unwrap().outbound else {
+            panic!("no reply");
+        };
+        assert_eq!(response.failure().unwrap().code, code);
+    }
+    assert_eq!(driver.next_frame(0).await.unwrap_err(), Ended::Finished);
+}
+
+#[tokio::test]
 async fn what_was_begun_is_answered_when_a_client_sends_no_more() {
     let (engine, storage) = quick();
     let (mut ann, _) = Client::log_in(&engine, "ann").await;

@@ -1,8 +1,9 @@
 //! What clients send: requests, and frames that ought to have been requests.
 
 use crate::action::{Fields, known, message, read_request};
+use crate::outbound::UNKNOWN;
 use crate::plain::Plain;
-use crate::read::{FrameBytes, Keys, RequiredStr, Str, no_fields};
+use crate::read::{FrameBytes, Keys, Lenient, RequiredStr, Str, no_fields};
 use crate::write::{Escapes, key, object};
 use crate::{Action, Auth, ErrorCode, Failure, Register, Request, Response, SessionId, UserId};
 use bytes::BytesMut;
@@ -40,6 +41,8 @@ pub struct Credentials {
     pub cid: UserId,
     /// The caller's session.
     pub sid: SessionId,
+    /// Which of them was no string, and so is empty.
+    unreadable: Option<&'static str>,
 }
 
 impl Credentials {
@@ -48,6 +51,7 @@ impl Credentials {
         Self {
             cid: cid.into(),
             sid: sid.into(),
+            unreadable: None,
         }
     }
 
@@ -56,12 +60,22 @@ impl Credentials {
         Self {
             cid: cid.id(),
             sid: sid.or_empty(frame).into(),
+            unreadable: None,
         }
     }
 
     /// True when neither is there.
     pub fn is_empty(&self) -> bool {
-        self.cid.is_empty() && self.sid.is_empty()
+        self.cid.is_empty() && self.sid.is_empty() && self.unreadable.is_none()
+    }
+
+    /// Whether both could be read: to be asked where they are looked at, and nowhere else.
+    ///
+    /// # Errors
+    /// One of them is no string: status 3, with its name in the text.
+    pub fn check(&self) -> Result<(), Failure> {
+        let fault = |field| Failure::new(ErrorCode::InvalidData, data_fault(field));
+        self.unreadable.map_or(Ok(()), |field| Err(fault(field)))
     }
 }
 
@@ -87,10 +101,11 @@ pub enum BadRequest {
         field: String,
     },
     /// A key stands twice in one object.
-    #[error("{field} is there twice")]
+    #[error("{} is there twice", shown(field))]
     Repeated {
-        /// The action's name.
-        action: &'static str,
+        /// The action's name, cut to 64 bytes; if `action` is what stands twice, the first that is a string, or
+        /// `unknown`.
+        action: ByteString,
         /// Which key, such as `attach.mime`.
         field: String,
     },
@@ -104,21 +119,22 @@ fn data_fault(field: &str) -> String {
     }
 }
 
+/// A key in a sentence.
+fn shown(key: &str) -> &str {
+    if key.is_empty() { r#""""# } else { key }
+}
+
 impl BadRequest {
     /// The answer: status 3 with the action echoed. (An unknown action of a client that has not
     /// authenticated gets 6 instead; only the engine knows that.)
     pub fn response(&self) -> Response {
         let failure = Failure::new(ErrorCode::InvalidData, self.to_string());
-        match self {
-            Self::NoAction => Response::unknown(failure),
-            Self::UnknownAction { action } => Response::Unknown {
-                action: action.clone(),
-                failure,
-            },
-            Self::Data { action, .. } | Self::Repeated { action, .. } => {
-                Response::failed(action, failure.clone()).unwrap_or(Response::unknown(failure))
-            }
-        }
+        let action = match self {
+            Self::NoAction => return Response::unknown(failure),
+            Self::UnknownAction { action } | Self::Repeated { action, .. } => action.clone(),
+            Self::Data { action, .. } => ByteString::from_static(action),
+        };
+        Response::failed(&action, failure.clone()).unwrap_or(Response::Unknown { action, failure })
     }
 }
 
@@ -228,7 +244,7 @@ impl Inbound {
             frame.text(key!("action"), self.request.action());
             frame.object(key!("data"), |data| {
                 self.request.write(data);
-                let Credentials { cid, sid } = &self.credentials;
+                let Credentials { cid, sid, .. } = &self.credentials;
                 if !cid.is_empty() {
                     data.text(key!("cid"), cid.as_str());
                 }
@@ -330,14 +346,7 @@ impl<'de, R: Action + Fields> Visitor<'de> for DataVisitor<'_, R> {
             others: Keys::default(),
         };
         let data = R::Data::deserialize(MapAccessDeserializer::new(&mut others))?;
-        let (cid, sid) = (
-            others.cid.unwrap_or_default(),
-            others.sid.unwrap_or_default(),
-        );
-        Ok((
-            Credentials::read(cid, sid, self.frame),
-            R::read(data, self.frame),
-        ))
+        Ok((others.credentials(self.frame), R::read(data, self.frame)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
@@ -349,9 +358,28 @@ impl<'de, R: Action + Fields> Visitor<'de> for DataVisitor<'_, R> {
 struct OtherFields<'de, A> {
     map: A,
     has_session: bool,
-    cid: Option<Str<'de>>,
-    sid: Option<Str<'de>>,
+    cid: Option<Lenient<'de>>,
+    sid: Option<Lenient<'de>>,
     others: Keys<'de>,
+}
+
+impl<A> OtherFields<'_, A> {
+    fn credentials(self, frame: FrameBytes<'_>) -> Credentials {
+        let [cid, sid] = [self.cid, self.sid].map(|field| match field {
+            Some(field) => field.readable(),
+            None => Some(Str::absent()),
+        });
+        let unreadable = match (&cid, &sid) {
+            (None, _) => Some("cid"),
+            (_, None) => Some("sid"),
+            _ => None,
+        };
+        let (cid, sid) = (cid.unwrap_or_default(), sid.unwrap_or_default());
+        Credentials {
+            unreadable,
+            ..Credentials::read(cid, sid, frame)
+        }
+    }
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for OtherFields<'de, A> {
@@ -414,8 +442,14 @@ fn explain(text: &str) -> Result<BadRequest, ParseError> {
     let Ok(envelope) = serde_json::from_str::<RawEnvelope<'_>>(text) else {
         return Ok(BadRequest::NoAction);
     };
-    let name = envelope.action.map(RawValue::get).unwrap_or_default();
-    let Ok(name) = serde_json::from_str::<String>(name) else {
+    if envelope.actions > 1 {
+        let name = envelope.action.as_deref().unwrap_or(UNKNOWN);
+        return Ok(BadRequest::Repeated {
+            action: cut(name).into(),
+            field: "action".to_owned(),
+        });
+    }
+    let Some(name) = envelope.action else {
         return Ok(BadRequest::NoAction);
     };
     let Some(action) = known(&name) else {
@@ -423,6 +457,7 @@ fn explain(text: &str) -> Result<BadRequest, ParseError> {
         return Ok(BadRequest::UnknownAction { action });
     };
     if let Some(field) = envelope.repeated {
+        let action = action.into();
         return Ok(BadRequest::Repeated { action, field });
     }
     let data = envelope.data.map(RawValue::get).unwrap_or_default();
@@ -446,17 +481,18 @@ fn explain_data(action: &'static str, data: &str) -> BadRequest {
         false => format!("{place}.{name}"),
     };
     if let Some(name) = named(&error, REPEATED) {
-        let field = within(name);
+        let (action, field) = (action.into(), within(name));
         return BadRequest::Repeated { action, field };
     }
     let field = named(&error, MISSING).map_or_else(|| place.clone(), within);
     BadRequest::Data { action, field }
 }
 
-/// An object's `action` and `data` as they stand there first, and a key that stands twice.
+/// An object's first `action` that is a string, its first `data`, and a key that stands twice.
 #[derive(Default)]
 struct RawEnvelope<'a> {
-    action: Option<&'a RawValue>,
+    action: Option<String>,
+    actions: usize,
     data: Option<&'a RawValue>,
     repeated: Option<String>,
 }
@@ -474,22 +510,28 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawEnvelope<'a> {
                 let mut envelope = RawEnvelope::default();
                 let mut others = Keys::default();
                 while let Some(key) = map.next_key::<RequiredStr<'de>>()? {
-                    let value = Some(map.next_value()?);
+                    let value = map.next_value::<&'de RawValue>()?;
                     match key.as_str() {
-                        "action" if envelope.action.is_none() => envelope.action = value,
-                        "data" if envelope.data.is_none() => envelope.data = value,
-                        "action" | "data" => note(&mut envelope, &key),
-                        _ if others.add(&key) => {}
-                        _ => note(&mut envelope, &key),
+                        "action" => envelope.add_action(value.get()),
+                        "data" if envelope.data.is_none() => envelope.data = Some(value),
+                        other if other == "data" || !others.add(&key) => {
+                            let repeated = || cut(other).to_owned();
+                            envelope.repeated.get_or_insert_with(repeated);
+                        }
+                        _ => {}
                     }
                 }
                 Ok(envelope)
             }
         }
-        fn note(envelope: &mut RawEnvelope<'_>, key: &RequiredStr<'_>) {
-            let first = || cut(key.as_str()).to_owned();
-            envelope.repeated.get_or_insert_with(first);
-        }
         deserializer.deserialize_map(RawEnvelopeVisitor)
+    }
+}
+
+impl RawEnvelope<'_> {
+    fn add_action(&mut self, value: &str) {
+        self.actions += 1;
+        let name = self.action.take();
+        self.action = name.or_else(|| serde_json::from_str(value).ok());
     }
 }

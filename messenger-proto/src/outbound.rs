@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// The action of a reply to a frame that named none.
-const UNKNOWN: &str = "unknown";
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// A frame from a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

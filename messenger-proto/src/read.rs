@@ -97,6 +97,26 @@ impl<'de: 'a, 'a> Deserialize<'de> for RequiredStr<'a> {
     }
 }
 
+/// A field that ought to be a string. Whatever else it is, and a string that is no text, counts as unreadable: nothing
+/// is refused for it where it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Lenient<'a>(Option<Str<'a>>);
+
+impl<'a> Lenient<'a> {
+    /// What was read; `None` when it was unreadable.
+    pub(crate) fn readable(self) -> Option<Str<'a>> {
+        self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Lenient<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Passed over as JSON first: what comes behind it can then be read, whatever it is.
+        let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+        Ok(Self(serde_json::from_str(raw).ok()))
+    }
+}
+
 /// A whole number in any form that JSON has, bare or quoted: who holds numbers as doubles writes 7 as 7.0.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Num(pub(crate) u64);
@@ -108,37 +128,37 @@ impl<'de> Deserialize<'de> for Num {
         let number = match raw.starts_with('"') {
             true => serde_json::from_str(raw)
                 .ok()
-                .and_then(|text: Cow<'_, str>| whole(&text)),
-            false => whole(raw),
+                .filter(|text: &Cow<'_, str>| is_number(text))
+                .and_then(|text| whole(&text)),
+            false if is_number(raw) => whole(raw),
+            false => None,
         };
         let number = number.ok_or_else(|| D::Error::custom("a whole number is needed"))?;
         Ok(Self(number))
     }
 }
 
-/// The number that this text of JSON stands for, exactly; `None` when it is not whole, or out of range.
-fn whole(text: &str) -> Option<u64> {
-    if let Ok(number) = text.parse() {
+/// True for a number as JSON writes it, with nothing around it.
+fn is_number(text: &str) -> bool {
+    let begins = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    let ends = text.ends_with(|last: char| last.is_ascii_digit());
+    begins && ends && serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// What this number is exactly; `None` when it is not whole, or out of range.
+fn whole(number: &str) -> Option<u64> {
+    if let Ok(number) = number.parse() {
         return Some(number);
     }
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
-        None => (text, 0),
-    };
-    let (integer, fraction) = match mantissa.split_once('.') {
-        Some((_, "")) => return None,
-        Some(parts) => parts,
-        None => (mantissa, ""),
-    };
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let positive = integer.strip_prefix('-').unwrap_or(integer);
     let digits = format!("{positive}{fraction}");
-    if positive.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
     let significant = digits.trim_matches('0');
     if significant.is_empty() {
         return Some(0);
     }
+    let exponent = exponent.parse::<i64>().ok()?;
     let zeros = digits.len() - digits.trim_end_matches('0').len();
     let zeros = i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?;
     let zeros = u32::try_from(exponent.checked_add(zeros)?).ok()?;

@@ -23,6 +23,7 @@ struct FrameVector {
     frame: Option<String>,
     hex: Option<String>,
     canonical: Option<String>,
+    unreadable: Option<String>,
     fault: Option<Fault>,
     broken: Option<String>,
 }
@@ -93,6 +94,12 @@ fn requests() {
             Ok(Ok(inbound)) => {
                 let mut out = BytesMut::new();
                 inbound.encode(&mut out, Braces::Escaped);
+                let unreadable = inbound.credentials.check().err();
+                assert_eq!(unreadable.is_some(), vector.unreadable.is_some(), "{name}");
+                if let Some((failure, field)) = unreadable.zip(vector.unreadable.as_ref()) {
+                    assert_eq!(failure.code.number(), 3);
+                    assert!(failure.text.contains(field), "{name}: {}", failure.text);
+                }
                 Outcome::Canonical(text(&out))
             }
             Ok(Err(bad)) => {
@@ -238,6 +245,17 @@ fn keys_that_nobody_asks_for_are_no_fault_however_many() {
     assert!(read(&format!(r#"{many}"x99":0,"#)).is_ok());
     let twice = read(&format!(r#"{many}"action":"logout","#));
     assert!(matches!(twice, Err(BadRequest::Repeated { field, .. }) if field == "action"));
+}
+
+#[test]
+fn a_key_without_a_name_that_stands_twice_is_named_in_quotes() {
+    for frame in [
+        r#"{"action":"contactlist","":1,"":2,"data":{}}"#,
+        r#"{"action":"contactlist","data":{"":1,"":2}}"#,
+    ] {
+        let bad = Inbound::decode(frame.into()).unwrap().unwrap_err();
+        assert_eq!(bad.to_string(), r#""" is there twice"#);
+    }
 }
 
 #[test]

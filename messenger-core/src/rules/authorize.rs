@@ -27,6 +27,7 @@ async fn resume(
     credentials: &Credentials,
 ) -> Result<Arc<Login>, Failure> {
     let shared = &*connection.shared;
+    credentials.check()?;
     let Credentials { cid, sid, .. } = credentials;
     if cid.is_empty() || sid.is_empty() {
         return Err(need_auth());

@@ -11,6 +11,11 @@ pub(crate) fn need_auth() -> Failure {
     Failure::new(ErrorCode::NeedAuth, "Authenticate first")
 }
 
+pub(super) fn authenticated_already() -> Failure {
+    let text = "This connection is authenticated already";
+    Failure::new(ErrorCode::AlreadyRegistered, text)
+}
+
 pub(super) fn empty(field: &str) -> Failure {
     Failure::new(ErrorCode::EmptyField, format!("{field} must not be empty"))
 }

@@ -1,12 +1,12 @@
 //! `register`: a new account. It does not authenticate, unless the policy says so.
 
-use super::{auth, check};
+use super::{auth, check, failures};
 use crate::authenticator::RegisterError;
 use crate::connection_state::ConnectionState;
 use crate::names;
 use crate::reply::Reply;
 use crate::shared::Shared;
-use messenger_proto::{Action, Auth, ErrorCode, Failure, Outbound, Register, UserId};
+use messenger_proto::{Action, Auth, Failure, Outbound, Register, UserId};
 use std::sync::Arc;
 
 pub(super) async fn register(connection: &Arc<ConnectionState>, request: Register) -> Reply {
@@ -26,8 +26,7 @@ async fn create(connection: &ConnectionState, request: &Register) -> Result<(), 
     let shared = &connection.shared;
     let limits = &shared.policy.limits;
     if connection.login().is_some() {
-        let text = "This connection is authenticated already";
-        return Err(Failure::new(ErrorCode::AlreadyRegistered, text));
+        return Err(failures::authenticated_already());
     }
     check::not_empty("login", &request.login)?;
     check::not_empty("pass", request.pass.as_str())?;

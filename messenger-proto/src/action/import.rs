@@ -1,7 +1,7 @@
 //! `import`: which people of an address book are users.
 
 use super::Fields;
-use crate::read::{FrameBytes, List, Str};
+use crate::read::{FrameBytes, Lenient, List, Str};
 use crate::write::{Object, key};
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -80,11 +80,17 @@ struct EntryData<'a> {
     #[serde(borrow)]
     myid: Str<'a>,
     #[serde(borrow)]
-    name: Str<'a>,
+    name: Lenient<'a>,
     #[serde(borrow)]
-    phone: Str<'a>,
+    phone: Lenient<'a>,
     #[serde(borrow)]
-    email: Str<'a>,
+    email: Lenient<'a>,
+}
+
+/// What an address book holds comes from elsewhere: what cannot be read matches nobody, and the entry is looked for by
+/// its other field.
+fn searched(field: Lenient<'_>, frame: FrameBytes<'_>) -> ByteString {
+    field.readable().unwrap_or_default().or_empty(frame)
 }
 
 impl Fields for Import {
@@ -96,9 +102,9 @@ impl Fields for Import {
             contacts: entries
                 .map(|entry| ImportEntry {
                     myid: entry.myid.or_empty(frame),
-                    name: entry.name.or_empty(frame),
-                    phone: entry.phone.or_empty(frame),
-                    email: entry.email.or_empty(frame),
+                    name: searched(entry.name, frame),
+                    phone: searched(entry.phone, frame),
+                    email: searched(entry.email, frame),
                 })
                 .collect(),
         }
