@@ -147,7 +147,9 @@ impl Sending {
         if self.client.connection_state() == State::Connected {
             // A question that nobody answers comes back from the server, which then has all that was sent before.
             // (A flush ends earlier, and when the connection is closed with something unread, the rest is lost.)
-            let question = self.client.request(format!("{}.bye", self.subject), Bytes::new());
+            let question = self
+                .client
+                .request(format!("{}.bye", self.subject), Bytes::new());
             let _ = timeout(SEND, question).await;
         }
     }

@@ -213,6 +213,11 @@ async fn a_password_is_reset() {
     let nothing = world.run(&["user", "reset-password", "ann"], "").await;
     assert_eq!(nothing.0, Some(1));
     assert!(nothing.1.contains("standard input"), "{}", nothing.1);
+    let long = "x".repeat(1025);
+    let refused = world.run(&["user", "reset-password", "ann"], &long).await;
+    assert_eq!(refused.0, Some(1));
+    assert!(refused.1.contains("the 1024 bytes"), "{}", refused.1);
+    assert_eq!(world.auth("ann", &Password::md5_of("again")).await, None);
 }
 
 #[tokio::test]
