@@ -195,6 +195,7 @@ impl Engine {
     /// # Errors
     /// The store failed; some sessions may have ended.
     pub async fn end_sessions(&self, user: &UserId) -> Result<(), StorageError> {
+        self.shared.storage.end_ephemeral(user).await?;
         self.tell_ended(user, ephemeral_key(user));
         // Also those that this engine's policy takes for expired: another's may not.
         let data = self.shared.storage.user_data(user).await?;

@@ -456,6 +456,35 @@ async fn connections_whose_session_a_command_has_ended_are_closed_within_a_secon
         .unwrap();
 }
 
+/// Sessions that are in no list end with the others.
+#[tokio::test]
+async fn connections_of_ephemeral_sessions_are_closed_with_all_others() {
+    let world = World::new().await;
+    world.join("ann").await;
+    world.join("eve").await;
+    let pass = Password::md5_of("secret");
+    let (other, _others_events) = connect(&world.server.address).await.unwrap();
+    other.auth_ephemeral("eve", &pass).await.unwrap();
+    let ends: [(&[&str], &str); 3] = [
+        (&["session", "end", "ann", "all"], ""),
+        (&["user", "reset-password", "ann", "--md5"], "secret"),
+        (&["session", "end", "ann", "all"], ""),
+    ];
+    for (command, input) in ends {
+        let (client, mut events) = connect(&world.server.address).await.unwrap();
+        client.auth_ephemeral("ann", &pass).await.unwrap();
+        let ended = world.run(command, input).await;
+        assert_eq!(ended.0, Some(0), "{}", ended.1);
+        let closed = async { while events.next().await.is_ok() {} };
+        let closed = timeout(SOON, closed).await;
+        assert!(closed.is_ok(), "still there after {command:?}");
+    }
+    other
+        .call(messenger_client::proto::ContactList::new())
+        .await
+        .unwrap();
+}
+
 /// The advice of a check is followed: what can be read is saved, and served.
 #[tokio::test]
 async fn what_can_be_read_of_a_damaged_store_is_saved() {
