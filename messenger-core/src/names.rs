@@ -7,11 +7,9 @@ mod characters;
 mod context;
 mod direction;
 
-use characters::{Class, class};
+use characters::{Class, class, is_invisible};
 use icu_normalizer::{ComposingNormalizer, ComposingNormalizerBorrowed, DecomposingNormalizer};
-use icu_properties::props::{
-    BidiControl, DefaultIgnorableCodePoint, EastAsianWidth, GeneralCategory,
-};
+use icu_properties::props::{BidiControl, EastAsianWidth, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 use std::borrow::Cow;
 
@@ -123,7 +121,6 @@ fn check_edges(text: &str) -> Result<(), NameError> {
 
 /// Whether each character may stand where it does, in a text of this class.
 fn check(text: &str, most: Class) -> Result<(), NameError> {
-    let invisible = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     let characters: Vec<char> = text.chars().collect();
     for (place, &c) in characters.iter().enumerate() {
         let number = u32::from(c);
@@ -137,7 +134,7 @@ fn check(text: &str, most: Class) -> Result<(), NameError> {
             _ if CodePointSetData::new::<BidiControl>().contains(c) => {
                 return Err(NameError::DirectionControl(number));
             }
-            _ if invisible.contains(c) => return Err(NameError::Invisible(number)),
+            _ if is_invisible(c) => return Err(NameError::Invisible(number)),
             Class::Contextual => return Err(NameError::Context(number)),
             Class::Never => return Err(NameError::NoText(number)),
         }

@@ -26,6 +26,12 @@ pub struct UserExport {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResetPasswordError {
+    /// It is longer than a `pass` may be: nobody could log in with it.
+    #[error("the password is longer than the {most} bytes that a log-in may send")]
+    TooLong {
+        /// The [longest](crate::policy::Limits::pass), in bytes.
+        most: usize,
+    },
     /// Too many passwords wait to be hashed; try later.
     #[error("too many passwords wait to be hashed, try later")]
     Busy,
@@ -132,6 +138,10 @@ impl Engine {
         if !shared.storage.has_accounts() {
             return Ok(false);
         }
+        let most = shared.policy.limits.pass;
+        if pass.as_str().len() > most {
+            return Err(ResetPasswordError::TooLong { most });
+        }
         let pass_hash = shared.passwords.hash(pass).await?;
         if !shared.storage.set_password(user, pass_hash).await? {
             return Ok(false);
@@ -185,6 +195,7 @@ impl Engine {
     /// # Errors
     /// The store failed; some sessions may have ended.
     pub async fn end_sessions(&self, user: &UserId) -> Result<(), StorageError> {
+        self.shared.storage.end_ephemeral(user).await?;
         self.tell_ended(user, ephemeral_key(user));
         // Also those that this engine's policy takes for expired: another's may not.
         let data = self.shared.storage.user_data(user).await?;

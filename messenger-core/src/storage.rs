@@ -197,6 +197,23 @@ pub trait Storage: Send + Sync + 'static {
     /// Ends a session; one that is not there is no error.
     async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
 
+    /// Ends all ephemeral sessions of a user. The store was told of none of them, but counts how often this was done;
+    /// it is no error when there is no such user.
+    ///
+    /// A notice tells them too. A store that no other process can write to may leave this as it is, and
+    /// [`ephemeral_ended`](Self::ephemeral_ended) with it.
+    async fn end_ephemeral(&self, user: &UserId) -> Result<(), StorageError> {
+        let _ = user;
+        Ok(())
+    }
+
+    /// How often [`end_ephemeral`](Self::end_ephemeral) was called for this user, and not for an earlier one of the
+    /// same id. An ephemeral session is there while this is what it was when it [began](Look::ephemeral_ended).
+    async fn ephemeral_ended(&self, user: &UserId) -> Result<u64, StorageError> {
+        let _ = user;
+        Ok(0)
+    }
+
     /// Moves sessions' watermarks up, and the times of their last use. Neither ever moves back, and no watermark moves
     /// beyond the newest message. A session that has ended is passed over.
     ///
@@ -280,7 +297,8 @@ pub trait Storage: Send + Sync + 'static {
     /// in one call.
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
         let mut seen = Vec::with_capacity(looks.len());
-        for Look { owner, session } in &looks {
+        for look in &looks {
+            let Look { owner, session, .. } = look;
             // What is asked behind it is no later user's of the same id, if this one is still there.
             let newest = self.newest(&owner.user).await?;
             let number = match session {
@@ -288,6 +306,7 @@ pub trait Storage: Send + Sync + 'static {
                     .session(&owner.user, key)
                     .await?
                     .map(|record| record.user_number),
+                None if self.ephemeral_ended(&owner.user).await? != look.ephemeral_ended => None,
                 None => self.user_number(&owner.user).await?,
             };
             seen.push(match number == Some(owner.number) {

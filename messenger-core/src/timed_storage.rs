@@ -248,6 +248,8 @@ timed! {
     Write open_session(session: NewSession) -> Result<OpenedSession, OpenSessionError>;
     Read resume(user: &UserId, key: &SessionKey) -> Result<Option<ResumedSession>, StorageError>;
     Write end_session(user: &UserId, key: &SessionKey) -> Result<(), StorageError>;
+    Write end_ephemeral(user: &UserId) -> Result<(), StorageError>;
+    Read ephemeral_ended(user: &UserId) -> Result<u64, StorageError>;
     Write advance(watermarks: Vec<Watermark>) -> Result<(), StorageError>;
     Write append(message: NewMessage) -> Result<Appended, AppendError>;
     Read inbox(user: &UserId, after: u64, page: PageLimits) -> Result<Vec<(u64, Message)>, StorageError>;

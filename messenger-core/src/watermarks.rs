@@ -37,6 +37,8 @@ pub(crate) struct Device {
     pub(crate) key: SessionKey,
     /// The store does not know it, and is told nothing of it.
     pub(crate) is_ephemeral: bool,
+    /// How often its user's ephemeral sessions had been ended when it began, if it is one.
+    ephemeral_ended: u64,
     /// Its user's.
     part: usize,
     delivered_up_to: AtomicWatermark,
@@ -113,6 +115,7 @@ impl Device {
             user_number: owner.number,
             key,
             is_ephemeral: false,
+            ephemeral_ended: 0,
             delivered_up_to: AtomicWatermark::new(delivered_up_to),
             stored: AtomicU64::new(delivered_up_to),
             used: AtomicWatermark::new(used.as_micros()),
@@ -120,11 +123,17 @@ impl Device {
         }
     }
 
-    /// A session that ends with its connection.
-    pub(crate) fn ephemeral(owner: Owner, delivered_up_to: u64, now: Timestamp) -> Self {
+    /// A session that ends with its connection, or with all like it, which were ended so often before.
+    pub(crate) fn ephemeral(
+        owner: Owner,
+        ephemeral_ended: u64,
+        delivered_up_to: u64,
+        now: Timestamp,
+    ) -> Self {
         let key = ephemeral_key(&owner.user);
         Self {
             is_ephemeral: true,
+            ephemeral_ended,
             ..Self::new(owner, key, delivered_up_to, now)
         }
     }
@@ -137,6 +146,7 @@ impl Device {
     /// What to ask the store, should the notice of its end have been lost.
     pub(crate) fn look(&self) -> Look {
         Look::new(self.owner(), (!self.is_ephemeral).then_some(self.key))
+            .ephemeral_ended(self.ephemeral_ended)
     }
 
     /// Whether it is there now. Then it has been there since it began, and its user with it: what was read of the user

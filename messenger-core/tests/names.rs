@@ -40,7 +40,7 @@ const LOGINS: [(&str, &str); 26] = [
 ];
 
 /// Logins that there may not be, and what the refusal says.
-const NO_LOGINS: [(&str, &str); 38] = [
+const NO_LOGINS: [(&str, &str); 42] = [
     ("a\u{7}", "control"),
     ("a\nb", "control"),
     ("a\u{85}b", "control"),
@@ -65,6 +65,10 @@ const NO_LOGINS: [(&str, &str); 38] = [
     ("ann\u{3164}", "invisible characters, as U+3164"),
     ("ann\u{ffa0}", "invisible characters, as U+1160"),
     ("ann\u{e0041}", "invisible characters, as U+E0041"),
+    ("ann\u{16fe4}", "invisible characters, as U+16FE4"), // a filler
+    ("a\u{2d7f}nn", "invisible characters, as U+2D7F"),   // joiners
+    ("a\u{1107f}nn", "invisible characters, as U+1107F"),
+    ("ann\u{2800}", "invisible characters, as U+2800"),
     ("a\u{202e}nn", "direction of writing, as U+202E"),
     ("a\u{200f}nn", "direction of writing, as U+200F"),
     ("a\u{2066}nn", "direction of writing, as U+2066"),
@@ -106,11 +110,18 @@ const NICKS: [(&str, &str); 14] = [
 ];
 
 /// Nicks that there may not be, and what the refusal says.
-const NO_NICKS: [(&str, &str); 11] = [
+const NO_NICKS: [(&str, &str); 18] = [
     ("Ann\u{7}", "control"),
     ("Ann ", "begin or end with a space"),
     ("\u{3000}Ann", "begin or end with a space"),
     ("A\u{200b}nn", "invisible characters, as U+200B"),
+    ("\u{16fe4}", "invisible characters, as U+16FE4"),
+    ("A\u{2d7f}nn", "invisible characters, as U+2D7F"),
+    ("A\u{1107f}nn", "invisible characters, as U+1107F"),
+    ("\u{2800}", "invisible characters, as U+2800"), // a braille pattern without dots
+    ("Ann\u{2800}Lee", "invisible characters, as U+2800"),
+    ("\u{1d159}", "invisible characters, as U+1D159"), // a note without a head
+    ("Ann\u{fffc}", "invisible characters, as U+FFFC"), // the place of an object
     ("Ann\u{2764}\u{fe0f}", "invisible characters, as U+FE0F"),
     ("A\u{202e}nn", "direction of writing, as U+202E"),
     ("A\u{200e}nn", "direction of writing, as U+200E"),

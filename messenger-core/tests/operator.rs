@@ -213,6 +213,25 @@ async fn a_password_is_reset_and_whoever_had_the_old_one_is_out() {
 }
 
 #[tokio::test]
+async fn a_password_that_no_log_in_may_send_is_not_set() {
+    let engine = engine();
+    let ann = join(&engine, "ann").await;
+    let most = engine.policy().limits.pass;
+    let (longest, longer) = ("x".repeat(most), "x".repeat(most + 1));
+    let user = "ann".into();
+    let refused = engine.reset_password(&user, &longer.into()).await;
+    assert!(
+        matches!(refused, Err(ResetPasswordError::TooLong { most: told }) if told == most),
+        "{refused:?}"
+    );
+    assert!(ann.is_authenticated(), "no session was ended");
+    auth(&engine, "ann", "secret").await.unwrap();
+    let pass = longest.as_str().into();
+    assert!(engine.reset_password(&user, &pass).await.unwrap());
+    auth(&engine, "ann", &longest).await.unwrap();
+}
+
+#[tokio::test]
 async fn passwords_are_reset_within_the_bounds_of_all_hashing() {
     let mut policy = Policy::default();
     policy.passwords.memory_kib = 64 * 1024;

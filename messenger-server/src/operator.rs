@@ -18,6 +18,9 @@ use std::path::PathBuf;
 /// Users are listed so many at a time.
 const PAGE: usize = 1000;
 
+/// What stands for every session of a user; no session is shown as anything that begins so.
+const ALL: &str = "all";
+
 /// What an operator can have done: all of it but `restored` and `salvage` also while a server uses the store. The server
 /// notices at once, or within a second that a session has ended.
 #[derive(Clone, Debug, Subcommand)]
@@ -89,7 +92,7 @@ pub enum SessionCommand {
         /// The user.
         login: String,
     },
-    /// End a session of a user, or all.
+    /// End a session of a user, or all: then also those that end with their connection, which are in no list.
     End {
         /// The user.
         login: String,
@@ -268,11 +271,14 @@ impl SessionCommand {
             }
             Self::End { session, .. } => {
                 let keys: Vec<_> = sessions.into_iter().map(|(key, _)| key).collect();
-                for key in chosen(&keys, login, session)? {
-                    engine.end_session(&user, &key).await?;
-                    writeln!(out, "ended {key}")?;
+                if session == ALL {
+                    // Also those that are in no list.
+                    engine.end_sessions(&user).await?;
+                    return told_ended(&keys, out);
                 }
-                Ok(())
+                let key = chosen(&keys, login, session)?;
+                engine.end_session(&user, &key).await?;
+                told_ended(&[key], out)
             }
         }
     }
@@ -318,17 +324,21 @@ fn show(user: &UserId, data: &UserData, out: &mut impl Write) -> Result<(), Comm
 }
 
 /// The sessions that are meant.
-fn chosen(keys: &[SessionKey], user: &str, session: &str) -> Result<Vec<SessionKey>, CommandError> {
-    if session == "all" {
-        return Ok(keys.to_vec());
+fn told_ended(keys: &[SessionKey], out: &mut impl Write) -> Result<(), CommandError> {
+    for key in keys {
+        writeln!(out, "ended {key}")?;
     }
+    Ok(())
+}
+
+fn chosen(keys: &[SessionKey], user: &str, session: &str) -> Result<SessionKey, CommandError> {
     let like = keys
         .iter()
         .filter(|key| key.to_string().starts_with(session));
     let like: Vec<_> = like.copied().collect();
-    match like.len() {
-        1 => Ok(like),
-        0 => Err(CommandError::NoSuchSession {
+    match like[..] {
+        [key] => Ok(key),
+        [] => Err(CommandError::NoSuchSession {
             user: user.to_owned(),
             session: session.to_owned(),
         }),

@@ -213,6 +213,11 @@ async fn a_password_is_reset() {
     let nothing = world.run(&["user", "reset-password", "ann"], "").await;
     assert_eq!(nothing.0, Some(1));
     assert!(nothing.1.contains("standard input"), "{}", nothing.1);
+    let long = "x".repeat(1025);
+    let refused = world.run(&["user", "reset-password", "ann"], &long).await;
+    assert_eq!(refused.0, Some(1));
+    assert!(refused.1.contains("the 1024 bytes"), "{}", refused.1);
+    assert_eq!(world.auth("ann", &Password::md5_of("again")).await, None);
 }
 
 #[tokio::test]
@@ -445,6 +450,35 @@ async fn connections_whose_session_a_command_has_ended_are_closed_within_a_secon
     }
     let nothing = timeout(Duration::from_millis(1), others_events.next()).await;
     assert!(nothing.is_err(), "eve's connection goes on");
+    other
+        .call(messenger_client::proto::ContactList::new())
+        .await
+        .unwrap();
+}
+
+/// Sessions that are in no list end with the others.
+#[tokio::test]
+async fn connections_of_ephemeral_sessions_are_closed_with_all_others() {
+    let world = World::new().await;
+    world.join("ann").await;
+    world.join("eve").await;
+    let pass = Password::md5_of("secret");
+    let (other, _others_events) = connect(&world.server.address).await.unwrap();
+    other.auth_ephemeral("eve", &pass).await.unwrap();
+    let ends: [(&[&str], &str); 3] = [
+        (&["session", "end", "ann", "all"], ""),
+        (&["user", "reset-password", "ann", "--md5"], "secret"),
+        (&["session", "end", "ann", "all"], ""),
+    ];
+    for (command, input) in ends {
+        let (client, mut events) = connect(&world.server.address).await.unwrap();
+        client.auth_ephemeral("ann", &pass).await.unwrap();
+        let ended = world.run(command, input).await;
+        assert_eq!(ended.0, Some(0), "{}", ended.1);
+        let closed = async { while events.next().await.is_ok() {} };
+        let closed = timeout(SOON, closed).await;
+        assert!(closed.is_ok(), "still there after {command:?}");
+    }
     other
         .call(messenger_client::proto::ContactList::new())
         .await

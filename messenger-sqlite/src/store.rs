@@ -304,6 +304,18 @@ impl Storage for SqliteStorage {
             .await
     }
 
+    async fn end_ephemeral(&self, user: &UserId) -> Result<(), StorageError> {
+        let user = user.clone();
+        self.write(move |writing| sessions::end_ephemeral(writing.connection, &user))
+            .await
+    }
+
+    async fn ephemeral_ended(&self, user: &UserId) -> Result<u64, StorageError> {
+        let user = user.clone();
+        let read = move |connection: &_| sessions::ephemeral_ended(connection, &user);
+        self.readers.call(read).await
+    }
+
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         self.write(move |writing| sessions::advance(writing, &watermarks))
             .await

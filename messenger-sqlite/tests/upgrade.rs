@@ -5,7 +5,7 @@
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{
-    Auth, Import, ImportEntry, Message, Register, SendMessage, SetUserInfo, UserInfo,
+    Auth, Import, ImportEntry, Message, Register, SendMessage, SetUserInfo, UserId, UserInfo,
 };
 use messenger_core::storage::{
     Account, Accounts, AppendError, Appended, CreateAccountError, MemoryStorage, NewMessage,
@@ -208,6 +208,27 @@ async fn hash_of_secret() -> String {
     let register = Register::new("ann", "secret", "Ann");
     engine.connect().call(register).await.unwrap();
     storage.account("ann").await.unwrap().unwrap().pass_hash
+}
+
+/// Those who were there before the store counted are counted from 0 on, as everybody else.
+#[tokio::test]
+async fn ephemeral_sessions_of_a_store_of_version_6_are_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let ann = UserId::from("ann");
+    let store = SqliteStorage::open(&path).unwrap();
+    store.upsert_external_user(&ann, "Ann").await.unwrap();
+    drop(store);
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch("ALTER TABLE users DROP COLUMN ephemeral_ended; PRAGMA user_version = 6;")
+        .unwrap();
+    drop(file);
+    let store = SqliteStorage::open(&path).unwrap();
+    assert_eq!(store.ephemeral_ended(&ann).await.unwrap(), 0);
+    store.end_ephemeral(&ann).await.unwrap();
+    drop(store);
+    let store = SqliteStorage::open(&path).unwrap();
+    assert_eq!(store.ephemeral_ended(&ann).await.unwrap(), 1);
 }
 
 /// Also with those whose store knew nothing of looks, and after the tables of looks have changed.

@@ -52,6 +52,16 @@ fn exception(c: char) -> Option<Class> {
     })
 }
 
+/// What is not seen. Unicode has no word for those beside the ignorable ones: a filler, joiners that show only what
+/// they join, and symbols that are blank.
+pub(super) fn is_invisible(c: char) -> bool {
+    let is_blank = matches!(
+        c,
+        '\u{2800}' | '\u{2d7f}' | '\u{fffc}' | '\u{1107f}' | '\u{16fe4}' | '\u{1d159}'
+    );
+    is_blank || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
 /// The letters of which old Hangul syllables consist, what is not seen, and what is no character.
 fn is_never(c: char, category: Category) -> bool {
     let syllable = CodePointMapData::<HangulSyllableType>::new().get(c);
@@ -60,7 +70,7 @@ fn is_never(c: char, category: Category) -> bool {
         HangulSyllableType::LeadingJamo
             | HangulSyllableType::VowelJamo
             | HangulSyllableType::TrailingJamo
-    ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+    ) || is_invisible(c)
         || CodePointSetData::new::<NoncharacterCodePoint>().contains(c)
         || category == Category::Control
 }

@@ -23,8 +23,9 @@ pub enum SessionKind {
     ///   may be gone: an inbox is no history. With no lasting session an inbox fills up, until its
     ///   messages are too old.
     /// - All of a user's send as fast as one session may.
-    /// - It ends with [`end_sessions`](crate::Engine::end_sessions) and with its user. The first is
-    ///   told by a notice alone: a connection on another node that misses it goes on.
+    /// - It ends with [`end_sessions`](crate::Engine::end_sessions) and with its user. A connection on another
+    ///   node that misses the notice goes on only with a store that does not
+    ///   [count](crate::storage::Storage::ephemeral_ended).
     Ephemeral {
         /// The highest sequence number not to be given; one beyond the newest message is taken for that.
         after: Option<u64>,
@@ -62,10 +63,11 @@ pub(super) async fn visit(
 ) -> Result<(), Failure> {
     let shared = &*connection.shared;
     let number = external_user::upsert(shared, &user, &identity).await?;
+    let ended = shared.storage.ephemeral_ended(&user).await?;
     let newest = shared.storage.newest(&user).await?;
     let start = after.unwrap_or(newest).min(newest);
     let who = Identified {
-        device: Device::ephemeral(Owner::new(user, number), start, shared.now()),
+        device: Device::ephemeral(Owner::new(user, number), ended, start, shared.now()),
         nick: identity.nick,
         ack: false,
     };

@@ -33,14 +33,27 @@ pub struct Look {
     /// Whose.
     pub owner: Owner,
     /// Which. `None` for one that the store was not told of: it is there as long as its user is, and no later one of
-    /// the same id.
+    /// the same id, and until [all like it are ended](super::Storage::end_ephemeral).
     pub session: Option<SessionKey>,
+    /// How often all like it [had been ended](super::Storage::ephemeral_ended) when it began; 0 for any other.
+    pub ephemeral_ended: u64,
 }
 
 impl Look {
     /// For this session of this user.
     pub fn new(owner: Owner, session: Option<SessionKey>) -> Self {
-        Self { owner, session }
+        Self {
+            owner,
+            session,
+            ephemeral_ended: 0,
+        }
+    }
+
+    /// How often the user's ephemeral sessions had been ended when this one began.
+    #[must_use]
+    pub fn ephemeral_ended(mut self, ephemeral_ended: u64) -> Self {
+        self.ephemeral_ended = ephemeral_ended;
+        self
     }
 }
 

@@ -451,6 +451,16 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    async fn end_ephemeral(&self, user: &UserId) -> Result<(), StorageError> {
+        self.with_user(user, |user| user.ephemeral_ended += 1);
+        Ok(())
+    }
+
+    async fn ephemeral_ended(&self, user: &UserId) -> Result<u64, StorageError> {
+        let ended = self.with_user(user, |user| user.ephemeral_ended);
+        Ok(ended.unwrap_or_default())
+    }
+
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         for mark in watermarks {
             self.with_inbox(&mark.user, |user| user.advance(&mark));
@@ -482,9 +492,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
-        let see = |Look { owner, session }: &Look| {
-            self.with_owner(owner, |user| user.see(session.as_ref()))
-        };
+        let see = |look: &Look| self.with_owner(&look.owner, |user| user.see(look));
         let seen = looks.iter().map(|look| see(look).unwrap_or(Seen::Ended));
         Ok(seen.collect())
     }

@@ -341,6 +341,16 @@ impl Storage for FaultyStorage {
         self.inner.end_session(user, key).await
     }
 
+    async fn end_ephemeral(&self, user: &UserId) -> Result<(), StorageError> {
+        self.fault().await?;
+        self.inner.end_ephemeral(user).await
+    }
+
+    async fn ephemeral_ended(&self, user: &UserId) -> Result<u64, StorageError> {
+        self.fault().await?;
+        self.inner.ephemeral_ended(user).await
+    }
+
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         self.fault().await?;
         self.inner.advance(watermarks).await

@@ -76,6 +76,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         sessions::end,
         sessions::move_together,
         sessions::are_looked_for_together,
+        sessions::that_are_ephemeral_end_together,
         sessions::are_resumed,
         sessions::are_given_their_inbox_until_they_end,
         sessions::used_in_the_future_are_brought_back,

@@ -70,6 +70,7 @@ faults![
     OverTheLimitTheNewestSessionEnds,
     ExpiredSessionsCount,
     LooksFindEndedSessions,
+    LooksFindEndedEphemeralSessions,
     LooksFindTheNextUser,
     LooksLeaveOutWhatHasEnded,
     LooksAreAnsweredInAnotherOrder,
@@ -644,6 +645,14 @@ impl Storage for Broken {
         self.inner.end_session(user, key).await
     }
 
+    async fn end_ephemeral(&self, user: &UserId) -> Result<(), StorageError> {
+        self.inner.end_ephemeral(user).await
+    }
+
+    async fn ephemeral_ended(&self, user: &UserId) -> Result<u64, StorageError> {
+        self.inner.ephemeral_ended(user).await
+    }
+
     async fn advance(&self, mut watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         for mark in &watermarks {
             let key = (mark.user.clone(), mark.session);
@@ -836,6 +845,11 @@ impl Storage for Broken {
         if self.is(Fault::LooksFindEndedSessions) {
             for look in &mut looks {
                 look.session = None;
+            }
+        }
+        if self.is(Fault::LooksFindEndedEphemeralSessions) {
+            for look in &mut looks {
+                look.ephemeral_ended = self.inner.ephemeral_ended(&look.owner.user).await?;
             }
         }
         for look in &mut looks {

@@ -3,7 +3,7 @@
 use super::inbox;
 use crate::fault::{Fault, refused};
 use crate::inboxes::Inbox;
-use crate::sql::{self, integer, unsigned};
+use crate::sql::{integer, unsigned};
 use crate::writer::Writing;
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::UserId;
@@ -106,10 +106,19 @@ pub(super) fn resume(
     resumed.optional()
 }
 
-/// True when the session is there, or if none is named, its user; and not another user of the same login.
+/// True when the session is there, or if none is named, its user, whose ephemeral ones were not ended since; and not
+/// another user of the same login.
 pub(super) fn is_there(connection: &Connection, look: &Look) -> rusqlite::Result<bool> {
     let Some(key) = &look.session else {
-        return sql::is_there(connection, &look.owner);
+        let mut select = connection.prepare_cached(
+            "SELECT 1 FROM users WHERE login = ?1 AND number = ?2 AND ephemeral_ended = ?3",
+        )?;
+        let (user, UserNumber(number)) = (look.owner.user.as_str(), look.owner.number);
+        return select.exists(params![
+            user,
+            integer(number),
+            integer(look.ephemeral_ended)
+        ]);
     };
     let record = read(connection, &look.owner.user, key)?;
     Ok(record.is_some_and(|record| record.user_number == look.owner.number))
@@ -130,6 +139,20 @@ pub(super) fn end(
 ) -> rusqlite::Result<()> {
     delete(writing.connection, user, key)?;
     left(writing, user)
+}
+
+pub(super) fn end_ephemeral(connection: &Connection, user: &UserId) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached(
+        "UPDATE users SET ephemeral_ended = ephemeral_ended + 1 WHERE login = ?1",
+    )?;
+    update.execute([user.as_str()]).map(drop)
+}
+
+pub(super) fn ephemeral_ended(connection: &Connection, user: &UserId) -> rusqlite::Result<u64> {
+    let mut select =
+        connection.prepare_cached("SELECT ephemeral_ended FROM users WHERE login = ?1")?;
+    let ended = select.query_row([user.as_str()], |row| row.get(0));
+    Ok(ended.optional()?.map_or(0, unsigned))
 }
 
 /// Sessions of the user are gone: what was kept for them alone need not be kept any longer.

@@ -3,8 +3,8 @@
 use super::inbox::Inbox;
 use crate::clock::Timestamp;
 use crate::storage::{
-    AddContactError, Expiry, NewSession, OpenedSession, Seen, SessionKey, SessionRecord, UserData,
-    UserNumber, Watermark,
+    AddContactError, Expiry, Look, NewSession, OpenedSession, Seen, SessionKey, SessionRecord,
+    UserData, UserNumber, Watermark,
 };
 use bytestring::ByteString;
 use messenger_proto::{Card, Profile, UserId};
@@ -20,6 +20,8 @@ pub(super) struct User {
     pub(super) contacts: Vec<UserId>,
     /// Under which of this user's own ids an import found others.
     myids: HashMap<UserId, ByteString>,
+    /// How often all ephemeral sessions were ended.
+    pub(super) ephemeral_ended: u64,
     /// In the order they began.
     sessions: Vec<(SessionKey, SessionRecord)>,
     pub(super) inbox: Inbox,
@@ -121,9 +123,13 @@ impl User {
         sessions.find_map(|(own, record)| (own == key).then_some(record))
     }
 
-    /// Whether the session is there, or if none is named, what is there as long as the user is.
-    pub(super) fn see(&self, session: Option<&SessionKey>) -> Seen {
-        if session.is_some_and(|key| self.session(key).is_none()) {
+    /// Whether the session is there, or if none is named, whether ephemeral ones were not ended since.
+    pub(super) fn see(&self, look: &Look) -> Seen {
+        let is_there = match &look.session {
+            Some(key) => self.session(key).is_some(),
+            None => self.ephemeral_ended == look.ephemeral_ended,
+        };
+        if !is_there {
             return Seen::Ended;
         }
         Seen::There {

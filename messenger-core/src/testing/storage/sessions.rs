@@ -223,6 +223,38 @@ pub(super) async fn are_looked_for_together(storage: &Arc<dyn Storage>) {
     assert_eq!(seen, [Seen::Ended; 2], "another has the id");
 }
 
+pub(super) async fn that_are_ephemeral_end_together(storage: &Arc<dyn Storage>) {
+    let (ann, bob) = (create(storage, "ann").await, create(storage, "bob").await);
+    open(storage, &ann, 1, 1).await;
+    let begin = async |user: &UserId| {
+        let ended = storage.ephemeral_ended(user).await.unwrap();
+        Look::new(as_owner(storage, user).await, None).ephemeral_ended(ended)
+    };
+    let see = async |look: &Look| {
+        let seen = storage.look(vec![look.clone()]).await.unwrap();
+        let given = storage.inbox_for(look, 0, ALL).await.unwrap();
+        let is_there = matches!(seen[..], [Seen::There { .. }]);
+        assert_eq!(given.is_some(), is_there, "{look:?}");
+        is_there
+    };
+    let (of_ann, of_bob) = (begin(&ann).await, begin(&bob).await);
+    assert!(see(&of_ann).await);
+    storage.end_ephemeral(&"nobody".into()).await.unwrap();
+    storage.end_ephemeral(&ann).await.unwrap();
+    let later = begin(&ann).await;
+    if later == of_ann {
+        // The store leaves it to the notices.
+        return;
+    }
+    assert!(!see(&of_ann).await, "has ended");
+    assert!(see(&later).await, "has begun behind the end");
+    assert!(see(&of_bob).await, "another's");
+    let lasting = storage.session(&ann, &key(1)).await.unwrap();
+    assert!(lasting.is_some(), "ended with the ephemeral ones");
+    storage.end_ephemeral(&ann).await.unwrap();
+    assert!(!see(&later).await, "has ended too");
+}
+
 pub(super) async fn are_resumed(storage: &Arc<dyn Storage>) {
     let (ann, bob) = (create(storage, "ann").await, create(storage, "bob").await);
     open(storage, &ann, 1, 1).await;
