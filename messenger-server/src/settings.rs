@@ -534,12 +534,14 @@ impl Settings {
     /// Saves what can be read of a damaged store to a new file; a table of how much that was.
     ///
     /// # Errors
-    /// The store is not a file, or nothing can be read of it, or the new file cannot be written.
+    /// The store is not a file, is not there, or nothing can be read of it; or the new file cannot be written.
     #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] // no store to save
     pub fn salvage(&self, to: &Path) -> Result<String, SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => Ok(messenger_sqlite::salvage(path, to)?.to_string()),
+            Store::Sqlite(_) => {
+                Ok(messenger_sqlite::salvage(self.existing_store()?, to)?.to_string())
+            }
             Store::Memory => Err(SettingsError::NoFile),
         }
     }
@@ -547,11 +549,11 @@ impl Settings {
     /// Says that the store is an older copy of one that was lost.
     ///
     /// # Errors
-    /// The store is not a file, cannot be opened, or a server uses it.
+    /// The store is not a file, is not there, cannot be opened, or a server uses it.
     pub fn mark_restored(&self) -> Result<(), SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            Store::Sqlite(path) => Ok(messenger_sqlite::mark_restored(path)?),
+            Store::Sqlite(_) => Ok(messenger_sqlite::mark_restored(self.existing_store()?)?),
             Store::Memory => Err(SettingsError::NoFile),
         }
     }
