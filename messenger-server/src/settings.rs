@@ -271,6 +271,9 @@ pub enum SettingsError {
         "give an address and a port, such as 127.0.0.1:7788, [::1]:7788, localhost:7788, or 0.0.0.0:7788 for all addresses"
     )]
     Address,
+    /// It is no network of proxies.
+    #[error("give networks or addresses, such as 10.0.0.0/8,192.0.2.1")]
+    Network,
     /// Whoever authenticates could send less than before.
     #[error("--max-frame-before-auth must not be above --max-frame, which holds afterwards")]
     FrameBeforeAuth,
@@ -345,10 +348,10 @@ fn listen_address(text: &str) -> Result<SocketAddr, SettingsError> {
 }
 
 /// A network, or one address.
-fn network(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
+fn network(text: &str) -> Result<IpNet, SettingsError> {
     match text.parse::<IpAddr>() {
         Ok(address) => Ok(address.into()),
-        Err(_) => text.parse(),
+        Err(_) => text.parse().map_err(|_| SettingsError::Network),
     }
 }
 
