@@ -81,12 +81,12 @@ pub(crate) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
         path: path.to_owned(),
         source: source.into(),
     };
+    fit::check(&connection, path)?;
     if version(&connection).map_err(failed)? != VERSION {
         return Err(OpenError::Older {
             path: path.to_owned(),
         });
     }
-    fit::check(&connection, path)?;
     // A copy stays one, and beside those there is never a log of their own.
     if !counts_as_copy(&connection).map_err(failed)? {
         use_log(&connection).map_err(failed)?;

@@ -187,6 +187,8 @@ async fn a_store_that_no_server_could_serve_is_told() {
         let error = SqliteStorage::open(world.path()).unwrap_err();
         assert_eq!(error.to_string(), told.to_string(), "{change}");
         assert!(std::error::Error::source(&error).is_none(), "{change}");
+        let error = SqliteStorage::open_beside(world.path()).unwrap_err();
+        assert_eq!(error.to_string(), told.to_string(), "{change}");
     }
 }
 
