@@ -10,6 +10,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
+use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
+use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 use x509_cert::time::Time;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -51,6 +53,16 @@ pub enum Concern {
         /// How long.
         until: Timestamp,
     },
+    /// Clients refuse it, as they look for the server's name only there.
+    #[error(
+        "the certificate (--tls-cert) names no server (it has no subjectAltName), and clients refuse it; have it made anew with the server's name there"
+    )]
+    Nameless,
+    /// Clients refuse it.
+    #[error(
+        "the certificate (--tls-cert) is not for servers (its extendedKeyUsage lacks serverAuth), and clients refuse it; have it made anew for a server"
+    )]
+    NotForServers,
     /// Some clients refuse it.
     #[error(
         "the certificates (--tls-cert) are in disorder, and some clients refuse that; each must be followed by the one that issued it"
@@ -70,7 +82,7 @@ pub enum Concern {
 impl Concern {
     /// Whether every client refuses the certificate.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Expired { .. } | Self::NotYet { .. })
+        !matches!(self, Self::Disorder | Self::Soon { .. })
     }
 }
 
@@ -144,6 +156,23 @@ impl Chain {
             .all(|(one, next)| one.tbs_certificate().issuer() == next.tbs_certificate().subject())
     }
 
+    fn has_name(&self) -> bool {
+        let names = self.own.tbs_certificate().get_extension();
+        // One that is not understood is no concern.
+        names.map_or(true, |names: Option<(bool, SubjectAltName)>| {
+            names.is_some_and(|(_, SubjectAltName(names))| !names.is_empty())
+        })
+    }
+
+    fn is_for_servers(&self) -> bool {
+        let uses = self.own.tbs_certificate().get_extension();
+        // Without it a certificate is for everything.
+        let Ok(Some((_, ExtendedKeyUsage(uses)))) = uses else {
+            return true;
+        };
+        uses.contains(&ID_KP_SERVER_AUTH) || uses.contains(&ANY_EXTENDED_KEY_USAGE)
+    }
+
     fn concern(&self, now: Timestamp) -> Option<Concern> {
         let (from, until) = (self.valid_from(), self.valid_until());
         let part_of_life = until.since(from) / SOON_PART;
@@ -151,6 +180,10 @@ impl Chain {
             Some(Concern::Expired { at: until })
         } else if now < from {
             Some(Concern::NotYet { until: from })
+        } else if !self.has_name() {
+            Some(Concern::Nameless)
+        } else if !self.is_for_servers() {
+            Some(Concern::NotForServers)
         } else if !self.is_in_order() {
             Some(Concern::Disorder)
         } else if until.since(now) < SOON.min(part_of_life) {

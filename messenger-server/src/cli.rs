@@ -5,6 +5,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use messenger_server::Settings;
 use messenger_server::operator::Command;
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::process;
 
 /// What all settings' variables begin with.
@@ -40,21 +41,37 @@ impl Cli {
             let name = name.into_string().ok()?;
             is_unknown(&name, &line).then_some(name)
         });
-        let matches = line.get_matches_mut();
+        let matches = line.try_get_matches_from_mut(std::env::args_os());
+        let matches = matches.unwrap_or_else(|error| answer(&error));
         if let Some(name) = unknown {
             refuse(format!(
                 "{name} is set, and no setting has this name; messenger-server --help tells all that there are"
             ));
         }
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| answer(&error))
     }
 }
 
 /// Says why the process cannot begin, and ends it.
 pub(crate) fn refuse(why: impl Display) -> ! {
-    let error = Cli::command().error(ErrorKind::InvalidValue, why);
-    let _ = error.print();
-    process::exit(error.exit_code())
+    answer(&Cli::command().error(ErrorKind::InvalidValue, why))
+}
+
+/// Writes what stands in the way, or what was asked for, and ends the process.
+fn answer(error: &clap::Error) -> ! {
+    let written = error.print().and_then(|()| io::stdout().flush());
+    let code = match written {
+        Err(why) if !error.use_stderr() => {
+            // Whoever was to read it may be gone.
+            let _ = writeln!(
+                io::stderr(),
+                "messenger-server: the answer could not be written ({why})"
+            );
+            1
+        }
+        _ => error.exit_code(),
+    };
+    process::exit(code)
 }
 
 /// Every command takes every setting, as they may be in the environment that it shares with the server; its help

@@ -146,6 +146,8 @@ fn use_small_pages() {
 }
 
 async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Result<(), MainError> {
+    // First of all, or whoever is told to stop while the store is begun would leave it half made.
+    let told = told_to_stop()?;
     let Listeners { tcp, tls, metrics } = Listeners::bind(settings, passed)?;
     // Before the engine is built; and only if somebody reads what is recorded.
     let monitoring = match metrics {
@@ -153,7 +155,6 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
         None => None,
     };
     let engine = settings.engine()?.build()?;
-    let told = told_to_stop()?;
     let server = Server::new(engine.clone(), transport);
     if let Some((_, tls)) = &tls {
         // It records, too.

@@ -271,6 +271,9 @@ pub enum SettingsError {
         "give an address and a port, such as 127.0.0.1:7788, [::1]:7788, localhost:7788, or 0.0.0.0:7788 for all addresses"
     )]
     Address,
+    /// It is no network of proxies.
+    #[error("give networks or addresses, such as 10.0.0.0/8,192.0.2.1")]
+    Network,
     /// Whoever authenticates could send less than before.
     #[error("--max-frame-before-auth must not be above --max-frame, which holds afterwards")]
     FrameBeforeAuth,
@@ -345,10 +348,10 @@ fn listen_address(text: &str) -> Result<SocketAddr, SettingsError> {
 }
 
 /// A network, or one address.
-fn network(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
+fn network(text: &str) -> Result<IpNet, SettingsError> {
     match text.parse::<IpAddr>() {
         Ok(address) => Ok(address.into()),
-        Err(_) => text.parse(),
+        Err(_) => text.parse().map_err(|_| SettingsError::Network),
     }
 }
 
@@ -534,12 +537,14 @@ impl Settings {
     /// Saves what can be read of a damaged store to a new file; a table of how much that was.
     ///
     /// # Errors
-    /// The store is not a file, or nothing can be read of it, or the new file cannot be written.
+    /// The store is not a file, is not there, or nothing can be read of it; or the new file cannot be written.
     #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] // no store to save
     pub fn salvage(&self, to: &Path) -> Result<String, SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(path) => Ok(messenger_sqlite::salvage(path, to)?.to_string()),
+            StoreUrl::Sqlite(_) => {
+                Ok(messenger_sqlite::salvage(self.existing_store()?, to)?.to_string())
+            }
             StoreUrl::Memory => Err(SettingsError::NoFile),
         }
     }
@@ -547,11 +552,11 @@ impl Settings {
     /// Says that the store is an older copy of one that was lost.
     ///
     /// # Errors
-    /// The store is not a file, cannot be opened, or a server uses it.
+    /// The store is not a file, is not there, cannot be opened, or a server uses it.
     pub fn mark_restored(&self) -> Result<(), SettingsError> {
         match &self.store {
             #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(path) => Ok(messenger_sqlite::mark_restored(path)?),
+            StoreUrl::Sqlite(_) => Ok(messenger_sqlite::mark_restored(self.existing_store()?)?),
             StoreUrl::Memory => Err(SettingsError::NoFile),
         }
     }

@@ -114,6 +114,10 @@ async fn bad_settings_are_refused_with_a_sentence() {
         (["--keepalive", "0"], "--keepalive"),
         (["--max-outgoing", "0"], "--max-outgoing"),
         (["--max-connections", "99999999999"], "--max-connections"),
+        (["--frame-gap", "25ms"], "a whole number from 0 to 10000"),
+        (["--frame-gap", "10001"], "a whole number from 0 to 10000"),
+        (["--max-list-pictures", "many"], "16MiB"),
+        (["--proxy-from", "x"], "such as 10.0.0.0/8"),
         (["--fast", "yes"], "--fast"),
         (["--no-rate-limits=maybe", "check"], "--no-rate-limits"),
     ] {
@@ -138,6 +142,7 @@ async fn numbers_and_switches_may_be_written_for_people() {
         ["check", "--max-frame", "16 MB"],
         ["check", "--max-frame", "1_000_000"],
         ["check", "--max-connections", "60_000"],
+        ["check", "--max-list-pictures", "1MiB"],
         ["check", "--listen", "localhost:7788"],
         ["check", "--echo", "off"],
         ["check", "--no-rate-limits", "--echo=on"],
@@ -206,6 +211,20 @@ async fn help_tells_defaults_and_units() {
         "MESSENGER_ECHO",
     ] {
         assert!(text.contains(part), "{part} is missing: {text}");
+    }
+}
+
+/// Whoever redirected it would take the empty file for the help.
+#[tokio::test]
+async fn help_that_cannot_be_written_is_a_failure() {
+    for question in ["--help", "--version"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let child = server(&[question]).stdout(full.unwrap()).spawn().unwrap();
+        let output = timeout(SOON, child.wait_with_output()).await;
+        let output = output.unwrap().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{question}: {text}");
+        assert!(text.contains("could not be written"), "{text}");
     }
 }
 

@@ -171,6 +171,30 @@ async fn failed_log_ins_are_found_by_the_filter_and_cannot_be_forged() {
 }
 
 #[tokio::test]
+async fn as_json_a_login_is_what_the_client_wrote() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+    command
+        .args(["--listen", "127.0.0.1:0", "--store", "memory:"])
+        .args(["--metrics-listen", "off", "--log-format", "json"])
+        .env_remove("RUST_LOG");
+    let (_child, mut lines) = logging(command);
+    let mut line_of = async |sentence: &str| loop {
+        let line = timeout(SOON, lines.next_line()).await.unwrap().unwrap();
+        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        if line["fields"]["message"] == sentence {
+            return line;
+        }
+    };
+    let address = line_of("listening").await["fields"]["address"].clone();
+    let mut raw = Raw::new(TcpStream::connect(address.as_str().unwrap()).await.unwrap());
+    raw.frame().await;
+    raw.send(r#"{"action":"auth","data":{"login":"a\"b","pass":"x"}}"#)
+        .await;
+    let failed = line_of("a log-in failed").await;
+    assert_eq!(failed["fields"]["login"], "a\"b", "{failed}");
+}
+
+#[tokio::test]
 async fn connections_and_log_ins_are_told_to_whoever_looks_closely() {
     let (mut child, mut lines) = start();
     let address = address_behind(&mut lines, "listening").await;

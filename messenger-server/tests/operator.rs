@@ -403,6 +403,25 @@ async fn a_check_tells_by_its_exit_code() {
 }
 
 #[tokio::test]
+async fn where_no_store_is_every_command_says_so_and_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("new.db");
+    let to = to.to_str().unwrap();
+    for command in [
+        &["check"][..],
+        &["backup", to],
+        &["restored"],
+        &["salvage", to],
+        &["user", "list"],
+    ] {
+        let (code, text) = run(&folder.path().join("none.db"), command, "").await;
+        assert_eq!(code, Some(1), "{command:?}: {text}");
+        assert!(text.contains("there is no store at"), "{command:?}: {text}");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "{command:?}");
+    }
+}
+
+#[tokio::test]
 async fn memory_has_no_operator() {
     let command = ["user", "list", "--store", "memory:"];
     let output = Command::new(env!("CARGO_BIN_EXE_messenger-server"))

@@ -18,10 +18,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::certificate::Files;
-use support::process::Process;
+use support::process::{Process, flags};
 use support::{Raw, SOON, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;
+use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -212,4 +213,46 @@ async fn an_embedders_own_connections_are_cut_when_their_time_is_up() {
     let mut received = String::new();
     client.read_to_string(&mut received).await.unwrap();
     assert!(!received.contains(r#""action":"message""#), "{received}");
+}
+
+/// What it has begun by then, such as a store, is not left half made.
+#[tokio::test]
+async fn one_that_is_told_to_stop_while_it_starts_ends_in_good_order() {
+    let files = Files::new();
+    let key = std::fs::read(files.key()).unwrap();
+    std::fs::remove_file(files.key()).unwrap();
+    let make = Command::new("mkfifo").arg(files.key()).status().await;
+    assert!(make.unwrap().success());
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_messenger-server"))
+        .args(flags(&folder.path().join("m.db")))
+        .args(["--tls-listen", "127.0.0.1:0", "--tls-cert"])
+        .arg(files.certificates())
+        .arg("--tls-key")
+        .arg(files.key())
+        .env("MESSENGER_METRICS_LISTEN", "off")
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    // It starts by reading the key, and can be written to from then on.
+    let starting = async {
+        loop {
+            match pipe::OpenOptions::new().open_sender(files.key()) {
+                Ok(pipe) => break pipe,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let mut pipe = timeout(SOON, starting).await.unwrap();
+    let id = child.id().unwrap().to_string();
+    let told = Command::new("kill").args(["-TERM", &id]).status().await;
+    assert!(told.unwrap().success());
+    // When it looks again, it is a file.
+    std::fs::remove_file(files.key()).unwrap();
+    std::fs::write(files.key(), &key).unwrap();
+    pipe.write_all(&key).await.unwrap();
+    drop(pipe);
+    let ended = timeout(SOON, child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0));
+    assert!(!folder.path().join("m.db-journal").exists());
 }

@@ -18,6 +18,7 @@ use messenger_server::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerN
 use messenger_server::rustls::version::{TLS12, TLS13};
 use messenger_server::rustls::{HandshakeKind, ServerConfig};
 use messenger_server::{Tls, TlsError, Transport};
+use rcgen::ExtendedKeyUsagePurpose;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -245,6 +246,23 @@ async fn a_certificate_that_clients_refuse_or_soon_will_is_told() {
 }
 
 #[tokio::test]
+async fn a_certificate_without_a_name_or_for_others_than_servers_is_told() {
+    let files = Files::new();
+    files.renew_with(|params| params.subject_alt_names.clear());
+    let (is_content, text) = check(&files).await;
+    assert!(!is_content && text.contains("subjectAltName"), "{text}");
+    for (usage, is_for_servers) in [
+        (ExtendedKeyUsagePurpose::ClientAuth, false),
+        (ExtendedKeyUsagePurpose::ServerAuth, true),
+    ] {
+        files.renew_with(|params| params.extended_key_usages = vec![usage]);
+        let (is_content, text) = check(&files).await;
+        assert_eq!(is_content, is_for_servers, "{text}");
+        assert_eq!(text.contains("serverAuth"), !is_for_servers, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_says_and_measures_when_its_certificate_expires() {
     let files = Files::new();
     files.renew_for(-90, -1);
@@ -318,6 +336,15 @@ fn what_is_wrong_with_the_files_is_told() {
     assert!(matches!(empty, Err(TlsError::Pem { .. })));
     let empty = load(&own, "");
     assert!(matches!(empty, Err(TlsError::Pem { .. })));
+    let cut = load(
+        own.strip_suffix(b"-----END CERTIFICATE-----\n")
+            .unwrap_or(&own[..200]),
+        &key,
+    );
+    let cut = std::error::Error::source(&cut.unwrap_err())
+        .unwrap()
+        .to_string();
+    assert!(cut.contains("cut off"), "{cut}");
     // As some editors write it.
     let marked = [b"\xef\xbb\xbf", own.as_slice()].concat();
     load(&marked, &format!("\u{feff}{key}")).expect("a byte-order mark is no harm");

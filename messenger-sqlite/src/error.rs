@@ -48,6 +48,30 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// A part of it is not there.
+    #[error("{} is a part of a store, {found} bytes of {expected}; copy it again, restore a backup, or save what can be read: messenger-server salvage NEW.db --store sqlite:{}", path.display(), path.display())]
+    Part {
+        /// The store's file.
+        path: PathBuf,
+        /// How long it is, in bytes.
+        found: u64,
+        /// How long it says it is, in bytes.
+        expected: u64,
+    },
+    /// Its header asks for a way of writing that SQLite does not know.
+    #[error("{} can be read and not be written, as its header asks for what SQLite does not know; restore a backup, or save what is in it: messenger-server salvage NEW.db --store sqlite:{}", path.display(), path.display())]
+    OnlyRead {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// It lacks something of the version that it says it is of.
+    #[error("{} is no store of version {found}, as it says it is: tables, columns or indexes are missing, or should not be there yet; set the right version if somebody has changed it (PRAGMA user_version), or restore a backup", path.display())]
+    Misfit {
+        /// The store's file.
+        path: PathBuf,
+        /// The version that it says it is of.
+        found: i64,
+    },
     /// It cannot be written.
     #[error("{} may only be read; check its owner and how its disk is mounted", path.display())]
     ReadOnly {
@@ -125,16 +149,6 @@ pub enum CheckError {
         path: PathBuf,
         /// SQLite's journal beside it.
         journal: PathBuf,
-    },
-    /// A part of it is not there.
-    #[error("{} is a part of a store, {found} bytes of {expected}; copy it again, or restore a backup", path.display())]
-    Part {
-        /// The store's file.
-        path: PathBuf,
-        /// How long it is, in bytes.
-        found: u64,
-        /// How long it says it is, in bytes.
-        expected: u64,
     },
     /// It is damaged.
     #[error("{} is damaged ({fault}); restore a backup, or save what can be read: messenger-server salvage NEW.db --store sqlite:{}", path.display(), path.display())]

@@ -1,6 +1,6 @@
 //! The file: its format, its connections.
 
-use crate::{OpenError, restored, skeletons};
+use crate::{OpenError, fit, header, restored, skeletons};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs::OpenOptions;
@@ -40,6 +40,7 @@ const STATEMENTS: usize = 64;
 /// The connection that writes. Makes the store, if that may be, or upgrades it.
 pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connection, OpenError> {
     make_private(path);
+    header::check(path)?;
     let mut connection = open_writable(path, OpenFlags::SQLITE_OPEN_CREATE)?;
     let failed = |source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
@@ -50,6 +51,7 @@ pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connectio
             path: path.to_owned(),
         });
     }
+    fit::check(&connection, path)?;
     upgrade(&mut connection, VERSION).map_err(failed)?;
     skeletons::keep_up(&mut connection).map_err(failed)?;
     restore(&mut connection).map_err(failed)?;
@@ -74,11 +76,13 @@ pub(crate) fn make_private(path: &Path) {
 
 /// A connection that writes beside a server.
 pub(crate) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
+    header::check(path)?;
     let connection = open_writable(path, OpenFlags::empty())?;
     let failed = |source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
         source: source.into(),
     };
+    fit::check(&connection, path)?;
     if version(&connection).map_err(failed)? != VERSION {
         return Err(OpenError::Older {
             path: path.to_owned(),
@@ -109,8 +113,20 @@ fn open_writable(path: &Path, more: OpenFlags) -> Result<Connection, OpenError> 
         });
     }
     check_format(&connection, path)?;
+    refuse_only_read(&connection, path)?;
     prepare(&connection).map_err(failed)?;
     Ok(connection)
+}
+
+/// Refuses what SQLite has found that it cannot write when it read from it.
+fn refuse_only_read(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    match connection.is_readonly("main") {
+        Ok(true) => Err(OpenError::OnlyRead {
+            path: path.to_owned(),
+        }),
+        // Writing it tells more.
+        _ => Ok(()),
+    }
 }
 
 /// A connection that reads.
@@ -136,11 +152,19 @@ pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
         connection.busy_timeout(COPY_PATIENCE)?;
         Ok(connection)
     };
-    let connection = open().map_err(|source: rusqlite::Error| OpenError::Sqlite {
+    header::check(path)?;
+    let failed = |source: rusqlite::Error| OpenError::Sqlite {
         path: path.to_owned(),
         source: source.into(),
-    })?;
+    };
+    let connection = open().map_err(failed)?;
     check_format(&connection, path)?;
+    if !has_tables(&connection).map_err(failed)? {
+        return Err(OpenError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    fit::check(&connection, path)?;
     Ok(connection)
 }
 
@@ -274,8 +298,12 @@ pub(crate) fn upgrade(connection: &mut Connection, to: usize) -> rusqlite::Resul
 
 /// The version of a store; 0 of none.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<usize> {
-    let version = number(connection, "user_version")?;
-    Ok(usize::try_from(version).unwrap_or(0))
+    Ok(usize::try_from(user_version(connection)?).unwrap_or(0))
+}
+
+/// The same as it stands in the file, whatever that is.
+pub(crate) fn user_version(connection: &Connection) -> rusqlite::Result<i64> {
+    number(connection, "user_version")
 }
 
 /// True when the file is not what SQLite once wrote.

@@ -25,6 +25,8 @@ mod disk;
 mod error;
 mod fault;
 mod file;
+mod fit;
+mod header;
 mod inboxes;
 mod lock;
 mod place;

@@ -4,6 +4,7 @@
 //! there is one, and between the two wherever a key leads behind the damage.
 
 mod table;
+mod whole;
 
 use crate::{OpenError, SalvageError, file, inboxes, lock, place, store, untouched};
 use rusqlite::Connection;
@@ -11,6 +12,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::path::Path;
 use table::Table;
+use whole::Whole;
 
 /// Nobody has had more users: a larger number is not what was written.
 const MOST_USERS: i64 = 1 << 53;
@@ -55,12 +57,13 @@ impl fmt::Display for Salvaged {
 pub fn salvage(damaged: &Path, to: &Path) -> Result<Salvaged, SalvageError> {
     let path = place::resolve(damaged)?;
     let _lock = lock::take_if_there(&path)?;
-    let (old, version) = open_damaged(&path)?;
     if to.exists() {
         return Err(SalvageError::Exists {
             path: to.to_owned(),
         });
     }
+    let whole = Whole::of(&path, to)?;
+    let (old, version) = open_damaged(whole.as_ref().map_or(&path, Whole::path))?;
     file::make_private(to);
     let saved = save(&old, version, to).and_then(|saved| match saved {
         Some(saved) => Ok(saved),

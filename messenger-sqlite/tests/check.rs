@@ -114,7 +114,11 @@ async fn a_part_of_a_store_is_told() {
     let world = World::new().await;
     let half = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
     let error = world.check_with(half).unwrap_err();
-    assert!(matches!(error, CheckError::Part { .. }), "{error}");
+    let is_part = matches!(error, CheckError::Open(OpenError::Part { .. }));
+    assert!(is_part, "{error}");
+    // A server says the same.
+    let error = SqliteStorage::open(world.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Part { .. }), "{error}");
     let begun = |bytes: &mut Vec<u8>| bytes.truncate(10);
     let error = world.check_with(begun).unwrap_err();
     assert!(matches!(error, CheckError::Damaged { .. }), "{error}");
@@ -157,4 +161,43 @@ async fn a_journal_beside_a_store_is_told_and_left() {
     let halves = "SELECT count(*) FROM users WHERE nick = 'half'";
     let halves: i64 = file.query_row(halves, [], |row| row.get(0)).unwrap();
     assert_eq!(halves, 0);
+}
+
+/// What a server refuses to serve is not sound, and both say why in a sentence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_no_server_could_serve_is_told() {
+    let changes = [
+        "PRAGMA user_version = -1",
+        "PRAGMA user_version = 1",
+        "PRAGMA user_version = 5; ALTER TABLE users RENAME COLUMN email TO mail",
+        "DROP TABLE sessions",
+        "DROP INDEX mids_by_age",
+        "ALTER TABLE inboxes DROP COLUMN waiting",
+    ];
+    let world = World::new().await;
+    let sound = fs::read(world.path()).unwrap();
+    for change in changes {
+        fs::write(world.path(), &sound).unwrap();
+        let file = rusqlite::Connection::open(world.path()).unwrap();
+        file.execute_batch(change).unwrap();
+        file.close().unwrap();
+        let told = world.check().unwrap_err();
+        let is_misfit = matches!(told, CheckError::Open(OpenError::Misfit { .. }));
+        assert!(is_misfit, "{change}: {told}");
+        let error = SqliteStorage::open(world.path()).unwrap_err();
+        assert_eq!(error.to_string(), told.to_string(), "{change}");
+        assert!(std::error::Error::source(&error).is_none(), "{change}");
+        let error = SqliteStorage::open_beside(world.path()).unwrap_err();
+        assert_eq!(error.to_string(), told.to_string(), "{change}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_sqlite_would_only_read_is_told() {
+    let world = World::new().await;
+    let error = world.check_with(|bytes| bytes[18] = 3).unwrap_err();
+    let is_only_read = matches!(error, CheckError::Open(OpenError::OnlyRead { .. }));
+    assert!(is_only_read, "{error}");
+    let error = SqliteStorage::open(world.path()).unwrap_err();
+    assert!(matches!(error, OpenError::OnlyRead { .. }), "{error}");
 }

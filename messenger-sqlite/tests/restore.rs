@@ -269,6 +269,17 @@ async fn a_log_that_lies_where_a_copy_is_put_is_not_taken_for_its_own() {
 }
 
 #[test]
+fn what_is_empty_is_not_backed_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, to) = (folder.path().join("m.db"), folder.path().join("copy.db"));
+    std::fs::write(&store, "").unwrap();
+    let error = back_up(&store, &to).unwrap_err();
+    let is_empty = matches!(error, BackupError::Open(OpenError::Empty { .. }));
+    assert!(is_empty, "{error}");
+    assert_eq!(files(folder.path()), [store]);
+}
+
+#[test]
 fn a_backup_that_fails_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

@@ -294,6 +294,29 @@ async fn what_a_server_uses_is_left_and_what_is_there_is_kept() {
     assert_eq!(fs::read(&to).unwrap(), b"mine");
 }
 
+/// Such as by a disk that was full while it was copied.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_store_that_was_cut_off_the_rest_is_saved() {
+    let (folder, path) = begin().await;
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - PAGE - PAGE / 2]).unwrap();
+    check(&path).unwrap_err();
+    let to = folder.path().join("saved.db");
+    let saved = salvage(&path, &to).unwrap();
+    check(&to).unwrap();
+    let users = u64::try_from(USERS).unwrap();
+    let messages = table(&saved, "messages").saved;
+    assert!(table(&saved, "users").saved > users / 2, "{saved}");
+    assert!(messages > users, "{saved}");
+    assert_eq!(
+        fs::read(&path).unwrap().len(),
+        bytes.len() - PAGE - PAGE / 2
+    );
+    let mut rest = fs::read_dir(folder.path()).unwrap();
+    let is_left = rest.any(|file| file.unwrap().path().to_string_lossy().contains("partial"));
+    assert!(!is_left, "the copy that was read is gone");
+}
+
 /// Whatever the damage is: what is made is sound, and otherwise nothing is.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_damage_ends_in_a_sound_store_or_in_none() {

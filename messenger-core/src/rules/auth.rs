@@ -52,7 +52,7 @@ pub(super) async fn log_in(
         ack,
     };
     connection.set_login(Login::begin(shared, connection.id, who));
-    tracing::debug!(login = ?user.as_str(), %session, "logged in");
+    tracing::debug!(login = user.as_str(), %session, "logged in");
     Ok(AuthAccepted::new(sid, user, identity.nick))
 }
 
@@ -102,7 +102,7 @@ async fn ask(shared: &Shared, request: &Auth) -> Result<(UserId, Verdict), Failu
 /// written, and that is quoted.
 fn log_failure(connection: &ConnectionState, login: &str, reason: &str) {
     let address = connection.peer.map(tracing::field::display);
-    tracing::warn!(address, reason, ?login, "a log-in failed");
+    tracing::warn!(address, reason, login, "a log-in failed");
 }
 
 /// What a session is found by.

@@ -39,7 +39,7 @@ async fn resume(
     let key = session_key(sid);
     let resumed = live_session(shared, &user, &key).await?;
     let ResumedSession { record, nick, .. } = resumed.ok_or_else(need_auth)?;
-    tracing::debug!(login = ?user.as_str(), session = %key, "a session is resumed");
+    tracing::debug!(login = user.as_str(), session = %key, "a session is resumed");
     let owner = Owner::new(user, record.user_number);
     let who = Identified {
         // A clock that was wrong may have put its last use into the future.

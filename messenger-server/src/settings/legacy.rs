@@ -1,9 +1,15 @@
 //! Settings for deployed clients of earlier years: one for all of them, and each part by itself.
 
+use super::numbers::{BYTES_UNIT, number};
 use super::{Switch, size};
 use crate::Transport;
 use messenger_core::Policy;
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+/// What numbers are sensible.
+const GAP: RangeInclusive<u64> = 0..=10_000;
+const LIST: RangeInclusive<u64> = 0..=1 << 40;
 
 /// How far apart frames are written, in milliseconds, unless told otherwise.
 const FRAME_GAP: u64 = 25;
@@ -41,7 +47,7 @@ pub struct LegacySettings {
         long,
         env = "MESSENGER_FRAME_GAP",
         value_name = "MILLISECONDS",
-        value_parser = clap::value_parser!(u64).range(0..=10_000),
+        value_parser = number("MILLISECONDS", GAP),
         global = true
     )]
     pub frame_gap: Option<u64>,
@@ -81,7 +87,7 @@ pub struct LegacySettings {
         long,
         env = "MESSENGER_MAX_LIST_PICTURES",
         value_name = "BYTES",
-        value_parser = clap::value_parser!(u64).range(0..=1 << 40),
+        value_parser = number(BYTES_UNIT, LIST),
         global = true
     )]
     pub max_list_pictures: Option<u64>,

@@ -27,10 +27,10 @@ const KEEPALIVE: RangeInclusive<u64> = 1..=32_767;
 const DAYS: RangeInclusive<u64> = 1..=100 * 366;
 
 /// The unit of numbers that may be given in another: `16MiB`, `16MB`.
-const BYTES_UNIT: &str = "BYTES";
+pub(super) const BYTES_UNIT: &str = "BYTES";
 
 /// Reads numbers within a range, also if they are written for people: `60_000`.
-fn number(
+pub(super) fn number(
     unit: &'static str,
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<u64, String> + Clone {

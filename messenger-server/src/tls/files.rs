@@ -6,7 +6,7 @@ use tokio_rustls::rustls::crypto::ring::sign::any_supported_type;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{self, InconsistentKeys};
+use tokio_rustls::rustls::{self, CertificateError, InconsistentKeys};
 
 /// What some editors begin a file with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -148,7 +148,7 @@ impl Files {
                 })
             }
             Err(source) => {
-                let (path, source) = (certificates.clone(), source.into());
+                let (path, source) = (certificates.clone(), why_unusable(source));
                 Err(TlsError::Unusable { path, source })
             }
         }
@@ -161,10 +161,10 @@ impl Files {
             true => Err(pem::Error::NoItemsFound),
             false => Ok(chain),
         });
-        chain.map_err(|source| TlsError::Pem {
+        chain.map_err(|error| TlsError::Pem {
             path: path.to_owned(),
             what: "certificate",
-            source: source.into(),
+            source: told(error),
         })
     }
 
@@ -174,10 +174,32 @@ impl Files {
         if words.any(|word| word == ENCRYPTED) {
             return Err(TlsError::EncryptedKey { path });
         }
-        PrivateKeyDer::from_pem_slice(&self.key).map_err(|source| TlsError::Pem {
+        PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| TlsError::Pem {
             path,
             what: "private key",
-            source: source.into(),
+            source: told(error),
         })
+    }
+}
+
+/// What is wrong with PEM, in words where the library gives bytes.
+fn told(error: pem::Error) -> Cause {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "it ends amid a section: it was cut off".into(),
+        pem::Error::IllegalSectionStart { .. } => "a line with BEGIN is broken".into(),
+        error => error.into(),
+    }
+}
+
+/// The same of a certificate: only version 3 tells what it may be used for.
+fn why_unusable(error: rustls::Error) -> Cause {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = &error else {
+        return error.into();
+    };
+    match other.0.to_string().as_str() {
+        "UnsupportedCertVersion" => {
+            "it is of an old version of X.509; have one made of version 3".into()
+        }
+        _ => error.into(),
     }
 }

@@ -41,9 +41,16 @@ impl Files {
     /// Another certificate, valid from and until so many days from now.
     pub(crate) fn renew_for(&self, from: i64, until: i64) {
         let days = |days| time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        self.renew_with(|params| {
+            params.not_before = days(from);
+            params.not_after = days(until);
+        });
+    }
+
+    /// Another certificate, which differs from the usual.
+    pub(crate) fn renew_with(&self, change: impl FnOnce(&mut CertificateParams)) {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        params.not_before = days(from);
-        params.not_after = days(until);
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(self.key(), key.serialize_pem()).unwrap();
