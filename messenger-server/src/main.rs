@@ -2,19 +2,20 @@
 
 mod activation;
 mod cli;
+mod listeners;
 
-use activation::{ActivationError, Passed};
+use activation::Passed;
 use cli::Cli;
+use listeners::{ListenError, Listeners};
 use messenger_core::BuildError;
 use messenger_server::{
-    Drained, MetricsListen, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls,
-    Transport, certificate, logs,
+    Drained, Monitoring, MonitoringError, Server, Settings, SettingsError, Transport, certificate,
+    logs,
 };
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
@@ -23,10 +24,6 @@ use tracing::level_filters::LevelFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Where metrics are told unless the settings say otherwise, if nobody else listens there.
-const METRICS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7789);
-
 /// Open files that are kept from connections, so that the store, the certificate, monitoring and whoever
 /// is turned away find some.
 const FILES_BESIDES: u64 = 48;
@@ -34,9 +31,6 @@ const FILES_BESIDES: u64 = 48;
 /// A thread looks for what has come on sockets after so many turns of connections. Tokio's 61 keep whoever has said
 /// something waiting for milliseconds while others send as fast as they can.
 const LOOKS_EVERY: u32 = 8;
-
-/// Where Linux tells how many connections may wait to be taken, whatever a program asks for.
-const MOST_BACKLOG: &str = "/proc/sys/net/core/somaxconn";
 
 /// Why the server did not do what it was to, with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -49,14 +43,8 @@ enum MainError {
         "{allowed} open files are too few, {FILES_BESIDES} are needed beside connections; raise the limit (ulimit -n)"
     )]
     TooFewOpenFiles { allowed: u64 },
-    #[error("cannot listen on {address} ({flag} ADDRESS:PORT){}", advice(source.kind()))]
-    Listen {
-        address: SocketAddr,
-        flag: &'static str,
-        source: io::Error,
-    },
     #[error(transparent)]
-    Activation(#[from] ActivationError),
+    Listen(#[from] ListenError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error("the engine could not be built")]
@@ -67,18 +55,6 @@ enum MainError {
     Signals(#[source] io::Error),
     #[error("told twice to stop; connections were cut")]
     ToldTwice,
-}
-
-/// What to do when an address cannot be listened on.
-fn advice(failure: io::ErrorKind) -> &'static str {
-    match failure {
-        io::ErrorKind::AddrInUse => "; the port is taken: give another, or stop who has it",
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-        io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 are not for everyone: give a higher one, or the right to it (setcap cap_net_bind_service=+ep)"
-        }
-        _ => "",
-    }
 }
 
 fn main() -> ExitCode {
@@ -188,97 +164,6 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
     Ok(())
 }
 
-/// Where the server listens.
-struct Listeners {
-    tcp: TcpListener,
-    tls: Option<(TcpListener, Tls)>,
-    metrics: Option<TcpListener>,
-}
-
-impl Listeners {
-    /// Takes the sockets that were passed, and listens where there are none.
-    fn bind(settings: &Settings, mut passed: Passed) -> Result<Self, MainError> {
-        // Caught also without a certificate to read again, or it would end the server.
-        let mut hang_up = signal(SignalKind::hangup()).map_err(MainError::Signals)?;
-        let backlog = backlog(settings);
-        let tls = settings.tls()?;
-        passed.check(if tls.is_some() { 2 } else { 1 })?;
-        let tls = match tls {
-            Some((address, tls)) => {
-                let watch = tls.clone().watch(async move || {
-                    hang_up.recv().await;
-                });
-                tokio::spawn(watch);
-                let listener = match passed.take(1)? {
-                    Some(listener) => listener,
-                    None => listen(address, backlog, "--tls-listen")?,
-                };
-                Some((listener, tls))
-            }
-            None => None,
-        };
-        Ok(Self {
-            tcp: match passed.take(0)? {
-                Some(listener) => listener,
-                None => listen(settings.listen, backlog, "--listen")?,
-            },
-            tls,
-            metrics: listen_for_metrics(settings.metrics_listen, backlog)?,
-        })
-    }
-}
-
-fn listen(address: SocketAddr, backlog: u32, flag: &'static str) -> Result<TcpListener, MainError> {
-    let listen = || {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // Connections of a server that has ended do not keep the next one from its port.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(backlog)
-    };
-    listen().map_err(|source| MainError::Listen {
-        address,
-        flag,
-        source,
-    })
-}
-
-/// How many connections may wait to be taken. That the system allows fewer is told.
-fn backlog(settings: &Settings) -> u32 {
-    let wanted = u32::try_from(settings.connection.listen_backlog).unwrap_or(u32::MAX);
-    let most = std::fs::read_to_string(MOST_BACKLOG).ok();
-    let most = most.and_then(|text| text.trim().parse::<u32>().ok());
-    if let Some(allowed) = most.filter(|most| *most < wanted) {
-        tracing::warn!(
-            allowed,
-            "fewer connections may wait to be taken than --listen-backlog says; raise net.core.somaxconn (sysctl)"
-        );
-    }
-    wanted
-}
-
-/// The listener for metrics. That its usual port is taken keeps no server from serving.
-fn listen_for_metrics(
-    setting: Option<MetricsListen>,
-    backlog: u32,
-) -> Result<Option<TcpListener>, MainError> {
-    const FLAG: &str = "--metrics-listen";
-    match setting {
-        Some(MetricsListen::Off) => Ok(None),
-        Some(MetricsListen::At(address)) => listen(address, backlog, FLAG).map(Some),
-        None => Ok(match listen(METRICS, backlog, FLAG) {
-            Ok(listener) => Some(listener),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn Error, "metrics are not told");
-                None
-            }
-        }),
-    }
-}
-
 /// The port may have been the system's choice.
 fn log_address(listener: &TcpListener, what: &str) {
     if let Ok(address) = listener.local_addr() {
@@ -332,19 +217,4 @@ fn allow_connections(wanted: u64) -> Result<usize, MainError> {
         );
     }
     Ok(usize::try_from(connections).unwrap_or(usize::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_may_not_listen_is_told_what_to_do() {
-        let error = MainError::Listen {
-            address: "192.0.2.1:80".parse().unwrap(),
-            flag: "--listen",
-            source: io::ErrorKind::PermissionDenied.into(),
-        };
-        assert!(error.to_string().contains("cap_net_bind_service"));
-    }
 }

@@ -174,7 +174,7 @@ impl Command {
         match self {
             Self::Check => {
                 settings.check()?;
-                let tls = settings.tls()?;
+                let tls = settings.listening.tls()?;
                 match tls.and_then(|(_, tls)| certificate::concern(&tls)) {
                     Some(concern) if concern.is_fatal() => return Err(concern.into()),
                     Some(concern) => writeln!(out, "{concern}")?,
