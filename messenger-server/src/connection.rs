@@ -6,6 +6,9 @@
 mod input;
 mod output;
 mod room;
+mod turn;
+
+pub(crate) use turn::flood_places;
 
 use crate::Transport;
 use crate::budget::Reservation;
@@ -24,16 +27,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-
-/// How many requests a connection carries out, and how many bytes it reads, before it lets others run:
-/// a flood of one client must not keep others waiting.
-const A_TURN: Turn = Turn {
-    requests: 64,
-    bytes: 256 * 1024,
-};
+use turn::Turn;
 
 /// How much of what a client goes on sending is read when the server stops, in bytes.
 const AFTER_STOP: usize = 1024 * 1024;
@@ -86,18 +84,6 @@ pub(crate) struct ConnectionTask<S> {
     list: Option<(Inbound, usize, usize)>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Turn {
-    requests: usize,
-    bytes: usize,
-}
-
-impl Turn {
-    fn is_over(self) -> bool {
-        self.requests == 0 || self.bytes == 0
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Requests are taken.
@@ -138,6 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         meters: Arc<Meters>,
         partial_frames: Reservation,
         outgoing: Reservation,
+        flood_places: Arc<Semaphore>,
         stop: CancellationToken,
     ) -> Self {
         meters.connections.increment(1);
@@ -150,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             stream,
             input: Input::new(driver.frame_limit(), codec, partial_frames),
             driver,
-            turn: A_TURN,
+            turn: Turn::new(flood_places),
             output: Output::new(transport.escapes(), transport.frame_gap.is_some()),
             phase: Phase::Open,
             deadline: None,
@@ -164,6 +151,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             transport,
             meters,
         }
+    }
+
+    /// Does what can be done in one turn. Ready when the connection is over.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.drive(cx) {
+            Poll::Ready(Ok(())) => return Poll::Ready(()),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "a connection broke");
+                self.break_off();
+                // Requests under way are carried out all the same.
+                return self.drive(cx).map(drop);
+            }
+            Poll::Pending => {}
+        }
+        if self.is_late(cx) {
+            tracing::debug!("a connection's time was up");
+            return Poll::Ready(());
+        }
+        let (unsent, written) = (self.output.len(), self.output.written());
+        if self.room.keep(unsent, written, cx).is_err() {
+            tracing::debug!("a client that took too little of what waited gave way to others");
+            self.break_off();
+            return self.drive(cx).map(drop);
+        }
+        self.input.release_buffers();
+        self.output.release_buffers();
+        self.driver.release_buffers();
+        Poll::Pending
     }
 
     /// Does all that can be done now. Ready when the connection is over.
@@ -183,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             }
             // Writing everything made room for more, and so may replies have.
             if !wrote && (was_wanted || !self.driver.wants_request(self.output.len())) {
-                if self.turn.is_over() {
+                if self.turn.goes_on() {
                     cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
@@ -207,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             self.input.set_limit(self.driver.frame_limit());
             match self.input.next() {
                 Ok(Some(request)) => {
-                    self.turn.requests -= 1;
+                    self.turn.note_request();
                     let length = self.input.length();
                     let list = request.as_ref().ok();
                     let list = list.and_then(|inbound| self.driver.list_bytes(inbound));
@@ -304,7 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     /// A server that stops does not read on for as long as a client goes on sending.
     fn note_read(&mut self, read: usize) {
-        self.turn.bytes = self.turn.bytes.saturating_sub(read);
+        self.turn.note_read(read);
         if self.stop.is_none() {
             self.after_stop = self.after_stop.saturating_sub(read);
             if self.after_stop == 0 {
@@ -530,31 +545,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let connection = self.get_mut();
-        connection.turn = A_TURN;
-        match connection.drive(cx) {
-            Poll::Ready(Ok(())) => return Poll::Ready(()),
-            Poll::Ready(Err(error)) => {
-                tracing::debug!(%error, "a connection broke");
-                connection.break_off();
-                // Requests under way are carried out all the same.
-                return connection.drive(cx).map(drop);
-            }
-            Poll::Pending => {}
-        }
-        if connection.is_late(cx) {
-            tracing::debug!("a connection's time was up");
-            return Poll::Ready(());
-        }
-        let unsent = connection.output.len();
-        let written = connection.output.written();
-        if connection.room.keep(unsent, written, cx).is_err() {
-            tracing::debug!("a client that took too little of what waited gave way to others");
-            connection.break_off();
-            return connection.drive(cx).map(drop);
-        }
-        connection.input.release_buffers();
-        connection.output.release_buffers();
-        connection.driver.release_buffers();
-        Poll::Pending
+        connection.turn.begin(cx);
+        let polled = connection.poll_turn(cx);
+        connection.turn.end();
+        polled
     }
 }

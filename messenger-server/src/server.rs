@@ -1,7 +1,7 @@
 //! The listener: it takes connections, and stops in good order.
 
 use crate::budget::Budget;
-use crate::connection::ConnectionTask;
+use crate::connection::{ConnectionTask, flood_places};
 use crate::meters::{self, Meters};
 use crate::{Tls, Transport, proxy};
 use messenger_core::{Connection, DriverLimits, Engine};
@@ -33,6 +33,7 @@ pub struct Server {
     handshakes: Arc<Semaphore>,
     partial_frames: Arc<Budget>,
     outgoing: Arc<Budget>,
+    flood_places: Arc<Semaphore>,
     stop: CancellationToken,
     /// The connections that the embedder has accepted itself.
     own: TaskTracker,
@@ -77,6 +78,7 @@ impl Server {
                 longest_list,
                 meters::outgoing(),
             )),
+            flood_places: flood_places(),
             transport: Arc::new(transport),
             meters,
             stop: CancellationToken::new(),
@@ -180,6 +182,7 @@ impl Server {
             Arc::clone(&self.meters),
             self.partial_frames.share(),
             self.outgoing.share(),
+            Arc::clone(&self.flood_places),
             self.stop.child_token(),
         );
         task.instrument(span)

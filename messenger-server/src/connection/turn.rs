@@ -1,0 +1,174 @@
+//! How long a connection goes on before it lets others run.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::available_parallelism;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
+
+/// How many requests a connection carries out before it lets others run.
+const REQUESTS: usize = 64;
+
+/// How many bytes it reads.
+const BYTES: usize = 64 * 1024;
+
+/// Where floods run: connections that read as many bytes as a turn has. One thread is left to all others, which need
+/// not wait for turns of those.
+pub(crate) fn flood_places() -> Arc<Semaphore> {
+    let threads = available_parallelism().map_or(1, usize::from);
+    Arc::new(Semaphore::new((threads - 1).max(1)))
+}
+
+/// What may still be done before others run.
+pub(super) struct Turn {
+    requests: usize,
+    bytes: usize,
+    /// The last turn was not long enough for what had come: the next one needs a place.
+    is_flood: bool,
+    places: PollSemaphore,
+    place: Option<OwnedSemaphorePermit>,
+    /// It waits for a place.
+    is_waiting: bool,
+}
+
+impl Turn {
+    pub(super) fn new(flood_places: Arc<Semaphore>) -> Self {
+        Self {
+            requests: REQUESTS,
+            bytes: BYTES,
+            is_flood: false,
+            places: PollSemaphore::new(flood_places),
+            place: None,
+            is_waiting: false,
+        }
+    }
+
+    /// The connection is polled. A flood that finds no place waits for one, and nothing is read meanwhile.
+    ///
+    /// It is asked for at the beginning of each poll, so that none is given to somebody who does not take it.
+    pub(super) fn begin(&mut self, cx: &mut Context<'_>) {
+        self.requests = REQUESTS;
+        self.bytes = BYTES;
+        if !self.is_flood {
+            return;
+        }
+        match self.places.poll_acquire(cx) {
+            Poll::Ready(place) => self.place = place,
+            Poll::Pending => self.is_waiting = true,
+        }
+    }
+
+    /// The poll is over; others find the place.
+    pub(super) fn end(&mut self) {
+        self.is_flood = self.is_waiting || self.bytes == 0;
+        self.is_waiting = false;
+        self.place = None;
+    }
+
+    pub(super) fn note_request(&mut self) {
+        self.requests = self.requests.saturating_sub(1);
+    }
+
+    pub(super) fn note_read(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// True when nothing more is to be read in this turn.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_waiting || self.goes_on()
+    }
+
+    /// True when the next turn is to follow as soon as others have had theirs.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.is_waiting && (self.requests == 0 || self.bytes == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A connection that reads as much as it may; whether that was anything.
+    fn flood(turn: &mut Turn, waker: &Waker) -> bool {
+        turn.begin(&mut Context::from_waker(waker));
+        let may_read = !turn.is_over();
+        if may_read {
+            turn.note_read(BYTES);
+            assert!(turn.is_over() && turn.goes_on());
+        } else {
+            assert!(!turn.goes_on(), "it is woken when there is a place");
+        }
+        may_read
+    }
+
+    #[test]
+    fn a_flood_waits_for_a_place_and_finds_it_when_another_has_had_its_turn() {
+        let places = Arc::new(Semaphore::new(1));
+        let mut floods = [(); 3].map(|()| Turn::new(Arc::clone(&places)));
+        for turn in &mut floods {
+            assert!(flood(turn, Waker::noop()), "nobody is a flood yet");
+            turn.end();
+        }
+        let [first, second, third] = &mut floods;
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(flood(first, Waker::noop()));
+        assert!(!flood(second, &waker));
+        second.end();
+        first.end();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert!(!flood(third, Waker::noop()), "the second waits already");
+        third.end();
+        assert!(flood(second, &waker));
+        second.end();
+        // Whoever has caught up needs no place from then on.
+        third.begin(&mut Context::from_waker(Waker::noop()));
+        third.note_read(1);
+        third.end();
+        assert!(flood(first, Waker::noop()));
+        third.begin(&mut Context::from_waker(Waker::noop()));
+        assert!(!third.is_over());
+    }
+
+    #[test]
+    fn a_place_is_not_kept_by_somebody_who_has_gone() {
+        let places = Arc::new(Semaphore::new(1));
+        let [mut first, mut second, mut third] = [(); 3].map(|()| Turn::new(Arc::clone(&places)));
+        for turn in [&mut first, &mut second, &mut third] {
+            flood(turn, Waker::noop());
+            turn.end();
+        }
+        assert!(flood(&mut first, Waker::noop()));
+        assert!(!flood(&mut second, Waker::noop()));
+        second.end();
+        first.end();
+        drop(second);
+        assert!(flood(&mut third, Waker::noop()));
+    }
+
+    #[test]
+    fn after_as_many_requests_others_have_a_turn_and_that_is_no_flood() {
+        let places = Arc::new(Semaphore::new(0));
+        let mut turn = Turn::new(places);
+        for _ in 0..3 {
+            turn.begin(&mut Context::from_waker(Waker::noop()));
+            for _ in 0..REQUESTS {
+                assert!(!turn.is_over());
+                turn.note_request();
+            }
+            assert!(turn.goes_on());
+            turn.end();
+        }
+    }
+}
