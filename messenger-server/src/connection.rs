@@ -56,6 +56,14 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(10);
 /// And so much longer for each byte of it: large frames cost more.
 const AFTER_REFUSED_BYTE: Duration = Duration::from_nanos(60);
 
+/// What a connection takes of what all have together.
+pub(crate) struct Shares {
+    pub(crate) partial_frames: Reservation,
+    /// What waits to be written.
+    pub(crate) outgoing: Reservation,
+    pub(crate) flood_places: Arc<Semaphore>,
+}
+
 /// A connection being served. It is a future that ends with the connection.
 pub(crate) struct ConnectionTask<S> {
     stream: S,
@@ -122,9 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         connection: Connection,
         transport: Arc<Transport>,
         meters: Arc<Meters>,
-        partial_frames: Reservation,
-        outgoing: Reservation,
-        flood_places: Arc<Semaphore>,
+        shares: Shares,
         stop: CancellationToken,
     ) -> Self {
         meters.connections.increment(1);
@@ -135,9 +141,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         }
         Self {
             stream,
-            input: Input::new(driver.frame_limit(), codec, partial_frames),
+            input: Input::new(driver.frame_limit(), codec, shares.partial_frames),
             driver,
-            turn: Turn::new(flood_places),
+            turn: Turn::new(shares.flood_places),
             output: Output::new(transport.escapes(), transport.frame_gap.is_some()),
             phase: Phase::Open,
             deadline: None,
@@ -145,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             gap: None,
             stop: Some(Box::pin(stop.cancelled_owned())),
             after_stop: AFTER_STOP,
-            room: Room::new(outgoing),
+            room: Room::new(shares.outgoing),
             list: None,
             pause: None,
             transport,

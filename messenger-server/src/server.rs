@@ -1,7 +1,7 @@
 //! The listener: it takes connections, and stops in good order.
 
 use crate::budget::Budget;
-use crate::connection::{ConnectionTask, flood_places};
+use crate::connection::{ConnectionTask, Shares, flood_places};
 use crate::meters::{self, Meters};
 use crate::{Tls, Transport, proxy};
 use messenger_core::{Connection, DriverLimits, Engine};
@@ -175,14 +175,17 @@ impl Server {
         // Whatever is logged meanwhile tells which connection it was.
         let span = error_span!("connection", id = %connection.id(), peer);
         span.in_scope(|| tracing::debug!("a connection began"));
+        let shares = Shares {
+            partial_frames: self.partial_frames.share(),
+            outgoing: self.outgoing.share(),
+            flood_places: Arc::clone(&self.flood_places),
+        };
         let task = ConnectionTask::new(
             stream,
             connection,
             Arc::clone(&self.transport),
             Arc::clone(&self.meters),
-            self.partial_frames.share(),
-            self.outgoing.share(),
-            Arc::clone(&self.flood_places),
+            shares,
             self.stop.child_token(),
         );
         task.instrument(span)
