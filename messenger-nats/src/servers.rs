@@ -13,7 +13,7 @@ use std::str::FromStr;
 /// The options:
 ///
 /// - `prefix`: nodes with the same one hear each other, so it belongs to one store; letters, digits, `-` and `_`.
-///   `messenger` when it is absent.
+///   `messenger` when it is absent, unless the program has [another](Self::or_prefix).
 /// - `ca`: a PEM file with certificates of authorities to be trusted instead of the system's.
 ///
 /// What is between nodes on their way is not encrypted with `nats://`: messages are among it, and the hashes by which
@@ -23,7 +23,7 @@ pub struct Servers {
     pub(crate) addresses: Vec<ServerAddr>,
     pub(crate) is_tls: bool,
     pub(crate) user: Option<(String, String)>,
-    pub(crate) prefix: String,
+    prefix: Option<String>,
     pub(crate) authorities: Option<PathBuf>,
 }
 
@@ -71,7 +71,7 @@ impl FromStr for Servers {
                 .collect::<Result<_, _>>()?,
             is_tls: scheme == "tls",
             user: user.map(user_and_password).transpose()?,
-            prefix: "messenger".to_owned(),
+            prefix: None,
             authorities: None,
         };
         for option in options.split('&').filter(|option| !option.is_empty()) {
@@ -101,6 +101,21 @@ fn decoded(text: &str) -> String {
 }
 
 impl Servers {
+    /// With this prefix, unless the URL has named one.
+    ///
+    /// # Errors
+    /// It cannot be part of a subject.
+    pub fn or_prefix(mut self, prefix: &str) -> Result<Self, ServersError> {
+        if self.prefix.is_none() {
+            self.set("prefix", prefix.to_owned())?;
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        self.prefix.as_deref().unwrap_or("messenger")
+    }
+
     fn set(&mut self, option: &str, value: String) -> Result<(), ServersError> {
         match option {
             "prefix" => {
@@ -108,7 +123,7 @@ impl Servers {
                 if value.is_empty() || value.len() > LONGEST_PREFIX || !value.chars().all(is_fine) {
                     return Err(ServersError::Prefix);
                 }
-                self.prefix = value;
+                self.prefix = Some(value);
             }
             "ca" => self.authorities = Some(value.into()),
             other => return Err(ServersError::Option(other.to_owned())),
@@ -132,7 +147,7 @@ impl fmt::Debug for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Servers")
             .field("addresses", &self.to_string())
-            .field("prefix", &self.prefix)
+            .field("prefix", &self.prefix())
             .finish_non_exhaustive()
     }
 }
@@ -152,13 +167,16 @@ mod tests {
         assert_eq!(servers.to_string(), "one.example:4222,::1:5000");
         assert_eq!(servers.user, Some(("ann".to_owned(), "p@?:x".to_owned())));
         assert!(servers.is_tls);
-        assert_eq!(servers.prefix, "chat_2");
+        assert_eq!(servers.prefix(), "chat_2");
         assert_eq!(servers.authorities, Some("/a+b.pem".into()));
         let shown = format!("{servers:?}");
         assert!(!shown.contains("p@?") && !shown.contains("ann"), "{shown}");
+        let servers = servers.or_prefix("store").unwrap();
+        assert_eq!(servers.prefix(), "chat_2");
         let plain = read("nats://localhost").unwrap();
         assert!(!plain.is_tls && plain.user.is_none());
-        assert_eq!(plain.prefix, "messenger");
+        assert_eq!(plain.prefix(), "messenger");
+        assert_eq!(plain.or_prefix("store").unwrap().prefix(), "store");
     }
 
     #[test]

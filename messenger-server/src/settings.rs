@@ -5,10 +5,11 @@ mod legacy;
 mod listening;
 mod numbers;
 mod stores;
+mod upkeep;
 
 pub use errors::SettingsError;
 pub use listening::{ListenSettings, MetricsListen};
-pub use stores::{NotifierUrl, StoreUrl};
+pub use stores::{NotifierUrl, OtherNodes, StoreUrl};
 
 use crate::Transport;
 use clap::Parser;
@@ -41,20 +42,24 @@ pub struct Settings {
     )]
     pub log_format: LogFormat,
 
-    /// Where everything is kept: `sqlite:PATH`, in a file; `memory:`, until the process ends.
+    /// Where everything is kept: `sqlite:PATH`, in a file; `postgres://USER:PASSWORD@HOST/NAME`, in a database that several
+    /// servers may share; `memory:`, until the process ends.
     #[arg(
         long,
         env = "MESSENGER_STORE",
+        hide_env_values = true,
         default_value = DEFAULT_STORE,
         value_name = "URL",
         global = true
     )]
     pub store: StoreUrl,
 
-    /// How connections learn of messages: `local:`, within the process.
+    /// How connections learn of messages: `local:`, within the process; `nats://HOST,HOST`, also from other servers
+    /// on the same store.
     #[arg(
         long,
         env = "MESSENGER_NOTIFIER",
+        hide_env_values = true,
         default_value = "local:",
         value_name = "URL",
         global = true
