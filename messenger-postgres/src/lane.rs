@@ -8,6 +8,7 @@
 use crate::calls::{self, CALL_TIMEOUT};
 use crate::error::CallError;
 use crate::link::{Link, Servers};
+use crate::meters;
 use crate::params::Params;
 use crate::row::Columns;
 use messenger_core::proto::Message;
@@ -104,6 +105,7 @@ impl End {
             return Ok(Vec::new());
         };
         self.batch += 1;
+        meters::batches().increment(1);
         let params = params(self.lane, self.batch, batch);
         let deadline = oldest + CALL_TIMEOUT;
         let answer = calls::call(&self.link, APPEND, &params, deadline).await?;
