@@ -19,31 +19,14 @@ use messenger_core::{Engine, Policy, SessionKind};
 use messenger_server::{Monitoring, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use support::http::{ask, get};
 use support::process::Process;
 use support::{SOON, TestServer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-/// Asks for a page; its status and text.
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let (head, body) = ask(address, "GET", path).await;
-    (head[9..12].parse().unwrap(), body)
-}
-
-/// Asks; the head and the body of the answer.
-async fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut response = String::new();
-    let read = stream.read_to_string(&mut response);
-    timeout(SOON, read).await.unwrap().unwrap();
-    let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), body.to_owned())
-}
 
 /// The metrics that a document names, but for those of certificates, of a database and of NATS: there are none here. (A
 /// line of the log has the name of a crate in it.)
