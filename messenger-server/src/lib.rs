@@ -5,8 +5,8 @@
 //! [engine's](messenger_core::Engine); here is only what a connection needs: reading, writing, and
 //! bounds on both.
 //!
-//! What the server's binary is made of lies behind the features `binary` and `sqlite` (the store in a file). Both are on
-//! by default; the listener needs neither. [`Monitoring`] is for embedders too. Settings, an operator's commands
+//! What the server's binary is made of lies behind the features `binary`, `sqlite` (the store in a file), `postgres` (the
+//! store in a database) and `nats` (several servers on one). All are on by default; the listener needs none. [`Monitoring`] is for embedders too. Settings, an operator's commands
 //! and the log are the binary's alone, and may change with every version.
 //!
 //! ```
