@@ -31,12 +31,27 @@
 //! # }
 //! ```
 
+mod activity;
+mod builder;
 mod client;
 mod connection;
 mod error;
 mod events;
+mod limits;
+mod session;
+mod store;
+mod transport;
 
+pub use async_trait::async_trait;
+pub use builder::{Builder, StartError};
 pub use client::{Client, connect, over};
 pub use error::{ClientError, ConnectionError, EventsEnded};
 pub use events::{Event, Events};
+pub use limits::{MESSAGE_BYTES, OUTBOX_BYTES, OUTBOX_MESSAGES};
 pub use messenger_proto as proto;
+pub use session::{
+    ConnectionState, Incoming, Interruption, Receipt, RefusedMessage, SendError, Session,
+    SessionEnd, SessionEvent, States,
+};
+pub use store::{FileStore, MemoryStore, StateStore};
+pub use transport::{AddressError, Connect, Stream};
