@@ -14,12 +14,13 @@ use crate::lane::Lane;
 use crate::link;
 use crate::migrations;
 use crate::params::Params;
-use crate::restored;
+use crate::restored::LostUpTo;
 use crate::row::Columns;
 use crate::safety;
 use crate::skeletons;
 use async_trait::async_trait;
 use messenger_core::AddressRule;
+use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Accounts, AddContactError, AppendError, Appended, Budgets, Expiry, FindLimits, Look, Lookup,
@@ -46,7 +47,7 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
 pub struct PostgresStorage {
     calls: Calls,
     lanes: Vec<Lane>,
-    lost_up_to: u64,
+    lost_up_to: Arc<LostUpTo>,
 }
 
 impl fmt::Debug for PostgresStorage {
@@ -73,10 +74,10 @@ impl PostgresStorage {
         let calls = Calls::new(&config);
         let prepare = |error: StorageError| ConnectError::Prepare(error.into());
         skeletons::keep_up(&calls).await.map_err(prepare)?;
-        let lost_up_to = restored::lost_up_to(&calls).await.map_err(prepare)?;
+        let lost_up_to = Arc::new(LostUpTo::default());
+        lost_up_to.read(&calls).await.map_err(prepare)?;
         let lane = |_| {
-            let number = getrandom::u64().map_err(|error| ConnectError::Prepare(error.into()))?;
-            Lane::start(&config, number.cast_signed())
+            Lane::start(&config, Arc::clone(&lost_up_to))
                 .map_err(|error| ConnectError::Prepare(error.into()))
         };
         Ok(Self {
@@ -224,6 +225,14 @@ impl Storage for PostgresStorage {
         sessions::end(&self.calls, user, key).await
     }
 
+    async fn end_ephemeral(&self, user: &UserId) -> Result<(), StorageError> {
+        sessions::end_ephemeral(&self.calls, user).await
+    }
+
+    async fn ephemeral_ended(&self, user: &UserId) -> Result<u64, StorageError> {
+        sessions::ephemeral_ended(&self.calls, user).await
+    }
+
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         sessions::advance(&self.calls, &watermarks).await
     }
@@ -253,7 +262,7 @@ impl Storage for PostgresStorage {
     }
 
     fn lost_up_to(&self) -> u64 {
-        self.lost_up_to
+        self.lost_up_to.get()
     }
 
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
@@ -269,6 +278,10 @@ impl Storage for PostgresStorage {
         inbox::read_for(&self.calls, look, after, page).await
     }
 
+    async fn latest_use(&self) -> Result<Option<Timestamp>, StorageError> {
+        sessions::latest_use(&self.calls).await
+    }
+
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         let params = Params::new()
             .time(expiry.now)
@@ -279,6 +292,8 @@ impl Storage for PostgresStorage {
             .calls
             .write("SELECT purge_v1($1, $2, $3, $4)", params)
             .await?;
+        // Another server may have found that the database has lost something.
+        self.lost_up_to.read(&self.calls).await?;
         Ok(match answer.first().map(|row| row.value(0)).transpose()? {
             Some(1_i32) => Duration::ZERO,
             _ => PURGE_EVERY,
