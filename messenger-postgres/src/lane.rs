@@ -7,7 +7,7 @@
 
 use crate::calls::{self, CALL_TIMEOUT};
 use crate::error::CallError;
-use crate::link::Link;
+use crate::link::{Link, Servers};
 use crate::params::Params;
 use crate::row::Columns;
 use messenger_core::proto::Message;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
-use tokio_postgres::{Config, Row};
+use tokio_postgres::Row;
 
 /// A message that has waited so long that there is less left for the database is not sent any more.
 const LEAST_LEFT: Duration = Duration::from_millis(500);
@@ -50,10 +50,10 @@ pub(crate) struct Lane(BatchQueue<Waiting, Appended, AppendError>);
 
 impl Lane {
     /// A lane with a connection and a thread of its own, which ends when this was dropped and all is stored.
-    pub(crate) fn start(config: &Arc<Config>, number: i64) -> io::Result<Self> {
+    pub(crate) fn start(servers: &Arc<Servers>, number: i64) -> io::Result<Self> {
         let (queue, batches) = BatchQueue::new(limits());
         let mut end = End {
-            link: Link::new(Arc::clone(config)),
+            link: Link::new(Arc::clone(servers)),
             lane: number,
             batch: 0,
         };

@@ -6,7 +6,9 @@
 //! done; and they stay below 2^53 until the year 2255.
 
 use crate::calls::Calls;
+use crate::database::Database;
 use crate::error::ConnectError;
+use crate::identity::NAME_ANEW;
 use crate::params::Params;
 use crate::row::Columns;
 use crate::store::PostgresStorage;
@@ -18,20 +20,18 @@ use messenger_core::storage::StorageError;
 ///
 /// # Errors
 /// See [`ConnectError`].
-pub async fn mark_restored(url: &str) -> Result<(), ConnectError> {
-    let storage = PostgresStorage::connect(url).await?;
-    let jump = jump(storage.calls()).await;
-    jump.map_err(|error| ConnectError::Prepare(error.into()))
+pub async fn mark_restored(database: &Database) -> Result<(), ConnectError> {
+    let storage = PostgresStorage::open(database).await?;
+    jump(storage.calls()).await.map_err(ConnectError::prepare)
 }
 
 async fn jump(calls: &Calls) -> Result<(), StorageError> {
     let number = SystemClock.now().as_micros().max(lost_up_to(calls).await?);
     let set = "INSERT INTO about (name, value) VALUES ('lost up to', $1::bigint::text)
                ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    calls
-        .write(set, Params::new().number(number))
-        .await
-        .map(drop)
+    calls.write(set, Params::new().number(number)).await?;
+    // The one that it is a copy of may live, and its servers must not hear these.
+    calls.write(NAME_ANEW, Params::new()).await.map(drop)
 }
 
 /// Up to where numbers may have been given by a database that was lost.
