@@ -54,7 +54,6 @@ pub(crate) struct Shared {
 ///
 /// Dropping it does not take the message back.
 #[derive(Debug)]
-#[must_use = "whether the message was accepted"]
 pub struct Receipt {
     mid: ByteString,
     outcome: oneshot::Receiver<outbox::Outcome>,
