@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod batch;
 mod calls;
 mod error;
 mod lane;
