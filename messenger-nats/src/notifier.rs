@@ -55,12 +55,12 @@ impl NatsNotifier {
         let node = u64::from_le_bytes(node);
         let health = Arc::new(Health::new());
         let client = link::connect(&servers, Arc::clone(&health)).await?;
-        let everybody = format!("{}.from.*", servers.prefix);
+        let everybody = format!("{}.from.*", servers.prefix());
         let subscriber = client.subscribe(everybody).await;
         let subscriber = subscriber.map_err(|error| ConnectError::Client(error.into()))?;
         let sending = Sending {
             client: client.clone(),
-            subject: format!("{}.from.{node:016x}", servers.prefix),
+            subject: format!("{}.from.{node:016x}", servers.prefix()),
             numbered: Numbered::new(node),
         };
         let notifier = Self {

@@ -1,13 +1,13 @@
 //! Calls to the database, each made until it is answered or its time is over.
 
 use crate::error::{CallError, Failed};
-use crate::link::Link;
+use crate::link::{Link, Servers};
 use crate::params::Params;
 use messenger_core::storage::StorageError;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_postgres::{Config, Row};
+use tokio_postgres::Row;
 
 /// How long a call may take. The engine gives one up after 5 seconds.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4500);
@@ -42,8 +42,8 @@ impl Answer {
 pub(crate) struct Calls(Vec<Link>);
 
 impl Calls {
-    pub(crate) fn new(config: &Arc<Config>) -> Self {
-        Self((0..LINKS).map(|_| Link::new(Arc::clone(config))).collect())
+    pub(crate) fn new(servers: &Arc<Servers>) -> Self {
+        Self((0..LINKS).map(|_| Link::new(Arc::clone(servers))).collect())
     }
 
     /// Has something looked up.

@@ -1,5 +1,7 @@
 //! Why a database is no store, and why a call failed.
 
+use crate::link::Unconnected;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
@@ -12,6 +14,14 @@ pub enum ConnectError {
         "that is no address of a PostgreSQL database, such as postgres://user:password@host/name"
     )]
     Url(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The certificates of the authorities that are to be trusted cannot be read.
+    #[error("{} holds no certificates in PEM format that could be trusted", path.display())]
+    Certificates {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// There is no connection to the database.
     #[error(
         "cannot connect to the PostgreSQL database: is it running, and are host, user and password right?"
@@ -37,9 +47,32 @@ pub enum ConnectError {
         /// The version of the tables.
         version: i64,
     },
+    /// An earlier version of this program has made the tables, and no server of this one has been started.
+    #[error(
+        "the database was made by an earlier version of this program (its tables have version {version}): a server of this version brings it up to date when it starts"
+    )]
+    Older {
+        /// The version of the tables.
+        version: i64,
+    },
+    /// There are no tables.
+    #[error(
+        "the PostgreSQL database has no tables of this program: is it the right one? A server that is started on it makes them"
+    )]
+    NoTables,
     /// The tables could not be made or read.
     #[error("the PostgreSQL database cannot be prepared: may its user create tables?")]
     Prepare(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ConnectError {
+    pub(crate) fn connect(cause: Unconnected) -> Self {
+        Self::Connect(cause.into())
+    }
+
+    pub(crate) fn prepare(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Prepare(cause.into())
+    }
 }
 
 /// Why a call failed that PostgreSQL has not refused itself.

@@ -8,7 +8,7 @@
 use crate::batch::{APPEND, Batch, Outcomes};
 use crate::calls::{self, Answer, CALL_TIMEOUT, Failure};
 use crate::error::CallError;
-use crate::link::Link;
+use crate::link::{Link, Servers};
 use crate::params::Params;
 use crate::restored::LostUpTo;
 use messenger_core::storage::{
@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
-use tokio_postgres::Config;
 
 /// A message that has waited so long that there is less left for the database is not sent any more.
 const LEAST_LEFT: Duration = Duration::from_millis(500);
@@ -48,10 +47,10 @@ pub(crate) struct Lane(BatchQueue<Waiting, Appended, AppendError>);
 
 impl Lane {
     /// A lane with a connection and a thread of its own, which ends when this was dropped and all is stored.
-    pub(crate) fn start(config: &Arc<Config>, lost_up_to: Arc<LostUpTo>) -> io::Result<Self> {
+    pub(crate) fn start(servers: &Arc<Servers>, lost_up_to: Arc<LostUpTo>) -> io::Result<Self> {
         let (queue, batches) = BatchQueue::new(limits());
         let mut end = End {
-            link: Link::new(Arc::clone(config)),
+            link: Link::new(Arc::clone(servers)),
             number: Number::new()?,
             lost_up_to,
             losses: metrics::counter!("messenger_postgres_losses_total"),

@@ -8,7 +8,7 @@
 //!
 //! After a restore from an older copy, [`mark_restored`] has to be called before a server uses it.
 //!
-//! It needs PostgreSQL 15 or later, and a database of its own whose encoding is UTF8. Connections are not encrypted.
+//! It needs PostgreSQL 15 or later, and a database of its own whose encoding is UTF8.
 //!
 //! ```no_run
 //! use messenger_core::Engine;
@@ -26,7 +26,9 @@
 
 mod batch;
 mod calls;
+mod database;
 mod error;
+mod identity;
 mod lane;
 mod link;
 mod migrations;
@@ -37,7 +39,10 @@ mod safety;
 mod skeletons;
 mod store;
 mod text;
+mod tls;
 
+pub use database::Database;
 pub use error::ConnectError;
 pub use restored::mark_restored;
-pub use store::PostgresStorage;
+pub use safety::Concern;
+pub use store::{PostgresStorage, check};

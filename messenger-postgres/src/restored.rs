@@ -6,7 +6,9 @@
 //! done; and they stay below 2^53 until the year 2255.
 
 use crate::calls::{self, Calls};
+use crate::database::Database;
 use crate::error::ConnectError;
+use crate::identity::NAME_ANEW;
 use crate::link::Link;
 use crate::params::Params;
 use crate::row::Columns;
@@ -21,12 +23,15 @@ use tokio::time::Instant;
 ///
 /// # Errors
 /// See [`ConnectError`].
-pub async fn mark_restored(url: &str) -> Result<(), ConnectError> {
-    let storage = PostgresStorage::connect(url).await?;
-    let marked = storage.calls().write(MARK, now()).await;
-    marked
-        .map(drop)
-        .map_err(|error| ConnectError::Prepare(error.into()))
+pub async fn mark_restored(database: &Database) -> Result<(), ConnectError> {
+    let storage = PostgresStorage::open(database).await?;
+    let calls = storage.calls();
+    let mark = async {
+        calls.write(MARK, now()).await?;
+        // The one that it is a copy of may live, and its servers must not hear these.
+        calls.write(NAME_ANEW, Params::new()).await
+    };
+    mark.await.map(drop).map_err(ConnectError::prepare)
 }
 
 /// A second more than at the last time, should the clock have been set back since.

@@ -9,14 +9,16 @@ mod sessions;
 mod users;
 
 use crate::calls::Calls;
+use crate::database::Database;
 use crate::error::ConnectError;
+use crate::identity;
 use crate::lane::Lane;
-use crate::link;
+use crate::link::Servers;
 use crate::migrations;
 use crate::params::Params;
 use crate::restored::LostUpTo;
 use crate::row::Columns;
-use crate::safety;
+use crate::safety::{self, Concern};
 use crate::skeletons;
 use async_trait::async_trait;
 use messenger_core::AddressRule;
@@ -32,8 +34,6 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::Config;
-use tokio_postgres::config::TargetSessionAttrs;
 
 /// How many lanes messages go on. All of a recipient's go on the same.
 const LANES: usize = 2;
@@ -47,6 +47,7 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
 pub struct PostgresStorage {
     calls: Calls,
     lanes: Vec<Lane>,
+    id: String,
     lost_up_to: Arc<LostUpTo>,
 }
 
@@ -57,34 +58,66 @@ impl fmt::Debug for PostgresStorage {
 }
 
 impl PostgresStorage {
-    /// Connects to the database of this address (`postgres://user:password@host:port/name`, of which several hosts
-    /// may be named, separated by commas: the one that can be written to is used), and makes the tables if there are
-    /// none. It needs a Tokio runtime with time and I/O.
+    /// [Opens](Self::open) the store in the database of this [address](Database).
     ///
     /// # Errors
     /// See [`ConnectError`], whose sentences tell an operator what to do.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
-        let config = config(url)?;
-        let setup = link::connect(&config)
-            .await
-            .map_err(|error| ConnectError::Connect(error.into()))?;
+        Self::open(&url.parse()?).await
+    }
+
+    /// Opens the store in this database, and makes the tables if there are none. It needs a Tokio runtime with time
+    /// and I/O.
+    ///
+    /// # Errors
+    /// See [`ConnectError`], whose sentences tell an operator what to do.
+    pub async fn open(database: &Database) -> Result<Self, ConnectError> {
+        let servers = Arc::new(Servers::of(database)?);
+        let setup = servers.connect().await.map_err(ConnectError::connect)?;
         safety::check(&setup.client).await?;
+        if let Some(concern) = safety::concern(&setup.client).await? {
+            tracing::warn!("{concern}");
+        }
         migrations::run(&setup.client).await?;
-        let config = Arc::new(config);
-        let calls = Calls::new(&config);
-        let prepare = |error: StorageError| ConnectError::Prepare(error.into());
-        skeletons::keep_up(&calls).await.map_err(prepare)?;
+        let calls = Calls::new(&servers);
+        skeletons::keep_up(&calls)
+            .await
+            .map_err(ConnectError::prepare)?;
+        Self::start(&servers, calls).await
+    }
+
+    /// The same for an operator's calls, beside servers: the tables are there already, and nothing is changed.
+    ///
+    /// # Errors
+    /// See [`ConnectError`], whose sentences tell an operator what to do.
+    pub async fn open_beside(database: &Database) -> Result<Self, ConnectError> {
+        let servers = Arc::new(Servers::of(database)?);
+        let setup = servers.connect().await.map_err(ConnectError::connect)?;
+        safety::check(&setup.client).await?;
+        migrations::check(&setup.client).await?;
+        let calls = Calls::new(&servers);
+        Self::start(&servers, calls).await
+    }
+
+    async fn start(servers: &Arc<Servers>, calls: Calls) -> Result<Self, ConnectError> {
+        let id = identity::id(&calls).await.map_err(ConnectError::prepare)?;
         let lost_up_to = Arc::new(LostUpTo::default());
-        lost_up_to.read(&calls).await.map_err(prepare)?;
+        lost_up_to.read(&calls).await.map_err(ConnectError::prepare)?;
         let lane = |_| {
-            Lane::start(&config, Arc::clone(&lost_up_to))
-                .map_err(|error| ConnectError::Prepare(error.into()))
+            Lane::start(servers, Arc::clone(&lost_up_to)).map_err(ConnectError::prepare)
         };
         Ok(Self {
             lanes: (0..LANES).map(lane).collect::<Result<_, ConnectError>>()?,
             calls,
+            id,
             lost_up_to,
         })
+    }
+
+    /// Names this store among others: the same for all servers on it, and another one once it was
+    /// [restored](crate::mark_restored).
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     pub(crate) fn calls(&self) -> &Calls {
@@ -100,28 +133,17 @@ impl PostgresStorage {
     }
 }
 
-fn config(url: &str) -> Result<Config, ConnectError> {
-    let mut config: Config = url
-        .parse()
-        .map_err(|error: tokio_postgres::Error| ConnectError::Url(error.into()))?;
-    // A connection that nobody answers on is given up before the calls on it are.
-    config
-        .connect_timeout(Duration::from_secs(2))
-        .tcp_user_timeout(Duration::from_secs(3))
-        .keepalives_idle(Duration::from_secs(2))
-        .keepalives_interval(Duration::from_secs(1))
-        .keepalives_retries(3)
-        .target_session_attrs(TargetSessionAttrs::ReadWrite);
-    if config.get_application_name().is_none() {
-        config.application_name("messenger");
-    }
-    let limits = "-c statement_timeout=4s -c lock_timeout=2s -c default_transaction_isolation=read\\ committed";
-    let options = match config.get_options() {
-        Some(options) => format!("{options} {limits}"),
-        None => limits.to_owned(),
-    };
-    config.options(options);
-    Ok(config)
+/// Whether a server would serve what is in this database: it can be reached, loses nothing, has the tables of this
+/// version, and its clock is right. Nothing is changed. What an operator should know nevertheless.
+///
+/// # Errors
+/// See [`ConnectError`], whose sentences tell an operator what to do.
+pub async fn check(database: &Database) -> Result<Option<Concern>, ConnectError> {
+    let setup = Servers::of(database)?.connect().await;
+    let setup = setup.map_err(ConnectError::connect)?;
+    let storage = PostgresStorage::open_beside(database).await?;
+    storage.check().await.map_err(ConnectError::prepare)?;
+    safety::concern(&setup.client).await
 }
 
 #[async_trait]

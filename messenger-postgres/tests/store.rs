@@ -105,7 +105,9 @@ async fn numbers_of_a_restored_copy_go_on_behind_all_that_were_given() {
     storage.upsert_external_user(&ann, "Ann").await.unwrap();
     assert_eq!(append(&storage).await, 1);
     drop(storage);
-    messenger_postgres::mark_restored(&url).await.unwrap();
+    messenger_postgres::mark_restored(&url.parse().unwrap())
+        .await
+        .unwrap();
     let storage = PostgresStorage::connect(&url).await.unwrap();
     let lost_up_to = storage.lost_up_to();
     assert!(lost_up_to > 1_700_000_000_000_000, "{lost_up_to}");

@@ -52,6 +52,8 @@ mod server;
 mod settings;
 mod tls;
 mod transport;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use ipnet::IpNet;
 #[cfg(feature = "binary")]
@@ -60,8 +62,8 @@ pub use server::{Drained, Server};
 #[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
 pub use settings::{
-    ListenSettings, LogFormat, MetricsListen, NotifierUrl, Settings, SettingsError, StoreUrl,
-    Switch,
+    ListenSettings, LogFormat, MetricsListen, NotifierUrl, OtherNodes, Settings, SettingsError,
+    StoreUrl, Switch,
 };
 pub use tls::{Tls, TlsError};
 pub use tokio_rustls::rustls;

@@ -171,17 +171,20 @@ impl Command {
     /// # Errors
     /// See [`CommandError`].
     pub fn run(&self, settings: &Settings, out: &mut impl Write) -> Result<(), CommandError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(CommandError::Runtime)?;
+        runtime.block_on(self.carry_out(settings, out))
+    }
+
+    async fn carry_out(
+        &self,
+        settings: &Settings,
+        out: &mut impl Write,
+    ) -> Result<(), CommandError> {
         match self {
-            Self::Check => {
-                settings.check()?;
-                let tls = settings.listening.tls()?;
-                match tls.and_then(|(_, tls)| certificate::concern(&tls)) {
-                    Some(concern) if concern.is_fatal() => return Err(concern.into()),
-                    Some(concern) => writeln!(out, "{concern}")?,
-                    None => {}
-                }
-                Ok(writeln!(out, "the settings and the store are sound")?)
-            }
+            Self::Check => check(settings, out).await,
             Self::Backup { path } => {
                 settings.back_up(path)?;
                 let size = ByteSize(path.metadata()?.len());
@@ -192,30 +195,34 @@ impl Command {
                 )?)
             }
             Self::Restored => {
-                settings.mark_restored()?;
+                settings.mark_restored().await?;
                 Ok(writeln!(out, "the store counts as restored")?)
             }
             Self::Salvage { path } => Ok(writeln!(out, "{}", settings.salvage(path)?)?),
-            Self::User(command) => on_engine(settings, async |engine| {
-                command.run(engine, &mut *out).await
-            }),
-            Self::Session(command) => on_engine(settings, async |engine| {
-                command.run(engine, &mut *out).await
-            }),
+            Self::User(command) => {
+                let engine = settings.engine_beside().await?.build()?;
+                command.run(&engine, out).await
+            }
+            Self::Session(command) => {
+                let engine = settings.engine_beside().await?.build()?;
+                command.run(&engine, out).await
+            }
         }
     }
 }
 
-fn on_engine(
-    settings: &Settings,
-    act: impl AsyncFnOnce(&Engine) -> Result<(), CommandError>,
-) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(CommandError::Runtime)?;
-    let engine = settings.engine_beside()?.build()?;
-    runtime.block_on(act(&engine))
+async fn check(settings: &Settings, out: &mut impl Write) -> Result<(), CommandError> {
+    let concerns = settings.check().await?;
+    let tls = settings.listening.tls()?;
+    match tls.and_then(|(_, tls)| certificate::concern(&tls)) {
+        Some(concern) if concern.is_fatal() => return Err(concern.into()),
+        Some(concern) => writeln!(out, "{concern}")?,
+        None => {}
+    }
+    for concern in concerns {
+        writeln!(out, "{concern}")?;
+    }
+    Ok(writeln!(out, "the settings and the store are sound")?)
 }
 
 impl UserCommand {
