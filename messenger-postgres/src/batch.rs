@@ -12,9 +12,10 @@ use std::collections::{BTreeSet, HashMap};
 use tokio_postgres::Row;
 
 pub(crate) const APPEND: &str = "SELECT nos, bases, kinds, seqs, dropped, ids, times FROM append_v1(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)";
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)";
 
-pub(crate) type Outcomes = Vec<Result<Appended, AppendError>>;
+/// What a message came to; `None` when another had its inbox locked, and nothing was done.
+pub(crate) type Outcome = Option<Result<Appended, AppendError>>;
 
 pub(crate) struct Batch<'a> {
     messages: Vec<&'a NewMessage>,
@@ -56,6 +57,11 @@ impl<'a> Batch<'a> {
         batch
     }
 
+    /// Whether there is nobody else who waits for an inbox that another has locked.
+    pub(crate) fn is_for_one(&self) -> bool {
+        self.recipients.len() == 1
+    }
+
     /// The parameters, behind those of the lane.
     pub(crate) fn params(&self, lane: Params<'a>) -> Params<'a> {
         let recipients = || self.recipients.iter();
@@ -90,7 +96,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Reads what each came to from the columns nos, bases, kinds, seqs, dropped, ids, times.
-    pub(crate) fn outcomes(&self, row: &Row) -> Result<Outcomes, StorageError> {
+    pub(crate) fn outcomes(&self, row: &Row) -> Result<Vec<Outcome>, StorageError> {
         let (numbers, bases): (Vec<i64>, Vec<i64>) = (row.value(0)?, row.value(1)?);
         let alone = match row.value::<Option<Vec<i16>>>(2)? {
             Some(kinds) => Some(Alone::read(kinds, row)?),
@@ -103,12 +109,13 @@ impl<'a> Batch<'a> {
             };
             let recipient = UserNumber(unsigned(recipient));
             match (base, &alone) {
-                (0.., _) => Ok(Ok(Appended::Stored {
+                (0.., _) => Ok(Some(Ok(Appended::Stored {
                     seq: unsigned(base) + *place as u64,
                     recipient,
                     dropped: 0,
-                })),
-                (_, Some(alone)) => alone.outcome(n, recipient),
+                }))),
+                (-2, _) => Ok(None),
+                (_, Some(alone)) => alone.outcome(n, recipient).map(Some),
                 (_, None) => Err(StorageError::new(
                     "the database has told nothing of a message",
                 )),

@@ -5,7 +5,7 @@
 //! appended once, though the first attempt may still be under way. When its time is over it is not known whether it was
 //! appended; with the batch after it is certain that it never will be, so that nothing is overtaken.
 
-use crate::batch::{APPEND, Batch, Outcomes};
+use crate::batch::{APPEND, Batch, Outcome};
 use crate::calls::{self, Answer, CALL_TIMEOUT, Failure};
 use crate::error::CallError;
 use crate::link::{Link, Servers};
@@ -35,6 +35,8 @@ fn limits() -> QueueLimits {
 
 /// A lane that was idle for so long takes another number: its row may be gone.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+type Outcomes = Vec<Result<Appended, AppendError>>;
 
 /// A message that waits, and since when.
 struct Waiting {
@@ -119,16 +121,44 @@ impl End {
         Ok(outcomes.collect())
     }
 
+    /// Inboxes that others have locked are waited for when everything else is stored.
     async fn append(&mut self, batch: &[&Waiting]) -> Result<Outcomes, StorageError> {
         let Some(oldest) = batch.iter().map(|waiting| waiting.since).min() else {
             return Ok(Vec::new());
         };
         let deadline = oldest + CALL_TIMEOUT;
-        let batch = &Batch::new(batch.iter().map(|waiting| &waiting.new));
+        let new = || batch.iter().map(|waiting| &waiting.new);
+        let all = Batch::new(new());
+        let mut outcomes = self.commit_batch(&all, all.is_for_one(), deadline).await?;
+        if !all.is_for_one() && outcomes.iter().any(Option::is_none) {
+            let locked = new()
+                .zip(&outcomes)
+                .filter(|(_, outcome)| outcome.is_none());
+            let locked = Batch::new(locked.map(|(new, _)| new));
+            let places = outcomes.iter_mut().filter(|outcome| outcome.is_none());
+            match self.commit_batch(&locked, true, deadline).await {
+                Ok(later) => places.zip(later).for_each(|(place, later)| *place = later),
+                // The others are stored.
+                Err(error) => places.for_each(|place| *place = Some(Err(error.clone().into()))),
+            }
+        }
+        let outcomes = outcomes.into_iter();
+        let outcomes = outcomes.map(|outcome| {
+            outcome.unwrap_or_else(|| Err(StorageError::new(CallError::Locked).into()))
+        });
+        Ok(outcomes.collect())
+    }
+
+    async fn commit_batch(
+        &mut self,
+        batch: &Batch<'_>,
+        waits: bool,
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, StorageError> {
         if self.number.used.elapsed() > FORGOTTEN_AFTER {
             self.number = Number::new().map_err(StorageError::new)?;
         }
-        let answer = match self.send(batch, deadline).await {
+        let answer = match self.send(batch, waits, deadline).await {
             Err(failure) if failure.is_loss() => {
                 self.losses.increment(1);
                 tracing::error!(
@@ -138,7 +168,7 @@ impl End {
                 self.lost_up_to.mark(&self.link, deadline).await?;
                 // It was not stored here: what the lane had stored until now is not there either.
                 self.number = Number::new().map_err(StorageError::new)?;
-                self.send(batch, deadline).await?
+                self.send(batch, waits, deadline).await?
             }
             sent => sent?,
         };
@@ -150,13 +180,19 @@ impl End {
     }
 
     /// Sends a batch under the next number.
-    async fn send(&mut self, batch: &Batch<'_>, deadline: Instant) -> Result<Answer, Failure> {
+    async fn send(
+        &mut self,
+        batch: &Batch<'_>,
+        waits: bool,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
         self.number.batch += 1;
         self.number.used = Instant::now();
         let lane = Params::new()
             .number(self.number.lane)
             .number(self.number.batch)
-            .number(self.number.answered);
+            .number(self.number.answered)
+            .flag(waits);
         calls::call(&self.link, APPEND, &batch.params(lane), deadline).await
     }
 }

@@ -39,6 +39,7 @@ mod safety;
 mod skeletons;
 mod store;
 mod text;
+mod timeouts;
 mod tls;
 
 pub use database::Database;

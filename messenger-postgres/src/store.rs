@@ -20,6 +20,7 @@ use crate::restored::LostUpTo;
 use crate::row::Columns;
 use crate::safety::{self, Concern};
 use crate::skeletons;
+use crate::timeouts;
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::clock::Timestamp;
@@ -75,6 +76,7 @@ impl PostgresStorage {
         let servers = Arc::new(Servers::of(database)?);
         let setup = servers.connect().await.map_err(ConnectError::connect)?;
         safety::check(&setup.client).await?;
+        timeouts::check(&setup.client).await?;
         if let Some(concern) = safety::concern(&setup.client).await? {
             tracing::warn!("{concern}");
         }
@@ -94,6 +96,7 @@ impl PostgresStorage {
         let servers = Arc::new(Servers::of(database)?);
         let setup = servers.connect().await.map_err(ConnectError::connect)?;
         safety::check(&setup.client).await?;
+        timeouts::check(&setup.client).await?;
         migrations::check(&setup.client).await?;
         let calls = Calls::new(&servers);
         Self::start(&servers, calls).await
@@ -102,10 +105,11 @@ impl PostgresStorage {
     async fn start(servers: &Arc<Servers>, calls: Calls) -> Result<Self, ConnectError> {
         let id = identity::id(&calls).await.map_err(ConnectError::prepare)?;
         let lost_up_to = Arc::new(LostUpTo::default());
-        lost_up_to.read(&calls).await.map_err(ConnectError::prepare)?;
-        let lane = |_| {
-            Lane::start(servers, Arc::clone(&lost_up_to)).map_err(ConnectError::prepare)
-        };
+        lost_up_to
+            .read(&calls)
+            .await
+            .map_err(ConnectError::prepare)?;
+        let lane = |_| Lane::start(servers, Arc::clone(&lost_up_to)).map_err(ConnectError::prepare);
         Ok(Self {
             lanes: (0..LANES).map(lane).collect::<Result<_, ConnectError>>()?,
             calls,

@@ -98,7 +98,7 @@ CREATE TABLE lanes (
     lane    bigint PRIMARY KEY,
     batch   bigint NOT NULL,
     nos     bigint[],                                    -- its recipients; 0 for whoever is no user
-    bases   bigint[],                                    -- their messages stand behind these places; -1: see kinds
+    bases   bigint[],                                    -- their messages stand behind these places; -1: see kinds; -2: was locked
     kinds   smallint[],                                  -- what each message came to that was looked at alone, see batch.rs
     seqs    bigint[],
     dropped bigint[],
