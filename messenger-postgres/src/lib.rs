@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod batch;
 mod calls;
 mod database;
 mod error;
@@ -38,6 +39,7 @@ mod safety;
 mod skeletons;
 mod store;
 mod text;
+mod timeouts;
 mod tls;
 
 pub use database::Database;

@@ -20,6 +20,7 @@ use crate::restored::LostUpTo;
 use crate::row::Columns;
 use crate::safety::{self, Concern};
 use crate::skeletons;
+use crate::timeouts;
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::clock::Timestamp;
@@ -75,6 +76,7 @@ impl PostgresStorage {
         let servers = Arc::new(Servers::of(database)?);
         let setup = servers.connect().await.map_err(ConnectError::connect)?;
         safety::check(&setup.client).await?;
+        timeouts::check(&setup.client).await?;
         if let Some(concern) = safety::concern(&setup.client).await? {
             tracing::warn!("{concern}");
         }
@@ -94,6 +96,7 @@ impl PostgresStorage {
         let servers = Arc::new(Servers::of(database)?);
         let setup = servers.connect().await.map_err(ConnectError::connect)?;
         safety::check(&setup.client).await?;
+        timeouts::check(&setup.client).await?;
         migrations::check(&setup.client).await?;
         let calls = Calls::new(&servers);
         Self::start(&servers, calls).await
