@@ -9,6 +9,7 @@ use crate::batch::{APPEND, Batch, Outcome};
 use crate::calls::{self, Answer, CALL_TIMEOUT, Failure};
 use crate::error::CallError;
 use crate::link::{Link, Servers};
+use crate::meters;
 use crate::params::Params;
 use crate::restored::LostUpTo;
 use messenger_core::storage::{
@@ -55,7 +56,6 @@ impl Lane {
             link: Link::new(Arc::clone(servers)),
             number: Number::new()?,
             lost_up_to,
-            losses: metrics::counter!("messenger_postgres_losses_total"),
         };
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let run = move || {
@@ -78,7 +78,6 @@ struct End {
     link: Link,
     number: Number,
     lost_up_to: Arc<LostUpTo>,
-    losses: metrics::Counter,
 }
 
 /// What the database knows a lane and its batches by.
@@ -160,7 +159,7 @@ impl End {
         }
         let answer = match self.send(batch, waits, deadline).await {
             Err(failure) if failure.is_loss() => {
-                self.losses.increment(1);
+                meters::losses().increment(1);
                 tracing::error!(
                     "the PostgreSQL database has lost messages that it had stored, as after a failover to a standby \
                      that was behind, or as an older copy; inboxes go on under new numbers"
@@ -186,6 +185,7 @@ impl End {
         waits: bool,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
+        meters::batches().increment(1);
         self.number.batch += 1;
         self.number.used = Instant::now();
         let lane = Params::new()

@@ -2,6 +2,7 @@
 
 use crate::database::Database;
 use crate::error::ConnectError;
+use crate::meters;
 use crate::timeouts;
 use crate::tls::Tls;
 use std::sync::Arc;
@@ -138,7 +139,10 @@ impl Servers {
         for config in &self.configs {
             // One that stands still must not keep us from the next.
             last = match timeout(CONNECT, connect(config, self.tls.as_ref())).await {
-                Ok(Ok(open)) => return Ok(open),
+                Ok(Ok(open)) => {
+                    meters::connects().increment(1);
+                    return Ok(open);
+                }
                 Ok(Err(error)) => Unconnected::Refused(error),
                 Err(_) => Unconnected::Silent,
             };

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 pub(crate) mod certificate;
+pub(crate) mod http;
 #[cfg(feature = "binary")]
 pub(crate) mod process;
 pub(crate) mod proxy;
