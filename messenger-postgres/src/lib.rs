@@ -39,9 +39,11 @@ mod skeletons;
 mod store;
 mod text;
 mod tls;
+mod transfer;
 
 pub use database::Database;
-pub use error::ConnectError;
+pub use error::{ConnectError, TransferError};
 pub use restored::mark_restored;
 pub use safety::Concern;
 pub use store::{PostgresStorage, check};
+pub use transfer::TransferTarget;

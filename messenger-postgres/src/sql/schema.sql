@@ -17,8 +17,9 @@ CREATE TABLE users (
     user_status text COLLATE "C" NOT NULL DEFAULT '',
     email_key   text COLLATE "C",                        -- as it is compared
     phone_key   text COLLATE "C",
-    picture     text COLLATE "C" NOT NULL DEFAULT ''     -- base64
-);
+    picture     text COLLATE "C" NOT NULL DEFAULT '',    -- base64
+    ephemeral_ended bigint NOT NULL DEFAULT 0            -- how often all sessions that are kept nowhere were ended
+) WITH (fillfactor = 90);
 ALTER TABLE users ALTER picture SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX account_nicks ON users (nick) WHERE pass_hash IS NOT NULL;
 CREATE INDEX users_by_skeleton ON users (skeleton);
