@@ -5,10 +5,20 @@ use super::nats;
 use super::node::Node;
 use super::postgres;
 use super::proxy::Way;
+use super::sender::Load;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::time::sleep;
+
+/// How late everything is on a slow way.
+const LATE: Duration = Duration::from_millis(150);
+
+/// Between two blows.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// In which time a node has found the NATS server that takes it.
+const MOVING: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -47,7 +57,7 @@ pub(crate) enum Fault {
     NatsAway,
     NodeCutFromNats,
     NodeHearsNoNats,
-    /// All senders of all nodes send to one recipient.
+    /// All senders send to one recipient, without a pause.
     HotRecipient,
 }
 
@@ -79,24 +89,39 @@ impl Fault {
         Self::HotRecipient,
     ];
 
-    /// Lets it happen, to this node or NATS server if it happens to one, for this time.
+    /// Whether every node has to serve while it lasts: no fault of NATS is one of service.
+    pub(crate) fn leaves_service(self) -> bool {
+        matches!(
+            self,
+            Self::NatsFrozen
+                | Self::NatsPartitioned
+                | Self::NatsAway
+                | Self::NodeCutFromNats
+                | Self::NodeHearsNoNats
+                | Self::NodeSlowToPostgres
+                | Self::HotRecipient
+        )
+    }
+
+    /// Lets it happen, to this node or NATS server if it happens to one, for as long as something else takes.
     pub(crate) async fn happen(
         self,
         cluster: &Cluster,
         victim: usize,
-        time: Duration,
-        is_hot: &AtomicBool,
+        load: &Load,
+        meanwhile: impl Future<Output = ()>,
     ) {
         let node = &cluster.nodes[victim];
+        let (postgres, nats) = (&cluster.postgres, &cluster.nats);
         match self {
             Self::NodeKilled => {
                 node.kill();
-                sleep(time).await;
+                meanwhile.await;
                 cluster.start_node(victim).await;
             }
             Self::NodeFrozen => {
                 node.freeze();
-                sleep(time).await;
+                meanwhile.await;
                 node.thaw();
             }
             Self::RollingRestart => roll(cluster).await,
@@ -104,92 +129,63 @@ impl Fault {
                 node.stop().await;
                 cluster.start_node_an_hour_ahead(victim).await;
                 assert_is_ahead(node, &cluster.nodes[(victim + 1) % NODES]).await;
-                sleep(time).await;
+                meanwhile.await;
                 node.stop().await;
                 cluster.start_node(victim).await;
             }
-            Self::ClientsCut => {
-                repeat(time, async || node.clients.cut()).await;
-            }
+            Self::ClientsCut => repeat(async || node.clients.cut(), meanwhile).await,
             Self::PostgresKilled => {
-                cluster.postgres.primary().kill();
-                sleep(time).await;
-                cluster.postgres.primary().start();
+                postgres.primary().kill();
+                meanwhile.await;
+                postgres.primary().start();
                 // It is back when it lets somebody in.
-                cluster.postgres.primary().client(postgres::NAME).await;
+                postgres.primary().client(postgres::NAME).await;
             }
             Self::PostgresFrozen => {
-                cluster.postgres.primary().freeze();
-                sleep(time).await;
-                cluster.postgres.primary().thaw();
+                postgres.primary().freeze();
+                meanwhile.await;
+                postgres.primary().thaw();
             }
-            Self::PostgresRefused => to_postgres(cluster, Way::Refused, time).await,
-            Self::PostgresSilent => to_postgres(cluster, Way::DEAD, time).await,
+            Self::PostgresRefused => to_postgres(&cluster.nodes, Way::Refused, meanwhile).await,
+            Self::PostgresSilent => to_postgres(&cluster.nodes, Way::DEAD, meanwhile).await,
             Self::StandbyPromoted => fail_over(cluster, Way::Open).await,
             Self::StandbyPromotedInSilence => fail_over(cluster, Way::DEAD).await,
             Self::StandbyFrozen => {
-                cluster.postgres.standby().freeze();
-                sleep(time).await;
-                cluster.postgres.standby().thaw();
+                postgres.standby().freeze();
+                meanwhile.await;
+                postgres.standby().thaw();
             }
-            Self::BackendsTerminated => {
-                let client = cluster.postgres.primary().client("postgres").await;
-                let sql = format!(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
-                    postgres::NAME
-                );
-                repeat(time, async || client.batch_execute(&sql).await.unwrap()).await;
-            }
-            Self::InboxLocked => lock_an_inbox(cluster, time).await,
-            Self::NodeCutFromPostgres => {
-                node.cut_from_postgres(Way::DEAD);
-                sleep(time).await;
-                node.cut_from_postgres(Way::Open);
-            }
-            Self::NodeHearsNoDatabase => {
-                node.cut_from_postgres(Way::ANSWERLESS);
-                sleep(time).await;
-                node.cut_from_postgres(Way::Open);
-            }
-            Self::NodeSlowToPostgres => {
-                node.cut_from_postgres(Way::Slow(LATE));
-                sleep(time).await;
-                node.cut_from_postgres(Way::Open);
-            }
+            Self::BackendsTerminated => terminate_backends(cluster, meanwhile).await,
+            Self::InboxLocked => lock_an_inbox(cluster, meanwhile).await,
+            Self::NodeCutFromPostgres => to_postgres([node], Way::DEAD, meanwhile).await,
+            Self::NodeHearsNoDatabase => to_postgres([node], Way::ANSWERLESS, meanwhile).await,
+            Self::NodeSlowToPostgres => to_postgres([node], Way::Slow(LATE), meanwhile).await,
             Self::NatsKilledInTurn => {
-                for server in &cluster.nats.servers {
+                for server in &nats.servers {
                     server.kill();
-                    sleep(time / 3).await;
+                    sleep(PAUSE).await;
                     server.start().await;
                 }
             }
             Self::NatsFrozen => {
-                cluster.nats.servers[victim].freeze();
-                sleep(time).await;
-                cluster.nats.servers[victim].thaw();
+                nats.servers[victim].freeze();
+                meanwhile.await;
+                nats.servers[victim].thaw();
             }
-            Self::NatsPartitioned => partition(cluster, victim, time).await,
+            Self::NatsPartitioned => partition(cluster, victim, meanwhile).await,
             Self::NatsAway => {
-                cluster.nats.servers.iter().for_each(nats::Server::kill);
-                sleep(time).await;
-                for server in &cluster.nats.servers {
+                nats.servers.iter().for_each(nats::Server::kill);
+                meanwhile.await;
+                for server in &nats.servers {
                     server.start().await;
                 }
             }
-            Self::NodeCutFromNats => {
-                node.cut_from_nats(Way::DEAD);
-                sleep(time).await;
-                node.cut_from_nats(Way::Open);
-            }
-            Self::NodeHearsNoNats => {
-                node.cut_from_nats(Way::ANSWERLESS);
-                sleep(time).await;
-                node.cut_from_nats(Way::Open);
-            }
+            Self::NodeCutFromNats => to_nats(node, Way::DEAD, meanwhile).await,
+            Self::NodeHearsNoNats => to_nats(node, Way::ANSWERLESS, meanwhile).await,
             Self::HotRecipient => {
-                is_hot.store(true, Ordering::Relaxed);
-                sleep(time).await;
-                is_hot.store(false, Ordering::Relaxed);
+                load.is_hot.store(true, Ordering::Relaxed);
+                meanwhile.await;
+                load.is_hot.store(false, Ordering::Relaxed);
             }
         }
     }
@@ -205,17 +201,16 @@ impl Fault {
     }
 }
 
-/// How late everything is on a slow way.
-const LATE: Duration = Duration::from_millis(150);
-
-/// Between two blows.
-const PAUSE: Duration = Duration::from_millis(200);
-
-async fn repeat(time: Duration, blow: impl AsyncFn()) {
-    let begun = Instant::now();
-    while begun.elapsed() < time {
-        blow().await;
-        sleep(PAUSE).await;
+async fn repeat(blow: impl AsyncFn(), meanwhile: impl Future<Output = ()>) {
+    let blows = async {
+        loop {
+            blow().await;
+            sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = blows => {}
+        () = meanwhile => {}
     }
 }
 
@@ -227,14 +222,34 @@ async fn roll(cluster: &Cluster) {
     }
 }
 
-async fn to_postgres(cluster: &Cluster, way: Way, time: Duration) {
-    for node in &cluster.nodes {
-        node.cut_from_postgres(way);
-    }
-    sleep(time).await;
-    for node in &cluster.nodes {
-        node.cut_from_postgres(Way::Open);
-    }
+async fn to_postgres<'a>(
+    nodes: impl IntoIterator<Item = &'a Arc<Node>> + Clone,
+    way: Way,
+    meanwhile: impl Future<Output = ()>,
+) {
+    let set = |way| {
+        for node in nodes.clone() {
+            node.cut_from_postgres(way);
+        }
+    };
+    set(way);
+    meanwhile.await;
+    set(Way::Open);
+}
+
+async fn to_nats(node: &Node, way: Way, meanwhile: impl Future<Output = ()>) {
+    node.cut_from_nats(way);
+    meanwhile.await;
+    node.cut_from_nats(Way::Open);
+}
+
+async fn terminate_backends(cluster: &Cluster, meanwhile: impl Future<Output = ()>) {
+    let client = cluster.postgres.primary().client("postgres").await;
+    let name = postgres::NAME;
+    let sql =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+    let terminate = async || client.batch_execute(&sql).await.unwrap();
+    repeat(terminate, meanwhile).await;
 }
 
 /// The primary dies and its machine answers like this; the standby takes its place.
@@ -261,17 +276,17 @@ async fn assert_is_ahead(node: &Arc<Node>, other: &Arc<Node>) {
     );
 }
 
-async fn lock_an_inbox(cluster: &Cluster, time: Duration) {
+async fn lock_an_inbox(cluster: &Cluster, meanwhile: impl Future<Output = ()>) {
     let client = cluster.postgres.primary().client(postgres::NAME).await;
     let lock = "BEGIN; SELECT 1 FROM inboxes WHERE user_no =
         (SELECT no FROM users WHERE login = 'recipient0') FOR UPDATE";
     client.batch_execute(lock).await.unwrap();
-    sleep(time).await;
+    meanwhile.await;
     client.batch_execute("ROLLBACK").await.unwrap();
 }
 
 /// Nodes keep the NATS server they are on, so each is put on another first: the node whose number the server has.
-async fn partition(cluster: &Cluster, victim: usize, time: Duration) {
+async fn partition(cluster: &Cluster, victim: usize, meanwhile: impl Future<Output = ()>) {
     for (number, node) in cluster.nodes.iter().enumerate() {
         for (server, proxy) in node.nats.iter().enumerate() {
             if server != number {
@@ -281,12 +296,9 @@ async fn partition(cluster: &Cluster, victim: usize, time: Duration) {
     }
     sleep(MOVING).await;
     cluster.nats.set_routes(victim, Way::DEAD);
-    sleep(time).await;
+    meanwhile.await;
     cluster.nats.set_routes(victim, Way::Open);
     for node in &cluster.nodes {
         node.cut_from_nats(Way::Open);
     }
 }
-
-/// In which time a node has found the NATS server that takes it.
-const MOVING: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use messenger_client::proto::SendMessage;
 use messenger_core::testing::SeededEntropy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -37,6 +37,15 @@ pub(crate) const END: &str = "end";
 /// At the end of a message without a `mid`, which is not sent again.
 pub(crate) const ONCE: &str = "once";
 
+/// What all senders do.
+#[derive(Default)]
+pub(crate) struct Load {
+    /// They send to the first recipient alone, and without a pause.
+    pub(crate) is_hot: AtomicBool,
+    /// How many messages were accepted.
+    pub(crate) accepted: AtomicUsize,
+}
+
 /// What was sent.
 #[derive(Default)]
 pub(crate) struct Sent {
@@ -50,6 +59,7 @@ pub(crate) struct Sender {
     pub(crate) login: String,
     session: Session,
     recipients: Vec<String>,
+    load: Arc<Load>,
     random: SeededEntropy,
     next: usize,
     unanswered: Option<SendMessage>,
@@ -61,12 +71,14 @@ impl Sender {
         login: String,
         session: Session,
         recipients: Vec<String>,
+        load: Arc<Load>,
         random: SeededEntropy,
     ) -> Self {
         Self {
             login,
             session,
             recipients,
+            load,
             random,
             next: 0,
             unanswered: None,
@@ -74,11 +86,10 @@ impl Sender {
         }
     }
 
-    /// Sends until the run ends; all to the first recipient, and without a pause, while that is hot.
+    /// Sends until the run ends.
     pub(crate) async fn run(
         mut self,
         cluster: Arc<Cluster>,
-        is_hot: Arc<AtomicBool>,
         stage: watch::Receiver<Stage>,
     ) -> Self {
         while *stage.borrow() == Stage::Running {
@@ -88,9 +99,8 @@ impl Sender {
                 continue;
             }
             for _ in 0..MESSAGES_AT_A_NODE {
-                let is_hot = is_hot.load(Ordering::Relaxed);
                 let is_over = *stage.borrow() != Stage::Running;
-                if is_over || !self.send_next(&line, is_hot).await {
+                if is_over || !self.send_next(&line).await {
                     break;
                 }
             }
@@ -119,7 +129,8 @@ impl Sender {
     }
 
     /// Sends what was not answered, or else the next message. False when the connection has ended.
-    async fn send_next(&mut self, line: &Line, is_hot: bool) -> bool {
+    async fn send_next(&mut self, line: &Line) -> bool {
+        let is_hot = self.load.is_hot.load(Ordering::Relaxed);
         if !is_hot {
             let pause = self.random.below(PAUSE_MS);
             sleep(Duration::from_millis(u64::try_from(pause).unwrap())).await;
@@ -153,6 +164,7 @@ impl Sender {
         let is_connected = !matches!(answer, Err(ClientError::Closed));
         if is_done(answer).is_some() {
             let to = message.uid.as_str().to_owned();
+            self.load.accepted.fetch_add(1, Ordering::Relaxed);
             self.sent.accepted.entry(to).or_default().push(body);
             return true;
         }

@@ -7,16 +7,16 @@ use super::device::Device;
 use super::newcomers::Host;
 use super::patience::DEADLINE;
 use super::probe::Probe;
-use super::schedule::Plan;
-use super::sender::{Sender, Stage};
+use super::schedule::{Plan, Step};
+use super::sender::{Load, Sender, Stage};
 use futures_util::future::join_all;
 use messenger_core::testing::SeededEntropy;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 const SENDERS: usize = 12;
 const RECIPIENTS: usize = 4;
@@ -35,14 +35,14 @@ struct Clients {
     senders: Vec<JoinHandle<Sender>>,
     devices: Vec<JoinHandle<Device>>,
     host: JoinHandle<Host>,
-    is_hot: Arc<AtomicBool>,
+    load: Arc<Load>,
     stage: watch::Sender<Stage>,
 }
 
 impl Clients {
     async fn start(cluster: &Arc<Cluster>, random: &SeededEntropy) -> Self {
         let (stage, seen) = watch::channel(Stage::Running);
-        let is_hot = Arc::<AtomicBool>::default();
+        let load = Arc::<Load>::default();
         // Each has randomness of its own, so that it does the same whatever the others do.
         let own = || SeededEntropy::new(random.next());
         let line = async || cluster.connect(random).await;
@@ -62,8 +62,8 @@ impl Clients {
         for number in 0..SENDERS {
             let login = format!("sender{number}");
             let session = line().await.log_in(&login, false).await;
-            let sender = Sender::new(login, session, recipients.clone(), own());
-            let run = sender.run(Arc::clone(cluster), Arc::clone(&is_hot), seen.clone());
+            let sender = Sender::new(login, session, recipients.clone(), Arc::clone(&load), own());
+            let run = sender.run(Arc::clone(cluster), seen.clone());
             senders.push(tokio::spawn(run));
         }
         let host = Host::new(line().await.log_in("host", true).await, own());
@@ -71,7 +71,7 @@ impl Clients {
             senders,
             devices,
             host: tokio::spawn(host.run(Arc::clone(cluster), seen)),
-            is_hot,
+            load,
             stage,
         }
     }
@@ -102,7 +102,7 @@ impl Clients {
                 .count()
                 < 2 * RECIPIENTS
             {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
             }
         };
         soon(given, "everything is given").await;
@@ -113,6 +113,27 @@ impl Clients {
         let senders: Vec<_> = senders.into_iter().map(Result::unwrap).collect();
         let devices: Vec<_> = devices.into_iter().map(Result::unwrap).collect();
         check(&senders, &devices)
+    }
+}
+
+impl Step {
+    /// Lets it happen; whatever service it leaves is there meanwhile, and all of it is back behind it.
+    async fn happen(&self, cluster: &Cluster, probe: &mut Probe, load: &Load) {
+        let before = load.accepted.load(Ordering::Relaxed);
+        let meanwhile = async {
+            if self.fault.leaves_service() {
+                let late = probe.is_served(cluster).await;
+                println!("     served within {} ms", late.as_millis());
+            }
+            sleep(self.time).await;
+        };
+        let fault = self.fault;
+        fault.happen(cluster, self.victim, load, meanwhile).await;
+        let accepted = load.accepted.load(Ordering::Relaxed) - before;
+        let back = probe.is_served(cluster).await;
+        let back = back.as_millis();
+        println!("     {accepted} messages accepted meanwhile; all is back after {back} ms");
+        fault.clear_up(cluster).await;
     }
 }
 
@@ -140,12 +161,7 @@ async fn what_was_accepted_is_given_in_order_and_once_whatever_goes_wrong() {
     loop {
         for step in plan.round(&steps) {
             println!("{} s: {step}", begun.elapsed().as_secs());
-            step.fault
-                .happen(&cluster, step.victim, step.time, &clients.is_hot)
-                .await;
-            let back = probe.is_served(&cluster).await;
-            println!("     back after {} ms", back.as_millis());
-            step.fault.clear_up(&cluster).await;
+            step.happen(&cluster, &mut probe, &clients.load).await;
             clients.are_well().await;
         }
         if begun.elapsed() >= least {
