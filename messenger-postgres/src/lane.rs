@@ -5,11 +5,13 @@
 //! appended once, though the first attempt may still be under way. When its time is over it is not known whether it was
 //! appended; with the batch after it is certain that it never will be, so that nothing is overtaken.
 
-use crate::calls::{self, CALL_TIMEOUT};
+use crate::calls::{self, Answer, CALL_TIMEOUT, Failure};
 use crate::error::CallError;
 use crate::link::{Link, Servers};
 use crate::params::Params;
+use crate::restored::LostUpTo;
 use crate::row::Columns;
+use crate::text::unescape;
 use messenger_core::proto::Message;
 use messenger_core::storage::{
     AppendError, Appended, BatchQueue, NewMessage, QueueLimits, StorageError, UserNumber,
@@ -34,8 +36,11 @@ fn limits() -> QueueLimits {
     limits
 }
 
-const APPEND: &str = "SELECT kind, seq, recipient, dropped, id, time FROM append_v1(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+/// A lane that was idle for so long takes another number: its row may be gone.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+const APPEND: &str = "SELECT kinds, seqs, recipients, dropped, ids, times FROM append_v1(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 
 type Outcomes = Vec<Result<Appended, AppendError>>;
 
@@ -50,12 +55,13 @@ pub(crate) struct Lane(BatchQueue<Waiting, Appended, AppendError>);
 
 impl Lane {
     /// A lane with a connection and a thread of its own, which ends when this was dropped and all is stored.
-    pub(crate) fn start(servers: &Arc<Servers>, number: i64) -> io::Result<Self> {
+    pub(crate) fn start(servers: &Arc<Servers>, lost_up_to: Arc<LostUpTo>) -> io::Result<Self> {
         let (queue, batches) = BatchQueue::new(limits());
         let mut end = End {
             link: Link::new(Arc::clone(servers)),
-            lane: number,
-            batch: 0,
+            number: Number::new()?,
+            lost_up_to,
+            losses: metrics::counter!("messenger_postgres_losses_total"),
         };
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let run = move || {
@@ -76,10 +82,32 @@ impl Lane {
 /// Where batches go to the database.
 struct End {
     link: Link,
+    number: Number,
+    lost_up_to: Arc<LostUpTo>,
+    losses: metrics::Counter,
+}
+
+/// What the database knows a lane and its batches by.
+struct Number {
     /// No other has the same.
     lane: i64,
     /// The last batch's number.
     batch: i64,
+    /// The last batch that was answered.
+    answered: i64,
+    /// When the last one went.
+    used: Instant,
+}
+
+impl Number {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            lane: getrandom::u64()?.cast_signed(),
+            batch: 0,
+            answered: 0,
+            used: Instant::now(),
+        })
+    }
 }
 
 impl End {
@@ -103,28 +131,47 @@ impl End {
         let Some(oldest) = batch.iter().map(|waiting| waiting.since).min() else {
             return Ok(Vec::new());
         };
-        self.batch += 1;
-        let params = params(self.lane, self.batch, batch);
         let deadline = oldest + CALL_TIMEOUT;
-        let answer = calls::call(&self.link, APPEND, &params, deadline).await?;
-        if answer.rows.len() != batch.len() {
-            return Err(StorageError::unknown(
-                "the database has told of other messages",
-            ));
+        if self.number.used.elapsed() > FORGOTTEN_AFTER {
+            self.number = Number::new().map_err(StorageError::new)?;
         }
-        let outcomes = answer.rows.iter().map(outcome);
+        let answer = match self.send(batch, deadline).await {
+            Err(failure) if failure.is_loss() => {
+                self.losses.increment(1);
+                tracing::error!(
+                    "the PostgreSQL database has lost messages that it had stored, as after a failover to a standby \
+                     that was behind, or as an older copy; inboxes go on under new numbers"
+                );
+                self.lost_up_to.mark(&self.link, deadline).await?;
+                // It was not stored here: what the lane had stored until now is not there either.
+                self.number = Number::new().map_err(StorageError::new)?;
+                self.send(batch, deadline).await?
+            }
+            sent => sent?,
+        };
+        self.number.answered = self.number.batch;
+        let row = answer.first();
+        let outcomes = row.ok_or_else(|| StorageError::unknown("the database has told nothing"));
         // What cannot be read was done nevertheless.
-        let outcomes = outcomes.collect::<Result<_, _>>();
-        outcomes.map_err(StorageError::unknown)
+        outcomes.and_then(|row| outcomes_of(row, batch.len()).map_err(StorageError::unknown))
+    }
+
+    /// Sends a batch under the next number.
+    async fn send(&mut self, batch: &[&Waiting], deadline: Instant) -> Result<Answer, Failure> {
+        self.number.batch += 1;
+        self.number.used = Instant::now();
+        let params = params(&self.number, batch);
+        calls::call(&self.link, APPEND, &params, deadline).await
     }
 }
 
-fn params<'a>(lane: i64, number: i64, batch: &[&'a Waiting]) -> Params<'a> {
+fn params<'a>(number: &Number, batch: &[&'a Waiting]) -> Params<'a> {
     let new = || batch.iter().map(|waiting| &waiting.new);
     let messages = || new().map(|new| &*new.message);
     Params::new()
-        .number(lane)
-        .number(number)
+        .number(number.lane)
+        .number(number.batch)
+        .number(number.answered)
         .texts(messages().map(|message| message.to.as_str()))
         .optional_numbers(new().map(|new| new.sender.map(|UserNumber(number)| number)))
         .texts(messages().map(|message| message.from.as_str()))
@@ -143,22 +190,52 @@ fn params<'a>(lane: i64, number: i64, batch: &[&'a Waiting]) -> Params<'a> {
         .numbers(new().map(|new| new.limits.bytes))
 }
 
-/// Reads what a message came to from the columns kind, seq, recipient, dropped, id, time.
-fn outcome(row: &Row) -> Result<Result<Appended, AppendError>, StorageError> {
-    Ok(match row.value::<i16>(0)? {
-        0 => Ok(Appended::Stored {
-            seq: row.number(1)?,
-            recipient: UserNumber(row.number(2)?),
-            dropped: row.number(3)?,
-        }),
-        1 => Ok(Appended::Duplicate {
-            id: row.text(4)?.into(),
-            time: row.number(5)?,
-        }),
-        2 => Err(AppendError::NoSuchUser),
-        3 => Err(AppendError::NoSuchSender),
-        4 => Err(AppendError::InboxFull),
-        5 => Err(AppendError::MidReused),
-        other => return Err(StorageError::new(format!("a message came to {other}"))),
-    })
+/// Reads what each of so many messages came to from the columns kinds, seqs, recipients, dropped, ids, times.
+fn outcomes_of(row: &Row, count: usize) -> Result<Outcomes, StorageError> {
+    let kinds: Option<Vec<i16>> = row.value(0)?;
+    let seqs: Vec<i64> = row.value(1)?;
+    let recipients: Vec<i64> = row.value(2)?;
+    let dropped: Option<Vec<i64>> = row.value(3)?;
+    let mut ids: Option<Vec<Option<String>>> = row.value(4)?;
+    let times: Option<Vec<Option<i64>>> = row.value(5)?;
+    let number = |numbers: &[i64], n: usize| numbers.get(n).map_or(0, |number| unsigned(*number));
+    let outcomes = (0..count).map(|n| {
+        let kind = kinds
+            .as_ref()
+            .map_or(Some(0), |kinds| kinds.get(n).copied());
+        Ok(match kind {
+            Some(0) => Ok(Appended::Stored {
+                seq: number(&seqs, n),
+                recipient: UserNumber(number(&recipients, n)),
+                dropped: number(dropped.as_deref().unwrap_or_default(), n),
+            }),
+            Some(1) => Ok(Appended::Duplicate {
+                id: unescape(
+                    of(ids.as_mut(), n)
+                        .and_then(Option::take)
+                        .unwrap_or_default(),
+                )
+                .into(),
+                time: times
+                    .as_ref()
+                    .and_then(|times| *times.get(n)?)
+                    .map_or(0, unsigned),
+            }),
+            Some(2) => Err(AppendError::NoSuchUser),
+            Some(3) => Err(AppendError::NoSuchSender),
+            Some(4) => Err(AppendError::InboxFull),
+            Some(5) => Err(AppendError::MidReused),
+            other => return Err(StorageError::new(format!("a message came to {other:?}"))),
+        })
+    });
+    outcomes.collect()
+}
+
+fn of<T>(values: Option<&mut Vec<T>>, n: usize) -> Option<&mut T> {
+    values?.get_mut(n)
+}
+
+/// A number, which this store never makes negative.
+fn unsigned(number: i64) -> u64 {
+    number.try_into().unwrap_or(0)
 }

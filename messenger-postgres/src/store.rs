@@ -16,12 +16,13 @@ use crate::lane::Lane;
 use crate::link::Servers;
 use crate::migrations;
 use crate::params::Params;
-use crate::restored;
+use crate::restored::LostUpTo;
 use crate::row::Columns;
 use crate::safety::{self, Concern};
 use crate::skeletons;
 use async_trait::async_trait;
 use messenger_core::AddressRule;
+use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Accounts, AddContactError, AppendError, Appended, Budgets, Expiry, FindLimits, Look, Lookup,
@@ -47,7 +48,7 @@ pub struct PostgresStorage {
     calls: Calls,
     lanes: Vec<Lane>,
     id: String,
-    lost_up_to: u64,
+    lost_up_to: Arc<LostUpTo>,
 }
 
 impl fmt::Debug for PostgresStorage {
@@ -100,11 +101,10 @@ impl PostgresStorage {
 
     async fn start(servers: &Arc<Servers>, calls: Calls) -> Result<Self, ConnectError> {
         let id = identity::id(&calls).await.map_err(ConnectError::prepare)?;
-        let lost_up_to = restored::lost_up_to(&calls).await;
-        let lost_up_to = lost_up_to.map_err(ConnectError::prepare)?;
+        let lost_up_to = Arc::new(LostUpTo::default());
+        lost_up_to.read(&calls).await.map_err(ConnectError::prepare)?;
         let lane = |_| {
-            let number = getrandom::u64().map_err(ConnectError::prepare)?;
-            Lane::start(servers, number.cast_signed()).map_err(ConnectError::prepare)
+            Lane::start(servers, Arc::clone(&lost_up_to)).map_err(ConnectError::prepare)
         };
         Ok(Self {
             lanes: (0..LANES).map(lane).collect::<Result<_, ConnectError>>()?,
@@ -247,6 +247,14 @@ impl Storage for PostgresStorage {
         sessions::end(&self.calls, user, key).await
     }
 
+    async fn end_ephemeral(&self, user: &UserId) -> Result<(), StorageError> {
+        sessions::end_ephemeral(&self.calls, user).await
+    }
+
+    async fn ephemeral_ended(&self, user: &UserId) -> Result<u64, StorageError> {
+        sessions::ephemeral_ended(&self.calls, user).await
+    }
+
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         sessions::advance(&self.calls, &watermarks).await
     }
@@ -276,7 +284,7 @@ impl Storage for PostgresStorage {
     }
 
     fn lost_up_to(&self) -> u64 {
-        self.lost_up_to
+        self.lost_up_to.get()
     }
 
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
@@ -292,6 +300,10 @@ impl Storage for PostgresStorage {
         inbox::read_for(&self.calls, look, after, page).await
     }
 
+    async fn latest_use(&self) -> Result<Option<Timestamp>, StorageError> {
+        sessions::latest_use(&self.calls).await
+    }
+
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         let params = Params::new()
             .time(expiry.now)
@@ -302,6 +314,8 @@ impl Storage for PostgresStorage {
             .calls
             .write("SELECT purge_v1($1, $2, $3, $4)", params)
             .await?;
+        // Another server may have found that the database has lost something.
+        self.lost_up_to.read(&self.calls).await?;
         Ok(match answer.first().map(|row| row.value(0)).transpose()? {
             Some(1_i32) => Duration::ZERO,
             _ => PURGE_EVERY,

@@ -52,6 +52,8 @@ mod server;
 mod settings;
 mod tls;
 mod transport;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use ipnet::IpNet;
 #[cfg(feature = "binary")]

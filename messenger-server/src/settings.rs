@@ -6,6 +6,7 @@ mod listening;
 mod numbers;
 mod stores;
 mod upkeep;
+mod url;
 
 pub use errors::SettingsError;
 pub use listening::{ListenSettings, MetricsListen};
@@ -20,6 +21,7 @@ use messenger_proto::Braces;
 use numbers::{ConnectionSettings, DAY, LifetimeSettings, LimitSettings, RateSettings};
 use std::time::Duration;
 use stores::DEFAULT_STORE;
+use url::Url;
 
 /// A messenger server: JSON objects over TCP.
 ///
@@ -48,6 +50,7 @@ pub struct Settings {
         long,
         env = "MESSENGER_STORE",
         hide_env_values = true,
+        value_parser = Url::<StoreUrl>::new(),
         default_value = DEFAULT_STORE,
         value_name = "URL",
         global = true
@@ -60,6 +63,7 @@ pub struct Settings {
         long,
         env = "MESSENGER_NOTIFIER",
         hide_env_values = true,
+        value_parser = Url::<NotifierUrl>::new(),
         default_value = "local:",
         value_name = "URL",
         global = true
@@ -246,7 +250,11 @@ impl Settings {
         transport
     }
 
-    fn check_numbers(&self) -> Result<(), SettingsError> {
+    /// Whether what was given fits together.
+    fn check_fit(&self) -> Result<(), SettingsError> {
+        if !self.notifier.is_of(&self.store) {
+            return Err(SettingsError::OwnStore);
+        }
         if self.connection.max_frame_before_auth > self.connection.max_frame {
             return Err(SettingsError::FrameBeforeAuth);
         }

@@ -77,11 +77,51 @@ pub struct OtherNodes {
 }
 
 impl OtherNodes {
+    const fn none() -> Self {
+        Self {
+            #[cfg(feature = "nats")]
+            nats: None,
+        }
+    }
+
     /// Tells them what is left to tell, and that this one goes. It takes two seconds at the most.
     pub async fn leave(&self) {
         #[cfg(feature = "nats")]
         if let Some(nats) = &self.nats {
             nats.close().await;
+        }
+    }
+}
+
+impl NotifierUrl {
+    /// Whether it is for nodes on a store like this.
+    pub(super) fn is_of(&self, store: &StoreUrl) -> bool {
+        match (self, store) {
+            (Self::Local, _) => true,
+            #[cfg(all(feature = "nats", feature = "postgres"))]
+            (Self::Nats(_), StoreUrl::Postgres(_)) => true,
+            #[cfg(feature = "nats")]
+            (Self::Nats(_), _) => false,
+        }
+    }
+
+    /// Nodes that share a store know each other by its id.
+    #[cfg(feature = "postgres")]
+    async fn connect(
+        &self,
+        builder: Builder,
+        store: &str,
+    ) -> Result<(Builder, OtherNodes), SettingsError> {
+        match self {
+            // The builder's own.
+            Self::Local => Ok((builder, OtherNodes::none())),
+            #[cfg(feature = "nats")]
+            Self::Nats(servers) => {
+                let servers = (**servers).clone().or_prefix(store)?;
+                let nats = Arc::new(messenger_nats::NatsNotifier::connect(servers).await?);
+                let builder = builder.notifier(nats.clone());
+                Ok((builder, OtherNodes { nats: Some(nats) }))
+            }
         }
     }
 }
@@ -92,48 +132,26 @@ impl Settings {
     /// # Errors
     /// The store cannot be opened.
     pub async fn engine(&self) -> Result<(Builder, OtherNodes), SettingsError> {
-        self.check_numbers()?;
+        self.check_fit()?;
         let builder = Engine::builder().policy(self.policy());
         match &self.store {
             StoreUrl::Memory => {
                 let storage = MemoryStorage::with_limit(self.limits.max_memory);
-                self.notified(builder.storage(Arc::new(storage)), None)
-                    .await
+                Ok((builder.storage(Arc::new(storage)), OtherNodes::none()))
             }
             #[cfg(feature = "sqlite")]
             StoreUrl::Sqlite(path) => {
                 let storage = messenger_sqlite::SqliteStorage::open(path)?;
                 storage.keep_free(self.limits.min_free_disk);
-                self.notified(builder.storage(Arc::new(storage)), None)
-                    .await
+                Ok((builder.storage(Arc::new(storage)), OtherNodes::none()))
             }
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres(database) => {
                 let storage = messenger_postgres::PostgresStorage::open(database).await?;
                 let id = storage.id().to_owned();
-                self.notified(builder.storage(Arc::new(storage)), Some(&id))
-                    .await
+                let builder = builder.storage(Arc::new(storage));
+                self.notifier.connect(builder, &id).await
             }
         }
-    }
-
-    /// Adds the notifier. Nodes that share a store know each other by its id; other stores have none.
-    async fn notified(
-        &self,
-        builder: Builder,
-        store: Option<&str>,
-    ) -> Result<(Builder, OtherNodes), SettingsError> {
-        let (builder, nats) = match &self.notifier {
-            // The builder's own.
-            NotifierUrl::Local => (builder, None),
-            #[cfg(feature = "nats")]
-            NotifierUrl::Nats(servers) => {
-                let store = store.ok_or(SettingsError::OwnStore)?;
-                let servers = (**servers).clone().or_prefix(store)?;
-                let nats = Arc::new(messenger_nats::NatsNotifier::connect(servers).await?);
-                (builder.notifier(nats.clone()), Some(nats))
-            }
-        };
-        Ok((builder, OtherNodes { nats }))
     }
 }

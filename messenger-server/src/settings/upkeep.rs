@@ -12,7 +12,7 @@ impl Settings {
     /// # Errors
     /// It would not.
     pub async fn check(&self) -> Result<Vec<String>, SettingsError> {
-        self.check_numbers()?;
+        self.check_fit()?;
         self.listening.tls()?;
         match &self.store {
             StoreUrl::Memory => Ok(Vec::new()),
