@@ -7,8 +7,6 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
-mod support;
-
 use futures_util::future::join_all;
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Message, UserId};
@@ -18,8 +16,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use support::proxy::Proxy;
-use support::{DEADLINE, Postgres};
+use testing_servers::{DEADLINE, Postgres, Proxy};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
