@@ -12,7 +12,7 @@ mod postgres;
 mod proxy;
 
 pub use nats::Nats;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, chown as give_to_postgres, command as postgres_program};
 pub use proxy::Proxy;
 
 use std::time::Duration;

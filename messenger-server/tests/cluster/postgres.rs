@@ -5,14 +5,13 @@ use super::patience::DEADLINE;
 use super::process::Process;
 use super::proxy::{Address, Target};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use testing_servers::{give_to_postgres, postgres_program};
 use tokio::time::sleep;
 use tokio_postgres::{Client, NoTls};
 
@@ -42,7 +41,7 @@ impl Server {
         let data = folder.data(&name);
         let target = Target::default();
         target.set(Some(Address::Unix(data.join(".s.PGSQL.5432"))));
-        give(&data);
+        give_to_postgres(&data);
         Self {
             data,
             name,
@@ -54,7 +53,7 @@ impl Server {
 
     pub(crate) fn start(&self) {
         let process = Process::start(
-            command("postgres")
+            postgres_program("postgres")
                 .arg("-D")
                 .arg(self.data.join("base"))
                 .arg("-k")
@@ -102,7 +101,7 @@ impl Server {
     }
 
     fn initialise(&self) {
-        run(command("initdb")
+        run(postgres_program("initdb")
             .args(["--username", NAME, "--auth=trust", "--encoding=UTF8"])
             .args(["--locale=C", "--no-sync"])
             .arg(self.data.join("base")));
@@ -112,7 +111,7 @@ impl Server {
     /// Makes it a standby of the other, whatever it was before.
     fn copy(&self, primary: &Self) {
         let _ = fs::remove_dir_all(self.data.join("base"));
-        run(command("pg_basebackup")
+        run(postgres_program("pg_basebackup")
             .args(["--username", NAME, "--checkpoint=fast", "--no-sync"])
             .args(["--write-recovery-conf", "--wal-method=stream"])
             .arg("--host")
@@ -130,7 +129,7 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) async fn start(folder: &Arc<Folder>) -> Self {
-        give(folder.path());
+        give_to_postgres(folder.path());
         let pair = Self {
             servers: [0, 1].map(|number| Server::new(number, folder)),
             primary: AtomicUsize::new(0),
@@ -180,45 +179,8 @@ impl Pair {
     }
 }
 
-/// One of PostgreSQL's programs, as a user it accepts: it refuses root.
-fn command(program: &str) -> Command {
-    let mut command = Command::new(programs().join(program));
-    command.current_dir("/");
-    if let Some((uid, gid)) = other_user() {
-        command.uid(uid).gid(gid);
-    }
-    command
-}
-
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
-}
-
-/// The folder of the newest PostgreSQL's programs.
-fn programs() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql");
-    let versions = versions.expect("PostgreSQL is needed: apt-get install postgresql");
-    let newest = versions.map(|version| version.unwrap().path()).max();
-    newest.expect("a version of PostgreSQL").join("bin")
-}
-
-/// The user `postgres`, if this is root.
-fn other_user() -> Option<(u32, u32)> {
-    if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return None;
-    }
-    let users = fs::read_to_string("/etc/passwd").unwrap();
-    let mut users = users.lines();
-    let postgres = users.find_map(|line| line.strip_prefix("postgres:"));
-    let mut fields = postgres.expect("the user postgres").split(':').skip(1);
-    let mut number = || fields.next().unwrap().parse().unwrap();
-    Some((number(), number()))
-}
-
-fn give(folder: &Path) {
-    if let Some((uid, gid)) = other_user() {
-        chown(folder, Some(uid), Some(gid)).unwrap();
-    }
 }
