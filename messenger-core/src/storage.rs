@@ -28,6 +28,7 @@ mod look;
 mod memory;
 mod overflow;
 mod records;
+pub mod transfer;
 
 pub use batch_queue::{BatchQueue, Batches, QueueLimits};
 pub use budgets::{Budgets, SharedLimit};

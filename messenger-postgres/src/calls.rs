@@ -19,6 +19,9 @@ const LINKS: usize = 6;
 /// How many calls may be under way on each; more are refused.
 const MOST_UNDER_WAY: usize = 2000;
 
+/// What `append_v1` calls an error by which a database tells that it has lost what it had committed.
+const LOSS: &str = "MSG01";
+
 /// How long it is waited before a call is made again that two others stood in the way of: so many milliseconds, or up to
 /// twice as many, so that those who collided do not again.
 const PAUSE_MS: u64 = 5;
@@ -87,6 +90,15 @@ impl Failure {
             cause: cause.into(),
             may_be_done,
         }
+    }
+}
+
+impl Failure {
+    /// The database has lost what it had committed.
+    pub(crate) fn is_loss(&self) -> bool {
+        let error = self.cause.downcast_ref::<tokio_postgres::Error>();
+        let state = error.and_then(tokio_postgres::Error::code);
+        state.is_some_and(|state| state.code() == LOSS)
     }
 }
 

@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod batch;
 mod calls;
 mod database;
 mod error;
@@ -43,10 +44,13 @@ mod safety;
 mod skeletons;
 mod store;
 mod text;
+mod timeouts;
 mod tls;
+mod transfer;
 
 pub use database::Database;
-pub use error::ConnectError;
+pub use error::{ConnectError, TransferError};
 pub use restored::mark_restored;
 pub use safety::Concern;
 pub use store::PostgresStorage;
+pub use transfer::TransferTarget;

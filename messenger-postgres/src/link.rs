@@ -3,6 +3,7 @@
 use crate::database::Database;
 use crate::error::ConnectError;
 use crate::meters;
+use crate::timeouts;
 use crate::tls::Tls;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -160,6 +161,13 @@ pub(crate) enum Unconnected {
 }
 
 async fn connect(config: &Config, tls: Option<&Tls>) -> Result<Open, tokio_postgres::Error> {
+    match connect_as(&timeouts::ask(config), tls).await {
+        Err(error) if timeouts::are_refused(&error) => connect_as(config, tls).await,
+        connected => connected,
+    }
+}
+
+async fn connect_as(config: &Config, tls: Option<&Tls>) -> Result<Open, tokio_postgres::Error> {
     match tls {
         Some(tls) => config.connect(tls.clone()).await.map(Open::drive),
         None => config.connect(NoTls).await.map(Open::drive),

@@ -17,9 +17,14 @@ pub(crate) fn repeats() -> Counter {
     metrics::counter!("messenger_postgres_repeats_total")
 }
 
+/// Times that the database was found to have lost what it had stored.
+pub(crate) fn losses() -> Counter {
+    metrics::counter!("messenger_postgres_losses_total")
+}
+
 /// Has the recorder tell of what has not happened yet, or its first time would look like none.
 pub(crate) fn begin() {
-    for counter in [connects(), batches(), repeats()] {
+    for counter in [connects(), batches(), repeats(), losses()] {
         counter.increment(0);
     }
 }

@@ -12,6 +12,7 @@ const VERSIONS: &[&[&str]] = &[&[
     include_str!("sql/users.sql"),
     include_str!("sql/contacts.sql"),
     include_str!("sql/inboxes.sql"),
+    include_str!("sql/append.sql"),
     include_str!("sql/sessions.sql"),
     include_str!("sql/purge.sql"),
     include_str!("sql/budgets.sql"),

@@ -17,10 +17,11 @@ use crate::link::{Open, Servers};
 use crate::meters;
 use crate::migrations;
 use crate::params::Params;
-use crate::restored;
+use crate::restored::LostUpTo;
 use crate::row::Columns;
 use crate::safety::{self, Concern};
 use crate::skeletons;
+use crate::timeouts;
 use async_trait::async_trait;
 use messenger_core::AddressRule;
 use messenger_core::clock::Timestamp;
@@ -50,7 +51,7 @@ pub struct PostgresStorage {
     lanes: Vec<Lane>,
     id: String,
     concern: Option<Concern>,
-    lost_up_to: u64,
+    lost_up_to: Arc<LostUpTo>,
 }
 
 impl fmt::Debug for PostgresStorage {
@@ -77,6 +78,7 @@ impl PostgresStorage {
         let servers = Arc::new(Servers::of(database)?);
         let setup = servers.connect().await.map_err(ConnectError::connect)?;
         safety::check(&setup.client).await?;
+        timeouts::check(&setup.client).await?;
         migrations::run(&setup.client).await?;
         let calls = Calls::new(&servers);
         skeletons::keep_up(&calls)
@@ -97,6 +99,7 @@ impl PostgresStorage {
         let servers = Arc::new(Servers::of(database)?);
         let setup = servers.connect().await.map_err(ConnectError::connect)?;
         safety::check(&setup.client).await?;
+        timeouts::check(&setup.client).await?;
         migrations::check(&setup.client).await?;
         Self::start(&setup, &servers, Calls::new(&servers)).await
     }
@@ -108,12 +111,12 @@ impl PostgresStorage {
     ) -> Result<Self, ConnectError> {
         meters::begin();
         let id = identity::id(&calls).await.map_err(ConnectError::prepare)?;
-        let lost_up_to = restored::lost_up_to(&calls).await;
-        let lost_up_to = lost_up_to.map_err(ConnectError::prepare)?;
-        let lane = |_| {
-            let number = getrandom::u64().map_err(ConnectError::prepare)?;
-            Lane::start(servers, number.cast_signed()).map_err(ConnectError::prepare)
-        };
+        let lost_up_to = Arc::new(LostUpTo::default());
+        lost_up_to
+            .read(&calls)
+            .await
+            .map_err(ConnectError::prepare)?;
+        let lane = |_| Lane::start(servers, Arc::clone(&lost_up_to)).map_err(ConnectError::prepare);
         Ok(Self {
             lanes: (0..LANES).map(lane).collect::<Result<_, ConnectError>>()?,
             concern: safety::concern(&setup.client).await?,
@@ -248,6 +251,14 @@ impl Storage for PostgresStorage {
         sessions::end(&self.calls, user, key).await
     }
 
+    async fn end_ephemeral(&self, user: &UserId) -> Result<(), StorageError> {
+        sessions::end_ephemeral(&self.calls, user).await
+    }
+
+    async fn ephemeral_ended(&self, user: &UserId) -> Result<u64, StorageError> {
+        sessions::ephemeral_ended(&self.calls, user).await
+    }
+
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         sessions::advance(&self.calls, &watermarks).await
     }
@@ -277,7 +288,7 @@ impl Storage for PostgresStorage {
     }
 
     fn lost_up_to(&self) -> u64 {
-        self.lost_up_to
+        self.lost_up_to.get()
     }
 
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
@@ -293,6 +304,10 @@ impl Storage for PostgresStorage {
         inbox::read_for(&self.calls, look, after, page).await
     }
 
+    async fn latest_use(&self) -> Result<Option<Timestamp>, StorageError> {
+        sessions::latest_use(&self.calls).await
+    }
+
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         let params = Params::new()
             .time(expiry.now)
@@ -303,6 +318,8 @@ impl Storage for PostgresStorage {
             .calls
             .write("SELECT purge_v1($1, $2, $3, $4)", params)
             .await?;
+        // Another server may have found that the database has lost something.
+        self.lost_up_to.read(&self.calls).await?;
         Ok(match answer.first().map(|row| row.value(0)).transpose()? {
             Some(1_i32) => Duration::ZERO,
             _ => PURGE_EVERY,

@@ -44,6 +44,7 @@ async fn what_another_engine_does_is_seen_without_a_notifier() {
 }
 
 /// An hour ahead.
+#[derive(Debug)]
 struct Ahead;
 
 impl Clock for Ahead {

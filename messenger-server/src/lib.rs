@@ -32,6 +32,8 @@
 
 mod budget;
 #[cfg(feature = "binary")]
+mod causes;
+#[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
 pub mod certificate;
 mod connection;
@@ -52,6 +54,8 @@ mod server;
 mod settings;
 mod tls;
 mod transport;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use ipnet::IpNet;
 #[cfg(feature = "binary")]

@@ -6,6 +6,7 @@ pub(crate) mod http;
 #[cfg(feature = "binary")]
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod websocket;
 
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::{Engine, Policy};
