@@ -210,7 +210,7 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A server's frame at the beginning of these bytes: its first byte, its payload, and its length.
-fn parse(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
     assert_eq!(second & 0x80, 0, "a server's frame is not masked");
     let (length, rest) = match second {
