@@ -48,6 +48,7 @@ fn advice(failure: io::ErrorKind) -> &'static str {
 pub(crate) struct Listeners {
     pub(crate) tcp: TcpListener,
     pub(crate) tls: Option<(TcpListener, Tls)>,
+    pub(crate) web: Option<TcpListener>,
     pub(crate) metrics: Option<TcpListener>,
 }
 
@@ -79,6 +80,10 @@ impl Listeners {
                 None => listen(settings.listening.listen, backlog, "--listen")?,
             },
             tls,
+            web: match settings.listening.web_listen {
+                Some(address) => Some(listen(address, backlog, "--web-listen")?),
+                None => None,
+            },
             metrics: listen_for_metrics(settings.listening.metrics_listen, backlog)?,
         })
     }

@@ -124,7 +124,12 @@ fn use_small_pages() {
 async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Result<(), MainError> {
     // First of all, or whoever is told to stop while the store is begun would leave it half made.
     let told = told_to_stop()?;
-    let Listeners { tcp, tls, metrics } = Listeners::bind(settings, passed)?;
+    let Listeners {
+        tcp,
+        tls,
+        web,
+        metrics,
+    } = Listeners::bind(settings, passed)?;
     // Before the engine is built; and only if somebody reads what is recorded.
     let monitoring = match metrics {
         Some(listener) => Some((listener, Monitoring::install()?)),
@@ -150,12 +155,23 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
             None => Drained::default(),
         }
     };
+    let page = async {
+        match web {
+            Some(listener) => {
+                log_address(&listener, "serving the page");
+                server
+                    .serve_web(listener, None, told.once.cancelled())
+                    .await
+            }
+            None => Drained::default(),
+        }
+    };
     let over_tcp = server.serve(tcp, told.once.cancelled());
-    let (tcp, tls) = tokio::select! {
-        drained = async { tokio::join!(over_tcp, over_tls) } => drained,
+    let (tcp, tls, page) = tokio::select! {
+        drained = async { tokio::join!(over_tcp, over_tls, page) } => drained,
         () = told.twice.cancelled() => return Err(MainError::ToldTwice),
     };
-    let cut = tcp.cut + tls.cut;
+    let cut = tcp.cut + tls.cut + page.cut;
     if cut > 0 {
         tracing::warn!(cut, "stopped; some connections did not finish in time");
     } else {
