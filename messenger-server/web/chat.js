@@ -27,7 +27,7 @@ export async function showChat(user, store, ended) {
   const inbox = new Inbox(store, connection, () => status.say(t('storeFull')));
   const status = statusLine(connection);
   const sidebar = new Sidebar({ store, roster, open, find });
-  const own = h('button', { type: 'button', class: 'own quiet', 'aria-label': t('myProfile'), title: t('myProfile'), onclick: profile });
+  const own = h('button', { type: 'button', class: 'own quiet', title: t('myProfile'), onclick: profile });
   const main = h('main', {}, nobody());
   let conversation;
 
@@ -89,7 +89,7 @@ export async function showChat(user, store, ended) {
 
   async function showOwn() {
     const profile = (await store.value('profile')) ?? user;
-    own.replaceChildren(avatar(profile, 'small'), h('bdi', {}, profile.nick || user.nick));
+    own.replaceChildren(h('span', { class: 'unseen' }, `${t('myProfile')}: `), avatar(profile, 'small'), h('bdi', {}, profile.nick || user.nick));
   }
 
   store.addEventListener('change', async ({ detail }) => {
@@ -111,8 +111,7 @@ export async function showChat(user, store, ended) {
 
   document.body.className = 'inside';
   document.body.replaceChildren(
-    h('h1', { class: 'unseen' }, t('title')),
-    status.element,
+    h('header', { class: 'top' }, h('h1', { class: 'unseen' }, t('title')), status.element),
     h('aside', {},
       h('header', {}, own, iconButton('import', t('importBook'), { onclick: () => showImport(roster) })),
       sidebar.element),

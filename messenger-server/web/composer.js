@@ -42,6 +42,7 @@ export function composer(peer, send, zone) {
     text.value = '';
     typed();
     show();
+    text.focus();
     await send(body, first);
     for (const file of others) await send('', file);
   }

@@ -44,7 +44,8 @@ export class Conversation {
     this.element.append(
       h('header', {},
         iconButton('back', t('back'), { class: 'quiet back', onclick: back }),
-        h('button', { type: 'button', class: 'who', 'aria-label': t('person', { nick: person.nick }), onclick: about },
+        h('button', { type: 'button', class: 'who', onclick: about },
+          h('span', { class: 'unseen' }, t('about')),
           avatar(person), h('span', {}, h('h2', {}, h('bdi', {}, person.nick)), h('bdi', { class: 'hint' }, peer)))),
       h('div', { class: 'seen' }, frame, this.#down), this.#announcer, this.#composer.form);
   }

@@ -21,6 +21,7 @@ export class History extends EventTarget {
   #hasLater = false;
   // Who sees the end goes on seeing it, whatever is added, and when a picture turns out to be large.
   #sticks = true;
+  #top = 0;
 
   // `list` holds the messages and scrolls in `frame`.
   constructor(store, peer, author, frame, list) {
@@ -31,7 +32,10 @@ export class History extends EventTarget {
     this.frame = frame;
     this.list = list;
     frame.addEventListener('scroll', () => {
-      this.#sticks = this.isAtEnd;
+      // What has just been added is no reason: only who scrolls up leaves the end.
+      if (this.isAtEnd) this.#sticks = true;
+      else if (frame.scrollTop < this.#top) this.#sticks = false;
+      this.#top = frame.scrollTop;
       this.#fill();
       this.dispatchEvent(new Event('moved'));
     });
@@ -72,6 +76,7 @@ export class History extends EventTarget {
     // Others may have been added meanwhile.
     this.#append(messages.filter((message) => message.n > (this.#shown.at(-1)?.n ?? 0)));
     if (messages.length === PAGE) this.#hasLater = true;
+    if (this.#sticks) this.#trimStart();
   }
 
   async #fill() {
@@ -103,11 +108,16 @@ export class History extends EventTarget {
     this.#hasLater = messages.length === PAGE;
     this.#holding(this.#shown.at(-1)?.element, () => {
       this.#append(messages);
-      const over = this.#shown.splice(0, Math.max(0, this.#shown.length - MOST_SHOWN));
-      for (const { element } of over) this.#remove(element);
-      if (over.length > 0) this.#hasEarlier = true;
-      this.#mark(this.#shown[0], undefined);
+      this.#trimStart();
     });
+  }
+
+  #trimStart() {
+    const over = this.#shown.splice(0, Math.max(0, this.#shown.length - MOST_SHOWN));
+    if (over.length === 0) return;
+    for (const { element } of over) this.#remove(element);
+    this.#hasEarlier = true;
+    this.#mark(this.#shown[0], undefined);
   }
 
   // Changes what is shown, so that this element stays where it is seen.

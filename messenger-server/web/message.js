@@ -64,9 +64,8 @@ function showPicture(address, attach, nick) {
 }
 
 function showFile(address, { name, blob }) {
-  const label = t('download', { name, size: size(blob.size) });
-  const what = h('span', {}, h('bdi', { class: 'name' }, name), h('span', { class: 'size' }, size(blob.size)));
-  return h('a', { class: 'file', href: address, download: name, 'aria-label': label }, icon('file'), what);
+  const what = h('span', {}, h('span', { class: 'unseen' }, t('download')), h('bdi', { class: 'name' }, name), h('span', { class: 'size' }, size(blob.size)));
+  return h('a', { class: 'file', href: address, download: name }, icon('file'), what);
 }
 
 // Gives back what a message that is shown no more held.

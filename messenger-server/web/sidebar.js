@@ -109,8 +109,8 @@ export class Sidebar {
     return h('button', { type: 'button', 'aria-current': isChosen && 'true', onclick: () => this.#open(person) },
       avatar(person),
       h('span', { class: 'lines' },
-        h('span', { class: 'top' }, h('bdi', { class: 'nick' }, nick), last && h('time', {}, when(last.time))),
-        h('span', { class: 'bottom' }, h('span', { class: 'last' }, preview(person)), count)));
+        h('span', {}, h('bdi', { class: 'nick' }, nick), last && h('time', {}, when(last.time))),
+        h('span', {}, h('span', { class: 'last' }, preview(person)), count)));
   }
 
   #searchKey(event) {

@@ -3,6 +3,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accessibility;
+mod attachments;
+mod files;
+mod hostile;
+mod importing;
+mod pictures;
+mod restart;
 mod site;
+mod speed;
+mod tabs;
 mod talk;
 mod webdriver;

@@ -1,9 +1,12 @@
 //! A server with its page, and what people do there.
 
 use super::webdriver::{Browser, ENTER};
+use crate::support::Raw;
 use crate::support::process::{Process, flags};
+use serde_json::json;
 use std::path::PathBuf;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 pub(crate) struct Site {
@@ -25,9 +28,12 @@ impl Site {
         }
     }
 
-    /// Where clients connect over TCP.
-    pub(crate) fn tcp(&self) -> &str {
-        &self.process.address
+    /// Somebody who is connected over TCP.
+    pub(crate) async fn client(&self, login: &str) -> Raw {
+        let mut client = Raw::new(TcpStream::connect(&self.process.address).await.unwrap());
+        assert_eq!(client.frame().await["action"], "welcome");
+        client.log_in(login).await;
+        client
     }
 
     pub(crate) fn url(&self) -> String {
@@ -39,6 +45,14 @@ impl Site {
         let path = self.folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// Ends all sessions of a user, as an operator does.
+    pub(crate) async fn end_sessions(&self, login: &str) {
+        let store = format!("sqlite:{}", self.folder.path().join("store.db").display());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+        let command = command.args(["user", "end-sessions", login, "--store", &store]);
+        assert!(command.status().await.unwrap().success());
     }
 
     /// Kills the server as a power cut would; what to start it again with.
@@ -75,6 +89,24 @@ async fn spawn(store: PathBuf, web: &str) -> Process {
     Process::spawn(command).await
 }
 
+/// What somebody does over TCP.
+impl Raw {
+    /// Sends a message, and waits for the answer and the own copy.
+    pub(crate) async fn say(&mut self, uid: &str, body: &str) {
+        self.say_with(uid, body, "", "").await;
+    }
+
+    /// Sends a message with an attachment, which is base64 text.
+    pub(crate) async fn say_with(&mut self, uid: &str, body: &str, mime: &str, data: &str) {
+        let attach = json!({ "mime": mime, "data": data });
+        let message =
+            json!({ "action": "message", "data": { "uid": uid, "body": body, "attach": attach } });
+        self.send(&message.to_string()).await;
+        assert_eq!(self.frame().await["data"]["status"], 0);
+        assert_eq!(self.frame().await["action"], "ev_message");
+    }
+}
+
 /// What somebody does on the page.
 impl Browser {
     /// Creates an account and logs in.
@@ -83,6 +115,17 @@ impl Browser {
         self.click(".login form .link").await;
         self.fill("[name=login]", login).await;
         self.fill("[name=nick]", nick).await;
+        self.fill("[name=pass]", "secret").await;
+        self.keys(ENTER).await;
+        self.wait(
+            "document.querySelector('.people') && document.querySelector('.connection').hidden",
+        )
+        .await;
+    }
+
+    /// Logs in, where the log-in is shown.
+    pub(crate) async fn log_in(&self, login: &str) {
+        self.fill("[name=login]", login).await;
         self.fill("[name=pass]", "secret").await;
         self.keys(ENTER).await;
         self.wait(

@@ -2,15 +2,6 @@
 
 use super::site::Site;
 use super::webdriver::Driver;
-use crate::support::Raw;
-use tokio::net::TcpStream;
-
-async fn tcp_client(site: &Site, login: &str) -> Raw {
-    let mut client = Raw::new(TcpStream::connect(site.tcp()).await.unwrap());
-    assert_eq!(client.frame().await["action"], "welcome");
-    client.log_in(login).await;
-    client
-}
 
 #[tokio::test]
 async fn two_browsers_and_a_client_over_tcp_talk() {
@@ -32,11 +23,8 @@ async fn two_browsers_and_a_client_over_tcp_talk() {
     bob.write("Hello, Ann").await;
     ann.sees("Hello, Ann").await;
 
-    let mut eve = tcp_client(&site, "eve").await;
-    eve.send(r#"{"action":"message","data":{"uid":"ann","body":"over TCP"}}"#)
-        .await;
-    assert_eq!(eve.frame().await["data"]["status"], 0);
-    assert_eq!(eve.frame().await["data"]["body"], "over TCP");
+    let mut eve = site.client("eve").await;
+    eve.say("ann", "over TCP").await;
     ann.read("Nick eve").await;
     ann.sees("over TCP").await;
     ann.write("from a page").await;
