@@ -14,7 +14,7 @@ use messenger_core::BuildError;
 use messenger_server::operator::{Command, CommandError};
 use messenger_server::{
     Drained, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls, Transport,
-    certificate, logs,
+    certificate, logs, rustls,
 };
 use std::error::Error;
 use std::io::{self, Write};
@@ -112,6 +112,8 @@ fn start(settings: &Settings, passed: Passed) -> Result<(), MainError> {
     let mut transport = settings.transport();
     transport.connections = allow_connections(settings.connection.max_connections)?;
     use_small_pages();
+    // Whatever else is built beside this may bring another, and then nobody would know which is meant.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .event_interval(LOOKS_EVERY)

@@ -124,7 +124,7 @@ impl NotifierUrl {
 
     /// Nodes that share a store know each other by its id.
     #[cfg(feature = "postgres")]
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         builder: Builder,
         store: &str,
