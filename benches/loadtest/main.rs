@@ -81,6 +81,10 @@ enum Command {
         /// the relay there is the same server without limits.
         #[arg(long, conflicts_with = "durable")]
         limited: bool,
+        /// The server keeps its data in a PostgreSQL database, which is started for it, and instead of the relay there
+        /// is the same server that keeps them in a file.
+        #[arg(long, conflicts_with_all = ["durable", "limited"])]
+        postgres: bool,
         #[command(subcommand)]
         scenario: Scenario,
     },
@@ -176,11 +180,13 @@ async fn run(cli: Cli) -> Result<(), Failed> {
             rounds,
             durable,
             limited,
+            postgres,
             scenario,
         } => {
-            let what = match (durable, limited) {
-                (true, _) => What::File,
-                (_, true) => What::Limits,
+            let what = match (durable, limited, postgres) {
+                (true, ..) => What::File,
+                (_, true, _) => What::Limits,
+                (.., true) => What::Database,
                 _ => What::Server,
             };
             print(&compare::run(&scenario, rounds, what).await?, json)

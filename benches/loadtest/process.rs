@@ -5,6 +5,7 @@ use crate::figures::Figures;
 use crate::wire::Target;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use testing_servers::Postgres;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -95,6 +96,8 @@ fn mib(kib: u64) -> f64 {
 pub(crate) struct Server {
     /// Killed when dropped.
     _child: Child,
+    /// Ends behind it.
+    _database: Option<Postgres>,
     pub(crate) target: Target,
 }
 
@@ -126,6 +129,14 @@ impl Server {
         Self::start(command, true).await
     }
 
+    /// The same server, whose data are kept there.
+    pub(crate) fn with(self, database: Postgres) -> Self {
+        Self {
+            _database: Some(database),
+            ..self
+        }
+    }
+
     async fn start(mut command: Command, is_relay: bool) -> Result<Self, Failed> {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn()?;
@@ -149,6 +160,7 @@ impl Server {
         };
         Ok(Self {
             _child: child,
+            _database: None,
             target,
         })
     }
