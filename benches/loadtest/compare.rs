@@ -31,6 +31,8 @@ pub(crate) enum What {
     Database,
     /// Limits in time with none.
     Limits,
+    /// WebSocket with TCP.
+    WebSocket,
 }
 
 /// The flags of a server that keeps nothing and lets clients do as much as they can.
@@ -79,6 +81,7 @@ pub(crate) async fn run(
                 Server::messenger(&flags).await?.with(postgres)
             }
             What::Limits => Server::messenger(&LIMITED).await?,
+            What::WebSocket => Server::over_websocket(&BEST).await?,
         };
         let of_server = scenario.run(server.target).await?;
         drop(server);
@@ -86,7 +89,7 @@ pub(crate) async fn run(
         let other = match what {
             What::Server => Server::relay().await?,
             What::Database => Server::messenger(&on_file).await?,
-            What::File | What::Limits => Server::messenger(&BEST).await?,
+            What::File | What::Limits | What::WebSocket => Server::messenger(&BEST).await?,
         };
         compared.add(of_server, scenario.run(other.target).await?);
     }

@@ -85,6 +85,30 @@ impl ConnectError {
     }
 }
 
+/// Why a store was not moved into a database. Its sentences tell an operator what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// No server could use the database either.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// There are users already.
+    #[error("there are users in the database already: give an empty one")]
+    NotEmpty,
+    /// A server is connected to it.
+    #[error("a server uses the database: stop all that do, and start them again afterwards")]
+    InUse,
+    /// The database has failed.
+    #[error("the database has failed; do the same again, which goes on or begins anew")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl TransferError {
+    pub(crate) fn failed(cause: tokio_postgres::Error) -> Self {
+        Self::Failed(cause.into())
+    }
+}
+
 /// Why a call failed that PostgreSQL has not refused itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {

@@ -64,9 +64,11 @@ mod store;
 mod text;
 mod timeouts;
 mod tls;
+mod transfer;
 
 pub use database::Database;
-pub use error::ConnectError;
+pub use error::{ConnectError, TransferError};
 pub use restored::mark_restored;
 pub use safety::Concern;
 pub use store::PostgresStorage;
+pub use transfer::TransferTarget;

@@ -14,7 +14,7 @@ mod proxy;
 
 pub use nats::Nats;
 pub use pgbouncer::PgBouncer;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, chown as give_to_postgres, command as postgres_program};
 pub use proxy::Proxy;
 
 use std::time::Duration;

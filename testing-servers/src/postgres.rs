@@ -261,7 +261,7 @@ fn serve(folder: &TempDir) -> Child {
 }
 
 /// One of PostgreSQL's programs, as a user it accepts: it refuses root.
-fn command(program: &str) -> Command {
+pub fn command(program: &str) -> Command {
     let mut command = Command::new(programs().join(program));
     command.current_dir("/");
     if let Some((uid, gid)) = other_user() {
@@ -304,7 +304,8 @@ fn other_user() -> Option<(u32, u32)> {
     Some((number(), number()))
 }
 
-fn chown(path: &Path) {
+/// Gives a file to the user as whom PostgreSQL's programs run.
+pub fn chown(path: &Path) {
     if let Some((uid, gid)) = other_user() {
         std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
     }
