@@ -8,10 +8,12 @@
 )] // a test fails by panicking
 
 mod nats;
+mod pgbouncer;
 mod postgres;
 mod proxy;
 
 pub use nats::Nats;
+pub use pgbouncer::PgBouncer;
 pub use postgres::{Postgres, chown as give_to_postgres, command as postgres_program};
 pub use proxy::Proxy;
 
