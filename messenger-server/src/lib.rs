@@ -54,6 +54,8 @@ mod server;
 mod settings;
 mod tls;
 mod transport;
+#[cfg(feature = "binary")]
+mod web;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 

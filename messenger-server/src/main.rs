@@ -129,6 +129,7 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
         over_tls,
         ws,
         wss,
+        web,
         tls,
         metrics,
     } = Listeners::bind(settings, passed)?;
@@ -169,14 +170,25 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
     };
     let over_ws = over_websocket(ws, None, "listening for WebSocket");
     let over_wss = over_websocket(wss, tls.clone(), "listening for WebSocket over TLS");
+    let page = async {
+        match web {
+            Some(listener) => {
+                log_address(&listener, "serving the page");
+                server
+                    .serve_web(listener, None, told.once.cancelled())
+                    .await
+            }
+            None => Drained::default(),
+        }
+    };
     let over_tcp = server.serve(tcp, told.once.cancelled());
-    let served = async { tokio::join!(over_tcp, over_tls, over_ws, over_wss) };
-    let (tcp, tls, ws, wss) = tokio::select! {
+    let served = async { tokio::join!(over_tcp, over_tls, over_ws, over_wss, page) };
+    let (tcp, tls, ws, wss, page) = tokio::select! {
         drained = served => drained,
         () = told.twice.cancelled() => return Err(MainError::ToldTwice),
     };
     others.leave().await;
-    let cut = tcp.cut + tls.cut + ws.cut + wss.cut;
+    let cut = tcp.cut + tls.cut + ws.cut + wss.cut + page.cut;
     if cut > 0 {
         tracing::warn!(cut, "stopped; some connections did not finish in time");
     } else {
