@@ -102,10 +102,11 @@ impl PostgresStorage {
     async fn start(servers: &Arc<Servers>, calls: Calls) -> Result<Self, ConnectError> {
         let id = identity::id(&calls).await.map_err(ConnectError::prepare)?;
         let lost_up_to = Arc::new(LostUpTo::default());
-        lost_up_to.read(&calls).await.map_err(ConnectError::prepare)?;
-        let lane = |_| {
-            Lane::start(servers, Arc::clone(&lost_up_to)).map_err(ConnectError::prepare)
-        };
+        lost_up_to
+            .read(&calls)
+            .await
+            .map_err(ConnectError::prepare)?;
+        let lane = |_| Lane::start(servers, Arc::clone(&lost_up_to)).map_err(ConnectError::prepare);
         Ok(Self {
             lanes: (0..LANES).map(lane).collect::<Result<_, ConnectError>>()?,
             calls,
