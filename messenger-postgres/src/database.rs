@@ -143,12 +143,6 @@ fn config(url: &str) -> Result<Config, ConnectError> {
     if config.get_application_name().is_none() {
         config.application_name("messenger");
     }
-    let limits = "-c statement_timeout=4s -c lock_timeout=2s -c default_transaction_isolation=read\\ committed";
-    let options = match config.get_options() {
-        Some(options) => format!("{options} {limits}"),
-        None => limits.to_owned(),
-    };
-    config.options(options);
     Ok(config)
 }
 

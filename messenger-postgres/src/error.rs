@@ -39,6 +39,16 @@ pub enum ConnectError {
         /// What it has to be.
         needed: String,
     },
+    /// A pooler lets no connection ask for a setting, and it is not set for the user.
+    #[error(
+        "the pooler in front of the PostgreSQL database lets no connection set {setting}: set it for the user (ALTER ROLE … SET {setting} = '{needed}')"
+    )]
+    NotSet {
+        /// Which setting.
+        setting: &'static str,
+        /// What it has to be.
+        needed: &'static str,
+    },
     /// A later version of this program has made the tables.
     #[error(
         "the database was made by a later version of this program (its tables have version {version}): update this one"
@@ -106,6 +116,8 @@ pub(crate) enum CallError {
     Silent(Duration),
     #[error("there has been no connection to the PostgreSQL database for {0:?}")]
     Unreachable(Duration),
+    #[error("another has locked the recipient's inbox in the PostgreSQL database")]
+    Locked,
     #[error("too many calls wait for the PostgreSQL database")]
     TooMany,
 }

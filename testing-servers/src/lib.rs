@@ -8,11 +8,13 @@
 )] // a test fails by panicking
 
 mod nats;
+mod pgbouncer;
 mod postgres;
 mod proxy;
 
 pub use nats::Nats;
-pub use postgres::Postgres;
+pub use pgbouncer::PgBouncer;
+pub use postgres::{Postgres, chown as give_to_postgres, command as postgres_program};
 pub use proxy::Proxy;
 
 use std::time::Duration;

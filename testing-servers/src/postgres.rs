@@ -122,6 +122,30 @@ impl Postgres {
         }
     }
 
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Keeps a copy of its files as they are now; it must not be running.
+    pub fn save(&self) {
+        self.copy("data", "saved");
+    }
+
+    /// Puts the copy in the place of its files; it must not be running.
+    pub fn put_back(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("data")).unwrap();
+        self.copy("saved", "data");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let status = Command::new("cp")
+            .arg("-a")
+            .args([from, to].map(|name| self.folder.path().join(name)))
+            .status();
+        assert!(status.unwrap().success(), "cp");
+    }
+
     /// The address of a new and empty database.
     pub async fn database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
@@ -237,8 +261,19 @@ fn serve(folder: &TempDir) -> Child {
 }
 
 /// One of PostgreSQL's programs, as a user it accepts: it refuses root.
-fn command(program: &str) -> Command {
+pub fn command(program: &str) -> Command {
     let mut command = Command::new(programs().join(program));
+    command.current_dir("/");
+    if let Some((uid, gid)) = other_user() {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// A program that refuses root as well, which may write to this folder.
+pub(crate) fn as_other_user(program: &str, folder: &Path) -> Command {
+    chown(folder);
+    let mut command = Command::new(program);
     command.current_dir("/");
     if let Some((uid, gid)) = other_user() {
         command.uid(uid).gid(gid);
@@ -269,7 +304,8 @@ fn other_user() -> Option<(u32, u32)> {
     Some((number(), number()))
 }
 
-fn chown(path: &Path) {
+/// Gives a file to the user as whom PostgreSQL's programs run.
+pub fn chown(path: &Path) {
     if let Some((uid, gid)) = other_user() {
         std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
     }
