@@ -30,7 +30,8 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// Dropping it ends its tasks; [`close`](Self::close) sends what waits first.
 ///
 /// It counts, with the `metrics` facade, `messenger_notices_dropped_total`, what other nodes were not told because more
-/// than 4 MiB waited to be sent, and `messenger_notifier_gaps_total`, how often notices of theirs may have been missed.
+/// than 4 MiB waited to be sent, `messenger_notifier_gaps_total`, how often notices of theirs may have been missed, and
+/// `messenger_notifier_connects_total`, how often it has connected.
 pub struct NatsNotifier {
     servers: Servers,
     local: Arc<LocalNotifier>,

@@ -2,6 +2,7 @@
 
 use crate::error::{CallError, Failed};
 use crate::link::{Link, Servers};
+use crate::meters;
 use crate::params::Params;
 use messenger_core::storage::StorageError;
 use std::sync::Arc;
@@ -146,6 +147,7 @@ pub(crate) async fn call(
                 may_be_done = true;
             }
         }
+        meters::repeats().increment(1);
         sleep(pause()).await;
     }
 }

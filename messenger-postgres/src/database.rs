@@ -143,12 +143,6 @@ fn config(url: &str) -> Result<Config, ConnectError> {
     if config.get_application_name().is_none() {
         config.application_name("messenger");
     }
-    let limits = "-c statement_timeout=4s -c lock_timeout=2s -c default_transaction_isolation=read\\ committed";
-    let options = match config.get_options() {
-        Some(options) => format!("{options} {limits}"),
-        None => limits.to_owned(),
-    };
-    config.options(options);
     Ok(config)
 }
 
@@ -173,5 +167,74 @@ impl fmt::Debug for Database {
         f.debug_struct("Database")
             .field("hosts", &self.to_string())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(url: &str) -> Result<Database, ConnectError> {
+        url.parse()
+    }
+
+    #[test]
+    fn a_url_says_where_the_database_is_and_how_to_get_in() {
+        let database = read(
+            "postgres://ann:p%40ss@one.example,[2001:db8::1]:5000/chat?sslrootcert=%2Fa%20b.pem&application_name=x",
+        )
+        .unwrap();
+        assert_eq!(database.to_string(), "one.example:5432,2001:db8::1:5000");
+        let shown = format!("{database:?}");
+        assert!(!shown.contains("p@ss") && !shown.contains("ann"), "{shown}");
+        let [one, two] = &database.servers[..] else {
+            panic!("two servers");
+        };
+        for server in [one, two] {
+            assert_eq!(server.get_password(), Some(&b"p@ss"[..]));
+            assert_eq!(server.get_dbname(), Some("chat"));
+            assert_eq!(server.get_application_name(), Some("x"));
+            assert_eq!(server.get_hosts().len(), 1);
+        }
+        let file = Trusted::File("/a b.pem".into());
+        assert!(database.trusted == Some(file));
+    }
+
+    #[test]
+    fn what_goes_over_a_network_is_encrypted_unless_told_otherwise() {
+        for (url, is_encrypted) in [
+            ("postgres://ann@%2Frun%2Fpostgresql/chat", false),
+            ("postgres://ann@localhost/chat", false),
+            ("postgres://ann@127.0.0.1,[::1]/chat", false),
+            ("postgres://ann@127.0.0.1,one.example/chat", true),
+            ("postgres://ann@10.0.0.1/chat", true),
+            ("postgres://ann@10.0.0.1/chat?sslmode=disable", false),
+            ("postgres://ann@localhost/chat?sslmode=require", true),
+            ("postgres://ann@localhost/chat?sslmode=verify-full", true),
+        ] {
+            let database = read(url).unwrap();
+            assert_eq!(database.trusted.is_some(), is_encrypted, "{url}");
+            for server in &database.servers {
+                let required = server.get_ssl_mode() == SslMode::Require;
+                assert_eq!(required, is_encrypted, "{url}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_a_word_of_it() {
+        for url in [
+            "messenger.db",
+            "mysql://ann:s3cret@one/chat",
+            "postgres://ann:s3cret@one:port/chat",
+            "postgres://ann:s3cret?s3cret@one/chat",
+            "postgres://ann:s3cret@one/chat?sslmode=prefer",
+            "postgres://ann:s3cret@one/chat?colour=s3cret",
+        ] {
+            let refused = read(url).unwrap_err();
+            assert!(matches!(refused, ConnectError::Url(_)), "{url}");
+            let shown = format!("{refused:?} {refused}");
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
     }
 }

@@ -39,6 +39,16 @@ pub enum ConnectError {
         /// What it has to be.
         needed: String,
     },
+    /// A pooler lets no connection ask for a setting, and it is not set for the user.
+    #[error(
+        "the pooler in front of the PostgreSQL database lets no connection set {setting}: set it for the user (ALTER ROLE … SET {setting} = '{needed}')"
+    )]
+    NotSet {
+        /// Which setting.
+        setting: &'static str,
+        /// What it has to be.
+        needed: &'static str,
+    },
     /// A later version of this program has made the tables.
     #[error(
         "the database was made by a later version of this program (its tables have version {version}): update this one"
@@ -75,6 +85,30 @@ impl ConnectError {
     }
 }
 
+/// Why a store was not moved into a database. Its sentences tell an operator what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// No server could use the database either.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// There are users already.
+    #[error("there are users in the database already: give an empty one")]
+    NotEmpty,
+    /// A server is connected to it.
+    #[error("a server uses the database: stop all that do, and start them again afterwards")]
+    InUse,
+    /// The database has failed.
+    #[error("the database has failed; do the same again, which goes on or begins anew")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl TransferError {
+    pub(crate) fn failed(cause: tokio_postgres::Error) -> Self {
+        Self::Failed(cause.into())
+    }
+}
+
 /// Why a call failed that PostgreSQL has not refused itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
@@ -82,6 +116,8 @@ pub(crate) enum CallError {
     Silent(Duration),
     #[error("there has been no connection to the PostgreSQL database for {0:?}")]
     Unreachable(Duration),
+    #[error("another has locked the recipient's inbox in the PostgreSQL database")]
+    Locked,
     #[error("too many calls wait for the PostgreSQL database")]
     TooMany,
 }

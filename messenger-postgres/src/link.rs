@@ -2,6 +2,8 @@
 
 use crate::database::Database;
 use crate::error::ConnectError;
+use crate::meters;
+use crate::timeouts;
 use crate::tls::Tls;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -137,7 +139,10 @@ impl Servers {
         for config in &self.configs {
             // One that stands still must not keep us from the next.
             last = match timeout(CONNECT, connect(config, self.tls.as_ref())).await {
-                Ok(Ok(open)) => return Ok(open),
+                Ok(Ok(open)) => {
+                    meters::connects().increment(1);
+                    return Ok(open);
+                }
                 Ok(Err(error)) => Unconnected::Refused(error),
                 Err(_) => Unconnected::Silent,
             };
@@ -156,6 +161,13 @@ pub(crate) enum Unconnected {
 }
 
 async fn connect(config: &Config, tls: Option<&Tls>) -> Result<Open, tokio_postgres::Error> {
+    match connect_as(&timeouts::ask(config), tls).await {
+        Err(error) if timeouts::are_refused(&error) => connect_as(config, tls).await,
+        connected => connected,
+    }
+}
+
+async fn connect_as(config: &Config, tls: Option<&Tls>) -> Result<Open, tokio_postgres::Error> {
     match tls {
         Some(tls) => config.connect(tls.clone()).await.map(Open::drive),
         None => config.connect(NoTls).await.map(Open::drive),

@@ -7,8 +7,6 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
-mod support;
-
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Message, UserId};
@@ -19,7 +17,7 @@ use messenger_core::storage::{
 use messenger_core::testing;
 use messenger_postgres::{ConnectError, PostgresStorage};
 use std::sync::Arc;
-use support::Postgres;
+use testing_servers::Postgres;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passes_the_suite() {

@@ -6,7 +6,7 @@ mod listening;
 mod numbers;
 mod stores;
 mod upkeep;
-mod url;
+pub(crate) mod url;
 
 pub use errors::SettingsError;
 pub use listening::{ListenSettings, MetricsListen};

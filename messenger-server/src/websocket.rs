@@ -148,12 +148,14 @@ impl Server {
             .await
     }
 
+    // What a request takes to be read is in a box, and gone when it is.
+
     pub(crate) async fn over_ws(self, stream: TcpStream, peer: IpAddr, origins: Arc<Origins>) {
         let opening = async |mut stream| {
             let client = self.client(&mut stream, peer).await?;
             read_request(stream, client, &origins).await
         };
-        if let Some(opened) = self.open(peer, opening(stream)).await {
+        if let Some(opened) = self.open(peer, Box::pin(opening(stream))).await {
             self.over_upgraded(opened).await;
         }
     }
@@ -171,7 +173,7 @@ impl Server {
             let stream = accepted.map_err(|error| (client, error))?;
             read_request(stream, client, &origins).await
         };
-        if let Some(opened) = self.open(peer, opening(stream)).await {
+        if let Some(opened) = self.open(peer, Box::pin(opening(stream))).await {
             self.over_upgraded(opened).await;
         }
     }

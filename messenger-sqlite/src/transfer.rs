@@ -5,6 +5,7 @@ use crate::{OpenError, file, moved, place, restored};
 use messenger_core::storage::transfer::{Facts, Row, Table, Value};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// The most rows that are read at once.
@@ -75,18 +76,19 @@ impl TransferSource {
         read().map_err(|error| self.failed(error))
     }
 
-    /// Reads a table: `take` is given its rows, some hundreds at once, or one alone that is large.
+    /// Reads a table: `take` is given its rows, some hundreds at once and no more than a MiB, or one behind that which is
+    /// large. It ends when `take` says so.
     ///
     /// What nobody would find is left out: what belongs to no user, and each `mid` that was used before version 3, which
     /// does not say for what.
     ///
     /// # Errors
-    /// It cannot be read, or `take` has failed.
-    pub fn read<E: From<OpenError>>(
+    /// It cannot be read.
+    pub fn read(
         &self,
         table: Table,
-        mut take: impl FnMut(Vec<Row>) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut take: impl FnMut(Vec<Row>) -> ControlFlow<()>,
+    ) -> Result<(), OpenError> {
         let failed = |error| self.failed(error);
         let mut select = self.connection.prepare(select(table)).map_err(failed)?;
         let columns = select.column_count();
@@ -98,14 +100,16 @@ impl TransferSource {
             bytes += row.iter().map(Value::size).sum::<usize>();
             rows.push(row);
             if rows.len() >= ROWS || bytes >= BYTES {
-                take(std::mem::take(&mut rows))?;
+                if take(std::mem::take(&mut rows)).is_break() {
+                    return Ok(());
+                }
                 bytes = 0;
             }
         }
-        match rows.is_empty() {
-            true => Ok(()),
-            false => take(rows),
+        if !rows.is_empty() {
+            let _ = take(rows);
         }
+        Ok(())
     }
 
     fn failed(&self, source: rusqlite::Error) -> OpenError {

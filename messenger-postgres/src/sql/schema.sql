@@ -95,15 +95,16 @@ CREATE INDEX sessions_by_age ON sessions (aged_us);
 
 -- The last batch of each lane, and what it came to: whoever asks for it again is told, and nothing is done twice.
 CREATE TABLE lanes (
-    lane       bigint PRIMARY KEY,
-    batch      bigint NOT NULL,
-    kinds      smallint[],                               -- see lane.rs; none when all were stored, and none dropped
-    seqs       bigint[],
-    recipients bigint[],
-    dropped    bigint[],                                 -- these three where any kind is not plain
-    ids        text[],
-    times      bigint[],
-    seen       timestamptz NOT NULL DEFAULT now()
+    lane    bigint PRIMARY KEY,
+    batch   bigint NOT NULL,
+    nos     bigint[],                                    -- its recipients; 0 for whoever is no user
+    bases   bigint[],                                    -- their messages stand behind these places; -1: see kinds; -2: was locked
+    kinds   smallint[],                                  -- what each message came to that was looked at alone, see batch.rs
+    seqs    bigint[],
+    dropped bigint[],
+    ids     text[],
+    times   bigint[],
+    seen    timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 10);
 
 -- Limits that hold for all servers. They need not outlive a crash.

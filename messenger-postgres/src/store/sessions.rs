@@ -2,7 +2,7 @@
 
 use crate::calls::Calls;
 use crate::params::Params;
-use crate::row::{Columns, session_key};
+use crate::row::{Columns, session_key, unsigned};
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::UserId;
 use messenger_core::storage::{
@@ -109,7 +109,7 @@ pub(super) async fn look(calls: &Calls, looks: &[Look]) -> Result<Vec<Seen>, Sto
     let newest: Vec<Option<i64>> = newest.unwrap_or_default();
     let seen = newest.into_iter().map(|newest| match newest {
         Some(newest) => Seen::There {
-            newest: newest.try_into().unwrap_or(0),
+            newest: unsigned(newest),
         },
         None => Seen::Ended,
     });

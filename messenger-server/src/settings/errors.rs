@@ -1,6 +1,8 @@
 //! Settings that cannot be used.
 
 use crate::TlsError;
+#[cfg(feature = "postgres")]
+use messenger_core::{BuildError, ClockError, storage::StorageError};
 use std::path::PathBuf;
 
 /// A setting that cannot be used.
@@ -37,7 +39,9 @@ pub enum SettingsError {
         path: PathBuf,
     },
     /// An address for TLS without a certificate, or the other way round.
-    #[error("--tls-listen, --tls-cert and --tls-key belong together; give all three or none")]
+    #[error(
+        "--tls-listen (or --wss-listen), --tls-cert and --tls-key belong together; give all three or none"
+    )]
     HalfTls,
     /// It is no address to listen on.
     #[error(
@@ -78,6 +82,18 @@ pub enum SettingsError {
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Database(#[from] messenger_postgres::ConnectError),
+    /// See [`BuildError`].
+    #[cfg(feature = "postgres")]
+    #[error("the engine could not be built")]
+    Engine(#[from] BuildError),
+    /// The database does not answer.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Its clock is not this machine's.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Clock(#[from] ClockError),
     /// It is not said where NATS is.
     #[cfg(feature = "nats")]
     #[error(transparent)]

@@ -23,8 +23,13 @@ impl Settings {
             }
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres(database) => {
-                let concern = messenger_postgres::check(database).await?;
-                Ok(Vec::from_iter(concern.map(|concern| concern.to_string())))
+                let storage = messenger_postgres::PostgresStorage::open_beside(database).await?;
+                let concern = storage.concern().map(|concern| concern.to_string());
+                let engine = Engine::builder().storage(Arc::new(storage));
+                let health = engine.manual_maintenance().build()?.health().await;
+                health.storage?;
+                health.clock?;
+                Ok(Vec::from_iter(concern))
             }
         }
     }

@@ -9,10 +9,10 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 
 /// Reads a URL.
-pub(super) struct Url<T>(PhantomData<fn() -> T>);
+pub(crate) struct Url<T>(PhantomData<fn() -> T>);
 
 impl<T> Url<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(PhantomData)
     }
 }
