@@ -277,6 +277,10 @@ fn describe() {
         "Calls of the PostgreSQL database that were made again: their answer was lost, or another stood in the way"
     );
     describe_counter!(
+        "messenger_postgres_losses_total",
+        "How often the PostgreSQL database was found to have lost what it had stored"
+    );
+    describe_counter!(
         "messenger_notifier_connects_total",
         "Connections to NATS that were made"
     );

@@ -253,7 +253,7 @@ impl Command {
 async fn check(settings: &Settings, out: &mut impl Write) -> Result<(), CommandError> {
     let concerns = settings.check().await?;
     let tls = settings.listening.tls()?;
-    match tls.and_then(|(_, tls)| certificate::concern(&tls)) {
+    match tls.and_then(|tls| certificate::concern(&tls)) {
         Some(concern) if concern.is_fatal() => return Err(concern.into()),
         Some(concern) => writeln!(out, "{concern}")?,
         None => {}

@@ -58,7 +58,7 @@ impl Settings {
     /// The store is in memory, is not there, or cannot be opened.
     pub async fn engine_beside(&self) -> Result<Builder, SettingsError> {
         let builder = Engine::builder().policy(self.policy());
-        let builder = match &self.store {
+        let builder: Builder = match &self.store {
             StoreUrl::Memory => return Err(SettingsError::NotKept),
             #[cfg(feature = "sqlite")]
             StoreUrl::Sqlite(path) => {
