@@ -26,7 +26,7 @@ use crate::server::{Failed, Framing, Over};
 use crate::{Drained, Server, Tls};
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -91,6 +91,7 @@ fn respond<B>(request: &Request<B>, origins: &Origins) -> Response<String> {
     if !asks_for_websocket(request) {
         let mut refused = text(StatusCode::UPGRADE_REQUIRED, "this is for WebSocket");
         let headers = refused.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return refused;
@@ -205,7 +206,6 @@ where
         async { Ok::<_, Infallible>(response) }
     });
     let mut connection = http1::Builder::new()
-        .keep_alive(false)
         .max_buf_size(LONGEST_HEAD)
         .max_headers(MOST_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
@@ -227,8 +227,14 @@ where
 }
 
 fn answer(request: &Request<Incoming>, origins: &Origins) -> Response<String> {
-    if !PATHS.contains(&request.uri().path()) {
-        return text(StatusCode::NOT_FOUND, "WebSocket is at / and /ws");
+    let mut answer = match PATHS.contains(&request.uri().path()) {
+        true => respond(request, origins),
+        false => text(StatusCode::NOT_FOUND, "WebSocket is at / and /ws"),
+    };
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // There is one request a connection.
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().append(CONNECTION, close);
     }
-    respond(request, origins)
+    answer
 }
