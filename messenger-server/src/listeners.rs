@@ -50,6 +50,7 @@ pub(crate) struct Listeners {
     pub(crate) over_tls: Option<TcpListener>,
     pub(crate) ws: Option<TcpListener>,
     pub(crate) wss: Option<TcpListener>,
+    pub(crate) web: Option<TcpListener>,
     /// For those over TLS.
     pub(crate) tls: Option<Tls>,
     pub(crate) metrics: Option<TcpListener>,
@@ -73,6 +74,7 @@ impl Listeners {
             listening.tls_listen,
             listening.ws_listen,
             listening.wss_listen,
+            listening.web_listen,
         ];
         passed.check(1 + others.iter().flatten().count())?;
         let mut sockets = Sockets {
@@ -85,6 +87,7 @@ impl Listeners {
             over_tls: sockets.next_if(listening.tls_listen, "--tls-listen")?,
             ws: sockets.next_if(listening.ws_listen, "--ws-listen")?,
             wss: sockets.next_if(listening.wss_listen, "--wss-listen")?,
+            web: sockets.next_if(listening.web_listen, "--web-listen")?,
             tls,
             metrics: listen_for_metrics(listening.metrics_listen, backlog)?,
         })

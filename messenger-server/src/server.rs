@@ -119,6 +119,12 @@ impl Server {
         self.stop.cancel();
     }
 
+    /// Completes when connections are told to stop.
+    #[cfg(feature = "binary")]
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> {
+        self.stop.cancelled()
+    }
+
     /// Serves one stream until it ends, for an embedder that accepts connections itself. It counts among
     /// [`Transport::connections`]: when there are as many as may be, it ends at once. [`stop`](Self::stop)
     /// reaches it, and [`drain`](Self::drain) waits for it.

@@ -226,13 +226,14 @@ where
     }
 }
 
+/// An answer that is no upgrade is the connection's last. (Without `keep_alive` hyper would say that of an upgrade, too, and
+/// clients would refuse it.)
 fn answer(request: &Request<Incoming>, origins: &Origins) -> Response<String> {
     let mut answer = match PATHS.contains(&request.uri().path()) {
         true => respond(request, origins),
         false => text(StatusCode::NOT_FOUND, "WebSocket is at / and /ws"),
     };
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // There is one request a connection.
         let close = HeaderValue::from_static("close");
         answer.headers_mut().append(CONNECTION, close);
     }

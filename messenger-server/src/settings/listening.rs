@@ -71,6 +71,16 @@ pub struct ListenSettings {
     #[arg(long, env = "MESSENGER_TLS_KEY", value_name = "FILE", global = true)]
     pub tls_key: Option<PathBuf>,
 
+    /// The address and port of the web page, a messenger for people with a browser. [default: none]
+    #[arg(
+        long,
+        env = "MESSENGER_WEB_LISTEN",
+        value_name = "ADDRESS:PORT",
+        value_parser = listen_address,
+        global = true
+    )]
+    pub web_listen: Option<SocketAddr>,
+
     /// Networks of proxies, such as 10.0.0.0/8,192.0.2.1: connections from there begin with a header
     /// of the PROXY protocol (version 1 or 2) that tells where the client is.
     #[arg(

@@ -1,0 +1,17 @@
+//! The page, in real browsers: Debian's chromium, driven by its chromedriver.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accessibility;
+mod attachments;
+mod files;
+mod hostile;
+mod importing;
+mod pictures;
+mod restart;
+mod site;
+mod speed;
+mod tabs;
+mod talk;
+mod webdriver;

@@ -1,0 +1,92 @@
+//! How long people wait. A machine that is busy makes everything take longer, so the best of some rounds counts.
+
+use super::site::Site;
+use super::webdriver::Driver;
+
+const ROUNDS: usize = 12;
+
+/// All that the first view needs, in bytes as they are sent.
+const FIRST_LOAD: u64 = 150 * 1024;
+
+#[tokio::test]
+async fn the_page_is_small_and_there_at_once() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let browser = driver.browser().await;
+    // When the log-in can be used, in milliseconds since the page was asked for.
+    browser.devtools(
+        "Page.addScriptToEvaluateOnNewDocument",
+        serde_json::json!({ "source": "new MutationObserver(() => { if (!window.usable && document.activeElement?.name === 'login') window.usable = performance.now(); }).observe(document, { childList: true, subtree: true });" }),
+    ).await;
+    browser.open(&site.url()).await;
+    browser.wait("window.usable").await;
+    let bytes = "[...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')].reduce((sum, of) => sum + of.decodedBodySize, 0)";
+    let bytes = browser.value(bytes).await.as_u64().unwrap();
+    assert!(
+        bytes > 20_000 && bytes <= FIRST_LOAD,
+        "{bytes} bytes, even unpacked"
+    );
+
+    let mut waits = Vec::new();
+    for _ in 0..ROUNDS {
+        browser.reload().await;
+        let wait = browser.wait("window.usable").await.as_f64().unwrap();
+        waits.push(wait);
+        if wait < 1_000.0 {
+            println!("{bytes} bytes, there after {wait:.0} ms");
+            return;
+        }
+    }
+    panic!("usable only after {waits:?} ms");
+}
+
+#[tokio::test]
+async fn ten_thousand_messages_scroll_without_a_stall() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    let seed = "(async () => {
+        const { openStore } = await import('/v/x/store.js');
+        const store = await openStore('ann');
+        const words = 'one or other line of a message that is not short ';
+        const message = (_, i) => ({ id: `m${i}`, peer: 'bob', isOwn: i % 3 === 0, nick: 'Bob', body: `${i}: ${words.repeat(i % 9)}`, time: 1700000000 + 97 * i });
+        await store.add(Array.from({ length: 10_000 }, message), 0);
+        return true;
+    })()";
+    ann.value(seed).await;
+    ann.read("Bob").await;
+    ann.wait("document.querySelectorAll('.message').length > 0")
+        .await;
+    let mut worst = Vec::new();
+    for _ in 0..ROUNDS {
+        // The longest task of the page's thread, in milliseconds, on the way to the first message and back.
+        let scroll = "(async () => {
+            const long = [0];
+            const watch = new PerformanceObserver((list) => long.push(...list.getEntries().map((task) => task.duration)));
+            watch.observe({ type: 'longtask' });
+            const frame = document.querySelector('.history');
+            const end = (step) => step < 0 ? document.querySelector('.message .text').textContent.startsWith('0:')
+                : [...document.querySelectorAll('.message .text')].at(-1).textContent.startsWith('9999:');
+            const sizes = [];
+            for (const step of [-1500, 1500]) {
+                while (!end(step)) {
+                    frame.scrollTop += step;
+                    await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+                }
+                sizes.push(document.querySelectorAll('.message').length);
+            }
+            watch.disconnect();
+            return { longest: Math.max(...long), shown: Math.max(...sizes) };
+        })()";
+        let scrolled = ann.value(scroll).await;
+        assert!(scrolled["shown"].as_u64().unwrap() <= 300, "{scrolled}");
+        let longest = scrolled["longest"].as_f64().unwrap();
+        worst.push(longest);
+        if longest < 100.0 {
+            println!("the longest task took {longest} ms");
+            return;
+        }
+    }
+    panic!("it stood still for {worst:?} ms");
+}
