@@ -2,15 +2,19 @@
 
 mod activation;
 mod cli;
+mod config_file;
+mod effective;
+mod first_lines;
 mod listeners;
 
 use activation::Passed;
-use cli::Cli;
+use cli::{Cli, Task};
 use listeners::{ListenError, Listeners};
 use messenger_core::BuildError;
+use messenger_server::operator::{Command, CommandError};
 use messenger_server::{
     Drained, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls, Transport,
-    certificate, logs,
+    certificate, logs, rustls,
 };
 use std::error::Error;
 use std::io::{self, Write};
@@ -59,22 +63,33 @@ enum MainError {
 
 fn main() -> ExitCode {
     let passed = Passed::from_env();
-    let Cli { settings, command } = Cli::read();
+    let (Cli { settings, task, .. }, effective) = Cli::read();
     // A command speaks to whoever gave it.
-    let usual = match command {
+    let usual = match task {
         None => LevelFilter::INFO,
         Some(_) => LevelFilter::OFF,
     };
     let log = logs::install(settings.log_format, usual);
     let _log = log.unwrap_or_else(|error| cli::refuse(error));
-    let done = match command {
-        None => start(&settings, passed).map_err(|error| {
+    let Some(task) = task else {
+        return code(start(&settings, passed).map_err(|error| {
             tracing::error!(error = &error as &dyn Error, "it did not work");
-        }),
-        Some(command) => command
-            .run(&settings, &mut io::stdout().lock())
-            .map_err(|error| say(&error)),
+        }));
     };
+    let mut out = io::stdout().lock();
+    let done = match task {
+        Task::Completions { shell } => Task::describe(Some(shell), &mut out).map_err(Into::into),
+        Task::Man => Task::describe(None, &mut out).map_err(Into::into),
+        Task::Operator(command @ Command::Check) => {
+            let written = effective.write(&mut out).map_err(CommandError::from);
+            written.and_then(|()| command.run(&settings, &mut out))
+        }
+        Task::Operator(command) => command.run(&settings, &mut out),
+    };
+    code(done.map_err(|error| say(&error)))
+}
+
+fn code(done: Result<(), ()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(()) => ExitCode::FAILURE,
@@ -97,6 +112,8 @@ fn start(settings: &Settings, passed: Passed) -> Result<(), MainError> {
     let mut transport = settings.transport();
     transport.connections = allow_connections(settings.connection.max_connections)?;
     use_small_pages();
+    // Whatever else is built beside this may bring another, and then nobody would know which is meant.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .event_interval(LOOKS_EVERY)
@@ -140,12 +157,14 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
     };
     let (engine, others) = settings.engine().await?;
     let engine = engine.build()?;
+    first_lines::tell(&settings.store, transport.connections);
     let server = Server::new(engine.clone(), transport);
     if let Some(tls) = &tls {
         // It records, too.
         tokio::spawn(certificate::watch(tls.clone()));
     }
     log_address(&tcp, "listening");
+    first_lines::tell_how_to_try(&tcp, web.as_ref());
     if let Some((listener, monitoring)) = monitoring {
         log_address(&listener, "metrics are told");
         tokio::spawn(monitoring.serve(listener, engine, told.once.clone().cancelled_owned()));
@@ -242,7 +261,9 @@ fn allow_connections(wanted: u64) -> Result<usize, MainError> {
     if connections == 0 {
         return Err(MainError::TooFewOpenFiles { allowed });
     }
-    if connections < wanted {
+    // What was not asked for is told by the first line alone.
+    let is_asked_for = wanted != Transport::default().connections as u64;
+    if connections < wanted && is_asked_for {
         tracing::warn!(
             connections,
             open_files = allowed,

@@ -306,3 +306,31 @@ async fn what_is_in_use_or_full_is_refused() {
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn what_is_not_in_the_database_as_it_was_read_is_not_moved() {
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = store(&folder);
+    fill(&file).await;
+    drop(PostgresStorage::connect(&database).await.unwrap());
+    let (_, name) = database.rsplit_once('/').unwrap();
+    let client = postgres.client(name).await;
+    let spoil = "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN NEW.body := NEW.body || '!'; RETURN NEW; END $$;
+                 CREATE TRIGGER spoil BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION spoil()";
+    client.batch_execute(spoil).await.unwrap();
+    let told = refused(&file, &database).await;
+    assert!(
+        told.contains("the messages in the database are not those of the file"),
+        "{told}"
+    );
+    Process::start(&file).await.kill().await;
+
+    client
+        .batch_execute("DROP TRIGGER spoil ON messages")
+        .await
+        .unwrap();
+    migrated(&file, &database).await;
+}
