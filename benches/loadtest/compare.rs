@@ -28,6 +28,8 @@ pub(crate) enum What {
     File,
     /// Limits in time with none.
     Limits,
+    /// WebSocket with TCP.
+    WebSocket,
 }
 
 /// The flags of a server that keeps nothing and lets clients do as much as they can.
@@ -62,13 +64,14 @@ pub(crate) async fn run(
             What::Server => Server::messenger(&BEST).await?,
             What::File => Server::messenger(&["--store", &file, "--no-rate-limits"]).await?,
             What::Limits => Server::messenger(&LIMITED).await?,
+            What::WebSocket => Server::over_websocket(&BEST).await?,
         };
         let of_server = scenario.run(server.target).await?;
         drop(server);
         eprintln!("round {round}, the other");
         let other = match what {
             What::Server => Server::relay().await?,
-            What::File | What::Limits => Server::messenger(&BEST).await?,
+            What::File | What::Limits | What::WebSocket => Server::messenger(&BEST).await?,
         };
         compared.add(of_server, scenario.run(other.target).await?);
     }

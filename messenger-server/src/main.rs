@@ -9,8 +9,8 @@ use cli::Cli;
 use listeners::{ListenError, Listeners};
 use messenger_core::BuildError;
 use messenger_server::{
-    Drained, Monitoring, MonitoringError, Server, Settings, SettingsError, Transport, certificate,
-    logs,
+    Drained, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls, Transport,
+    certificate, logs,
 };
 use std::error::Error;
 use std::io::{self, Write};
@@ -126,8 +126,12 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
     let told = told_to_stop()?;
     let Listeners {
         tcp,
-        tls,
+        over_tls,
+        ws,
+        wss,
         web,
+        web_over_tls,
+        tls,
         metrics,
     } = Listeners::bind(settings, passed)?;
     // Before the engine is built; and only if somebody reads what is recorded.
@@ -137,7 +141,7 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
     };
     let engine = settings.engine()?.build()?;
     let server = Server::new(engine.clone(), transport);
-    if let Some((_, tls)) = &tls {
+    if let Some(tls) = &tls {
         // It records, too.
         tokio::spawn(certificate::watch(tls.clone()));
     }
@@ -147,7 +151,7 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
         tokio::spawn(monitoring.serve(listener, engine, told.once.clone().cancelled_owned()));
     }
     let over_tls = async {
-        match tls {
+        match over_tls.zip(tls.clone()) {
             Some((listener, tls)) => {
                 log_address(&listener, "listening for TLS");
                 server.serve_tls(listener, tls, told.once.cancelled()).await
@@ -155,23 +159,33 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
             None => Drained::default(),
         }
     };
-    let page = async {
-        match web {
-            Some(listener) => {
-                log_address(&listener, "serving the page");
-                server
-                    .serve_web(listener, None, told.once.cancelled())
-                    .await
-            }
-            None => Drained::default(),
+    let over_websocket = async |listener, tls: Option<Tls>, what| match listener {
+        Some(listener) => {
+            log_address(&listener, what);
+            let origins = settings.listening.ws_origin.clone().unwrap_or_default();
+            let stop = told.once.cancelled();
+            server.serve_websocket(listener, tls, origins, stop).await
         }
+        None => Drained::default(),
     };
+    let over_ws = over_websocket(ws, None, "listening for WebSocket");
+    let over_wss = over_websocket(wss, tls.clone(), "listening for WebSocket over TLS");
+    let over_http = async |listener, tls, what| match listener {
+        Some(listener) => {
+            log_address(&listener, what);
+            server.serve_web(listener, tls, told.once.cancelled()).await
+        }
+        None => Drained::default(),
+    };
+    let web = over_http(web, None, "serving the page");
+    let web_over_tls = over_http(web_over_tls, tls.clone(), "serving the page over TLS");
     let over_tcp = server.serve(tcp, told.once.cancelled());
-    let (tcp, tls, page) = tokio::select! {
-        drained = async { tokio::join!(over_tcp, over_tls, page) } => drained,
+    let served = async { tokio::join!(over_tcp, over_tls, over_ws, over_wss, web, web_over_tls) };
+    let (tcp, tls, ws, wss, web, web_over_tls) = tokio::select! {
+        drained = served => drained,
         () = told.twice.cancelled() => return Err(MainError::ToldTwice),
     };
-    let cut = tcp.cut + tls.cut + page.cut;
+    let cut = tcp.cut + tls.cut + ws.cut + wss.cut + web.cut + web_over_tls.cut;
     if cut > 0 {
         tracing::warn!(cut, "stopped; some connections did not finish in time");
     } else {

@@ -175,7 +175,7 @@ impl Command {
             Self::Check => {
                 settings.check()?;
                 let tls = settings.listening.tls()?;
-                match tls.and_then(|(_, tls)| certificate::concern(&tls)) {
+                match tls.and_then(|tls| certificate::concern(&tls)) {
                     Some(concern) if concern.is_fatal() => return Err(concern.into()),
                     Some(concern) => writeln!(out, "{concern}")?,
                     None => {}

@@ -23,7 +23,9 @@ pub enum SettingsError {
         path: PathBuf,
     },
     /// An address for TLS without a certificate, or the other way round.
-    #[error("--tls-listen, --tls-cert and --tls-key belong together; give all three or none")]
+    #[error(
+        "--tls-listen (or --wss-listen, or --web-tls-listen), --tls-cert and --tls-key belong together; give all three or none"
+    )]
     HalfTls,
     /// It is no address to listen on.
     #[error(

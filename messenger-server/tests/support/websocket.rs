@@ -50,8 +50,13 @@ impl WebSocket {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Makes a WebSocket of the stream.
-    pub(crate) async fn over(mut stream: S) -> Self {
-        let head = ask(&mut stream, "/", "").await;
+    pub(crate) async fn over(stream: S) -> Self {
+        Self::over_at(stream, "/").await
+    }
+
+    /// The same, at this path.
+    pub(crate) async fn over_at(mut stream: S, path: &str) -> Self {
+        let head = ask(&mut stream, path, "").await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         // The example of RFC 6455.
         let accepted = head
@@ -60,6 +65,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             .any(|line| line == "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=");
         assert!(accepted, "{head}");
         assert!(!head.to_ascii_lowercase().contains("extensions"), "{head}");
+        Self::of(stream)
+    }
+
+    /// The stream is a WebSocket already.
+    pub(crate) fn of(stream: S) -> Self {
         Self {
             stream,
             received: Vec::new(),
@@ -134,8 +144,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let (code, sentence) = payload.split_first_chunk::<2>().expect("a close code");
         std::str::from_utf8(sentence).expect("a sentence");
         assert!(payload.len() <= 125);
-        // A client answers, and the server may be gone by then.
+        // A client answers and goes; the server may be gone by then.
         let _ = self.stream.write_all(&frame(FIN | CLOSE, code)).await;
+        let _ = self.stream.shutdown().await;
         assert_eq!(self.next_frame().await, None, "behind a close");
         Ended::Closed(u16::from_be_bytes(*code))
     }
@@ -210,7 +221,7 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A server's frame at the beginning of these bytes: its first byte, its payload, and its length.
-fn parse(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
     assert_eq!(second & 0x80, 0, "a server's frame is not masked");
     let (length, rest) = match second {

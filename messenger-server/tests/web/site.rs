@@ -51,7 +51,7 @@ impl Site {
     pub(crate) async fn end_sessions(&self, login: &str) {
         let store = format!("sqlite:{}", self.folder.path().join("store.db").display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
-        let command = command.args(["user", "end-sessions", login, "--store", &store]);
+        let command = command.args(["session", "end", login, "all", "--store", &store]);
         assert!(command.status().await.unwrap().success());
     }
 
