@@ -69,7 +69,7 @@ async fn ten_thousand_messages_scroll_without_a_stall() {
             const end = (step) => step < 0 ? document.querySelector('.message .text').textContent.startsWith('0:')
                 : [...document.querySelectorAll('.message .text')].at(-1).textContent.startsWith('9999:');
             const sizes = [];
-            for (const step of [-1500, 1500]) {
+            for (const step of [-2000, 2000]) {
                 while (!end(step)) {
                     frame.scrollTop += step;
                     await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
