@@ -31,9 +31,15 @@ impl Site {
 
     /// Somebody who is connected over TCP.
     pub(crate) async fn client(&self, login: &str) -> Raw {
+        let mut client = self.connect().await;
+        client.log_in(login).await;
+        client
+    }
+
+    /// A connection over TCP.
+    pub(crate) async fn connect(&self) -> Raw {
         let mut client = Raw::new(TcpStream::connect(&self.process.address).await.unwrap());
         assert_eq!(client.frame().await["action"], "welcome");
-        client.log_in(login).await;
         client
     }
 
