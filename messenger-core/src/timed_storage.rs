@@ -151,6 +151,11 @@ impl TimedStorage {
         self.storage.flush_delay()
     }
 
+    /// See [`Storage::looked_at_every`].
+    pub(crate) fn looked_at_every(&self) -> Duration {
+        self.storage.looked_at_every()
+    }
+
     /// Tells the recorder of metrics what was counted since the last time.
     pub(crate) fn publish(&self) {
         self.times.publish();
@@ -259,5 +264,6 @@ timed! {
     Read was_changed_beside() -> Result<bool, StorageError>;
     Read latest_use() -> Result<Option<Timestamp>, StorageError>;
     Write purge_expired(expiry: Expiry) -> Result<Duration, StorageError>;
+    Read time() -> Result<Option<Timestamp>, StorageError>;
     Read check() -> Result<(), StorageError>;
 }

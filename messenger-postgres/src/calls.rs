@@ -1,13 +1,14 @@
 //! Calls to the database, each made until it is answered or its time is over.
 
 use crate::error::{CallError, Failed};
-use crate::link::Link;
+use crate::link::{Link, Servers};
+use crate::meters;
 use crate::params::Params;
 use messenger_core::storage::StorageError;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_postgres::{Config, Row};
+use tokio_postgres::Row;
 
 /// How long a call may take. The engine gives one up after 5 seconds.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4500);
@@ -17,6 +18,9 @@ const LINKS: usize = 6;
 
 /// How many calls may be under way on each; more are refused.
 const MOST_UNDER_WAY: usize = 2000;
+
+/// What `append_v1` calls an error by which a database tells that it has lost what it had committed.
+const LOSS: &str = "MSG01";
 
 /// How long it is waited before a call is made again that two others stood in the way of: so many milliseconds, or up to
 /// twice as many, so that those who collided do not again.
@@ -39,8 +43,8 @@ impl Answer {
 pub(crate) struct Calls(Vec<Link>);
 
 impl Calls {
-    pub(crate) fn new(config: &Arc<Config>) -> Self {
-        Self((0..LINKS).map(|_| Link::new(Arc::clone(config))).collect())
+    pub(crate) fn new(servers: &Arc<Servers>) -> Self {
+        Self((0..LINKS).map(|_| Link::new(Arc::clone(servers))).collect())
     }
 
     /// Has something looked up.
@@ -89,6 +93,15 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The database has lost what it had committed.
+    pub(crate) fn is_loss(&self) -> bool {
+        let error = self.cause.downcast_ref::<tokio_postgres::Error>();
+        let state = error.and_then(tokio_postgres::Error::code);
+        state.is_some_and(|state| state.code() == LOSS)
+    }
+}
+
 impl From<Failure> for StorageError {
     fn from(failure: Failure) -> Self {
         match failure.may_be_done {
@@ -134,6 +147,7 @@ pub(crate) async fn call(
                 may_be_done = true;
             }
         }
+        meters::repeats().increment(1);
         sleep(pause()).await;
     }
 }

@@ -8,7 +8,11 @@
 //!
 //! After a restore from an older copy, [`mark_restored`] has to be called before a server uses it.
 //!
-//! It needs PostgreSQL 15 or later, and a database of its own whose encoding is UTF8. Connections are not encrypted.
+//! It counts, with the `metrics` facade, `messenger_postgres_connects_total`, connections that were made,
+//! `messenger_postgres_batches_total`, batches of messages that were sent, and `messenger_postgres_repeats_total`, calls that
+//! were made again because their answer was lost or another call stood in the way.
+//!
+//! It needs PostgreSQL 15 or later, and a database of its own whose encoding is UTF8.
 //!
 //! ```no_run
 //! use messenger_core::Engine;
@@ -24,10 +28,14 @@
 //! # }
 //! ```
 
+mod batch;
 mod calls;
+mod database;
 mod error;
+mod identity;
 mod lane;
 mod link;
+mod meters;
 mod migrations;
 mod params;
 mod restored;
@@ -36,7 +44,13 @@ mod safety;
 mod skeletons;
 mod store;
 mod text;
+mod timeouts;
+mod tls;
+mod transfer;
 
-pub use error::ConnectError;
+pub use database::Database;
+pub use error::{ConnectError, TransferError};
 pub use restored::mark_restored;
+pub use safety::Concern;
 pub use store::PostgresStorage;
+pub use transfer::TransferTarget;

@@ -7,8 +7,6 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
-mod support;
-
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Message, UserId};
@@ -19,7 +17,7 @@ use messenger_core::storage::{
 use messenger_core::testing;
 use messenger_postgres::{ConnectError, PostgresStorage};
 use std::sync::Arc;
-use support::Postgres;
+use testing_servers::Postgres;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passes_the_suite() {
@@ -105,7 +103,9 @@ async fn numbers_of_a_restored_copy_go_on_behind_all_that_were_given() {
     storage.upsert_external_user(&ann, "Ann").await.unwrap();
     assert_eq!(append(&storage).await, 1);
     drop(storage);
-    messenger_postgres::mark_restored(&url).await.unwrap();
+    messenger_postgres::mark_restored(&url.parse().unwrap())
+        .await
+        .unwrap();
     let storage = PostgresStorage::connect(&url).await.unwrap();
     let lost_up_to = storage.lost_up_to();
     assert!(lost_up_to > 1_700_000_000_000_000, "{lost_up_to}");

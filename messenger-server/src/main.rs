@@ -139,7 +139,8 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
         Some(listener) => Some((listener, Monitoring::install()?)),
         None => None,
     };
-    let engine = settings.engine()?.build()?;
+    let (engine, others) = settings.engine().await?;
+    let engine = engine.build()?;
     let server = Server::new(engine.clone(), transport);
     if let Some(tls) = &tls {
         // It records, too.
@@ -185,6 +186,7 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
         drained = served => drained,
         () = told.twice.cancelled() => return Err(MainError::ToldTwice),
     };
+    others.leave().await;
     let cut = tcp.cut + tls.cut + ws.cut + wss.cut + web.cut + web_over_tls.cut;
     if cut > 0 {
         tracing::warn!(cut, "stopped; some connections did not finish in time");

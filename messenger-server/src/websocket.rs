@@ -26,7 +26,7 @@ use crate::server::{Failed, Framing, Over};
 use crate::{Drained, Server, Tls};
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -148,12 +148,14 @@ impl Server {
             .await
     }
 
+    // What a request takes to be read is in a box, and gone when it is.
+
     pub(crate) async fn over_ws(self, stream: TcpStream, peer: IpAddr, origins: Arc<Origins>) {
         let opening = async |mut stream| {
             let client = self.client(&mut stream, peer).await?;
             read_request(stream, client, &origins).await
         };
-        if let Some(opened) = self.open(peer, opening(stream)).await {
+        if let Some(opened) = self.open(peer, Box::pin(opening(stream))).await {
             self.over_upgraded(opened).await;
         }
     }
@@ -171,7 +173,7 @@ impl Server {
             let stream = accepted.map_err(|error| (client, error))?;
             read_request(stream, client, &origins).await
         };
-        if let Some(opened) = self.open(peer, opening(stream)).await {
+        if let Some(opened) = self.open(peer, Box::pin(opening(stream))).await {
             self.over_upgraded(opened).await;
         }
     }
@@ -206,7 +208,6 @@ where
         async { Ok::<_, Infallible>(response) }
     });
     let mut connection = http1::Builder::new()
-        .keep_alive(false)
         .max_buf_size(LONGEST_HEAD)
         .max_headers(MOST_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
@@ -227,9 +228,16 @@ where
     }
 }
 
+/// An answer that is no upgrade is the connection's last. (Without `keep_alive` hyper would say that of an upgrade, too, and
+/// clients would refuse it.)
 fn answer(request: &Request<Incoming>, origins: &Origins) -> Response<String> {
-    if !PATHS.contains(&request.uri().path()) {
-        return text(StatusCode::NOT_FOUND, "WebSocket is at / and /ws");
-    }
-    accept(request, origins).unwrap_or_else(|refused| refused)
+    let accepted = match request.uri().path() {
+        path if PATHS.contains(&path) => accept(request, origins),
+        _ => Err(text(StatusCode::NOT_FOUND, "WebSocket is at / and /ws")),
+    };
+    accepted.unwrap_or_else(|mut refused| {
+        let close = HeaderValue::from_static("close");
+        refused.headers_mut().insert(CONNECTION, close);
+        refused
+    })
 }

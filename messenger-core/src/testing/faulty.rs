@@ -435,6 +435,15 @@ impl Storage for FaultyStorage {
         Ok(if self.is_far { HOUR } else { again })
     }
 
+    fn looked_at_every(&self) -> Duration {
+        self.inner.looked_at_every()
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StorageError> {
+        self.fault().await?;
+        self.inner.time().await
+    }
+
     async fn check(&self) -> Result<(), StorageError> {
         self.fault().await?;
         self.inner.check().await

@@ -1,14 +1,15 @@
 //! Who is let in, and to whom a node talks.
 
-use crate::support::{Nats, hears, node, pair, trouble, until};
+use crate::support::{hears, node, pair, trouble, until};
 use messenger_nats::{ConnectError, NatsNotifier};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::fs;
+use testing_servers::Nats;
 
 #[tokio::test]
 async fn a_wrong_password_is_told_and_not_shown() {
     let nats = Nats::start(&["--user", "ann", "--pass", "a/b?c"]);
-    let with = |user: &str| format!("nats://{user}@127.0.0.1:{}?prefix=chat", nats.port);
+    let with = |user: &str| format!("nats://{user}@127.0.0.1:{}?prefix=chat", nats.port());
     pair(&with("ann:a%2Fb%3Fc")).await;
     let refused = node(&with("ann:wrong")).await;
     until("it is told", || {
@@ -31,7 +32,7 @@ async fn a_user_who_may_not_listen_is_told_so() {
     ] }"#;
     fs::write(&config, rules).unwrap();
     let nats = Nats::start(&["--config", config.to_str().unwrap()]);
-    let deaf = node(&format!("nats://ann:secret@127.0.0.1:{}", nats.port)).await;
+    let deaf = node(&format!("nats://ann:secret@127.0.0.1:{}", nats.port())).await;
     until("it is told", || {
         trouble(&deaf).contains("Permissions Violation")
     })
@@ -48,16 +49,16 @@ async fn only_a_server_with_the_right_certificate_is_talked_to() {
     fs::write(&cert_file, cert.pem()).unwrap();
     fs::write(&key_file, signing_key.serialize_pem()).unwrap();
     let nats = Nats::start(&["--tls", "--tlscert", &cert_file, "--tlskey", &key_file]);
-    let trusting = format!("tls://127.0.0.1:{}?ca={cert_file}", nats.port);
+    let trusting = format!("tls://127.0.0.1:{}?ca={cert_file}", nats.port());
     let (one, other) = pair(&trusting).await;
-    for distrustful in [format!("tls://127.0.0.1:{}", nats.port), nats.url()] {
+    for distrustful in [format!("tls://127.0.0.1:{}", nats.port()), nats.url()] {
         let node = node(&distrustful).await;
         until("it is refused", || trouble(&node).contains("IO error")).await;
     }
     hears(&one, &other).await;
     // A server without TLS is not talked to in the clear.
     let plain = Nats::start(&[]);
-    let node = node(&format!("tls://127.0.0.1:{}?ca={cert_file}", plain.port)).await;
+    let node = node(&format!("tls://127.0.0.1:{}?ca={cert_file}", plain.port())).await;
     until("it is refused", || {
         let trouble = trouble(&node);
         !trouble.is_empty() && !trouble.contains("not connected yet")

@@ -1,12 +1,13 @@
 //! What nodes tell each other.
 
-use crate::support::{Nats, SOON, copy, expect, mail, mailbox, node, pair, stored};
+use crate::support::{SOON, copy, expect, mail, mailbox, node, pair, stored};
 use async_nats::ConnectOptions;
 use futures_util::StreamExt;
 use messenger_core::notifier::{Mail, Notifier};
 use messenger_core::proto::UserId;
 use messenger_core::testing;
 use std::time::Duration;
+use testing_servers::Nats;
 use tokio::time::timeout;
 
 #[tokio::test]

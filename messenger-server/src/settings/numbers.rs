@@ -77,7 +77,7 @@ numbers! {
         listen_backlog = "MESSENGER_LISTEN_BACKLOG" "COUNT" BACKLOG, BACKLOG_BY_DEFAULT;
         /// How long a client may take to authenticate.
         auth_timeout = "MESSENGER_AUTH_TIMEOUT" "SECONDS" SECONDS, Transport::default().time_to_auth.as_secs();
-        /// How long a TLS handshake, or a proxy's header, may take.
+        /// How long a TLS handshake, a proxy's header and a request for a WebSocket may take together.
         handshake_timeout = "MESSENGER_HANDSHAKE_TIMEOUT" "SECONDS" SECONDS, Transport::default().handshake_time.as_secs();
         /// How many TLS handshakes and proxies' headers may be under way at once; more connections are turned away.
         max_handshakes = "MESSENGER_MAX_HANDSHAKES" "COUNT" COUNT, Transport::default().handshakes;
@@ -87,7 +87,8 @@ numbers! {
         max_outgoing_total = "MESSENGER_MAX_OUTGOING_TOTAL" "BYTES" BYTES, Transport::default().outgoing;
         /// A client that takes nothing for so long, though something waits for it, is disconnected.
         write_timeout = "MESSENGER_WRITE_TIMEOUT" "SECONDS" SECONDS, Transport::default().write_stall.as_secs();
-        /// How long a connection may be silent before TCP keepalive probes it.
+        /// How long a connection may be silent before TCP keepalive probes it, and a client over WebSocket is pinged at the
+        /// latest.
         keepalive = "MESSENGER_KEEPALIVE" "SECONDS" KEEPALIVE, Transport::default().keepalive.as_secs();
         /// How long connections may take to finish when the server stops.
         drain_timeout = "MESSENGER_DRAIN_TIMEOUT" "SECONDS" SECONDS, Transport::default().drain.as_secs();

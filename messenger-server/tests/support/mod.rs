@@ -3,6 +3,7 @@
 
 pub(crate) mod bridge;
 pub(crate) mod certificate;
+pub(crate) mod http;
 #[cfg(feature = "binary")]
 pub(crate) mod process;
 pub(crate) mod proxy;

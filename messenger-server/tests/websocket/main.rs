@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod binary;
 mod bounds;
 mod closing;
 mod frames;

@@ -1,80 +1,21 @@
 //! What was answered is there once, whatever happens to the database and to the way there.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)] // a test fails by panicking
-
-mod support;
-
+use crate::{add_users, bodies, count, message, send, until};
 use futures_util::future::join_all;
-use messenger_core::clock::Timestamp;
-use messenger_core::proto::{Message, UserId};
-use messenger_core::storage::{AppendError, Appended, NewMessage, PageLimits, Storage};
+use messenger_core::proto::UserId;
+use messenger_core::storage::{AppendError, Storage};
 use messenger_postgres::PostgresStorage;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use support::proxy::Proxy;
-use support::{DEADLINE, Postgres};
+use std::time::Duration;
+use testing_servers::{DEADLINE, Postgres, Proxy};
 use tokio::time::timeout;
-use tokio_postgres::Client;
 
-const ALL: PageLimits = PageLimits::new(usize::MAX, usize::MAX);
-
-fn message(from: &str, to: &str, body: &str) -> NewMessage {
-    let message = Message::new(format!("id of {body}"), from, to, 1_700_000_000).body(body);
-    NewMessage::new(message, Timestamp::from_micros(1_700_000_000_000_000)).mid(body)
-}
-
-/// Sends until it is known that the message is there, as a client does: under the same `mid`.
-async fn send(storage: &PostgresStorage, new: NewMessage) -> Appended {
-    let sending = async {
-        loop {
-            match storage.append(new.clone()).await {
-                Ok(appended) => return appended,
-                Err(AppendError::Storage(_)) => tokio::task::yield_now().await,
-                Err(other) => panic!("{other}"),
-            }
-        }
-    };
-    timeout(DEADLINE, sending).await.expect("service is back")
-}
-
-/// The bodies in an inbox, whose numbers must have no gap.
-async fn bodies(storage: &PostgresStorage, user: &str) -> Vec<String> {
-    let inbox = storage.inbox(&user.into(), 0, ALL).await.unwrap();
-    let places = inbox.iter().map(|(seq, _)| *seq);
-    assert!(places.eq(1..=inbox.len() as u64), "a gap in {user}'s inbox");
-    let bodies = inbox.into_iter();
-    bodies
-        .map(|(_, message)| message.body.as_str().to_owned())
-        .collect()
-}
-
-async fn add_users(storage: &PostgresStorage, users: &[&str]) {
-    for user in users {
-        let uid = UserId::from(*user);
-        storage.upsert_external_user(&uid, user).await.unwrap();
-    }
-}
-
-async fn until(condition: impl AsyncFn() -> bool) {
-    let reached = async {
-        while !condition().await {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    timeout(DEADLINE, reached).await.expect("is reached");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_answered_outlives_kills_of_the_database() {
+/// Has 24 senders send while something is done to the database three times; what was answered is there once, in order.
+async fn stays_whole(postgres: &mut Postgres, mut befall: impl AsyncFnMut(&mut Postgres)) {
     const RECIPIENTS: [&str; 3] = ["ann", "bob", "cid"];
-    let mut postgres = Postgres::start().await;
     let url = postgres.database().await;
     let storage = Arc::new(PostgresStorage::connect(&url).await.unwrap());
     add_users(&storage, &RECIPIENTS).await;
@@ -100,8 +41,7 @@ async fn what_was_answered_outlives_kills_of_the_database() {
     for _ in 0..3 {
         let before = count.load(Ordering::Relaxed);
         until(async || count.load(Ordering::Relaxed) > before + 200).await;
-        postgres.kill();
-        postgres.restart();
+        befall(postgres).await;
     }
     let before = count.load(Ordering::Relaxed);
     until(async || count.load(Ordering::Relaxed) > before + 200).await;
@@ -120,6 +60,31 @@ async fn what_was_answered_outlives_kills_of_the_database() {
     for (user, sent) in RECIPIENTS.iter().zip(sent_to) {
         assert_eq!(bodies(&storage, user).await.len(), sent.len());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_outlives_kills_of_the_database() {
+    let mut postgres = Postgres::start().await;
+    stays_whole(&mut postgres, async |postgres| {
+        postgres.kill();
+        postgres.restart();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_outlives_connections_that_are_ended_again_and_again() {
+    let mut postgres = Postgres::start().await;
+    stays_whole(&mut postgres, async |postgres| {
+        let client = postgres.client("postgres").await;
+        for _ in 0..20 {
+            let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                       WHERE application_name = 'messenger'";
+            client.query(end, &[]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,11 +129,6 @@ async fn two_servers_number_without_a_gap_and_store_a_mid_once() {
             assert!(own.is_sorted(), "a sender's messages have changed places");
         }
     }
-}
-
-async fn count(client: &Client) -> i64 {
-    let row = client.query_one("SELECT count(*) FROM messages", &[]);
-    row.await.unwrap().get(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +177,7 @@ async fn a_message_that_is_still_being_stored_is_not_stored_beside() {
     let storage = Arc::new(storage);
     add_users(&storage, &["ann"]).await;
     client
-        .batch_execute("BEGIN; SELECT FROM inboxes FOR UPDATE")
+        .batch_execute("BEGIN; LOCK TABLE messages IN SHARE MODE")
         .await
         .unwrap();
     let mut new = message("bob", "ann", "1");

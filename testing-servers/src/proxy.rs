@@ -1,26 +1,28 @@
 //! A way to the server on which answers can be lost.
 
-use super::Postgres;
+use crate::Postgres;
 use std::path::PathBuf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
 /// Whether answers come through, and how often all connections have been cut.
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct State {
     is_mute: bool,
     cuts: usize,
 }
 
-/// Passes connections on to a server.
-pub(crate) struct Proxy {
+/// Passes connections on to a PostgreSQL server.
+#[derive(Debug)]
+pub struct Proxy {
     port: u16,
     state: watch::Sender<State>,
 }
 
 impl Proxy {
-    pub(crate) async fn before(postgres: &Postgres) -> Self {
+    /// In front of this server.
+    pub async fn before(postgres: &Postgres) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (state, seen) = watch::channel(State::default());
@@ -34,17 +36,18 @@ impl Proxy {
         Self { port, state }
     }
 
-    pub(crate) fn url(&self, database: &str) -> String {
+    /// The address of this database, through here.
+    pub fn url(&self, database: &str) -> String {
         format!("postgres://messenger@127.0.0.1:{}/{database}", self.port)
     }
 
     /// From now on what the server answers is swallowed.
-    pub(crate) fn mute(&self) {
+    pub fn mute(&self) {
         self.state.send_modify(|state| state.is_mute = true);
     }
 
     /// Cuts all connections; answers on later ones come through. What the server was asked it goes on with.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.state.send_modify(|state| {
             state.is_mute = false;
             state.cuts += 1;
