@@ -147,6 +147,7 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
         ws,
         wss,
         web,
+        web_over_tls,
         tls,
         metrics,
     } = Listeners::bind(settings, passed)?;
@@ -189,25 +190,23 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
     };
     let over_ws = over_websocket(ws, None, "listening for WebSocket");
     let over_wss = over_websocket(wss, tls.clone(), "listening for WebSocket over TLS");
-    let page = async {
-        match web {
-            Some(listener) => {
-                log_address(&listener, "serving the page");
-                server
-                    .serve_web(listener, None, told.once.cancelled())
-                    .await
-            }
-            None => Drained::default(),
+    let over_http = async |listener, tls, what| match listener {
+        Some(listener) => {
+            log_address(&listener, what);
+            server.serve_web(listener, tls, told.once.cancelled()).await
         }
+        None => Drained::default(),
     };
+    let web = over_http(web, None, "serving the page");
+    let web_over_tls = over_http(web_over_tls, tls.clone(), "serving the page over TLS");
     let over_tcp = server.serve(tcp, told.once.cancelled());
-    let served = async { tokio::join!(over_tcp, over_tls, over_ws, over_wss, page) };
-    let (tcp, tls, ws, wss, page) = tokio::select! {
+    let served = async { tokio::join!(over_tcp, over_tls, over_ws, over_wss, web, web_over_tls) };
+    let (tcp, tls, ws, wss, web, web_over_tls) = tokio::select! {
         drained = served => drained,
         () = told.twice.cancelled() => return Err(MainError::ToldTwice),
     };
     others.leave().await;
-    let cut = tcp.cut + tls.cut + ws.cut + wss.cut + page.cut;
+    let cut = tcp.cut + tls.cut + ws.cut + wss.cut + web.cut + web_over_tls.cut;
     if cut > 0 {
         tracing::warn!(cut, "stopped; some connections did not finish in time");
     } else {
