@@ -1,9 +1,9 @@
 //! What the log begins with: what is served, and how to try it.
 
 use crate::cli::VERSION;
+use crate::listeners::Listeners;
 use messenger_server::StoreUrl;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use tokio::net::TcpListener;
 
 /// Tells the version, where data lies, and how many connections there may be.
 pub(crate) fn tell(store: &StoreUrl, connections: usize) {
@@ -11,17 +11,18 @@ pub(crate) fn tell(store: &StoreUrl, connections: usize) {
 }
 
 /// Tells how to try what listens here.
-pub(crate) fn tell_how_to_try(tcp: &TcpListener, page: Option<&TcpListener>) {
-    let Ok(address) = tcp.local_addr().map(near) else {
+pub(crate) fn tell_how_to_try(listeners: &Listeners) {
+    let Ok(address) = listeners.tcp.local_addr().map(near) else {
         return;
     };
+    let page = listeners.web.as_ref();
     let (host, port) = (address.ip(), address.port());
     match page.and_then(|page| page.local_addr().ok()).map(near) {
         Some(page) => {
             tracing::info!("try it: open http://{page}/ in a browser, or: nc {host} {port}")
         }
         None => tracing::info!(
-            "try it: nc {host} {port} (with --web-listen 127.0.0.1:7780 also in a browser)"
+            "try it: nc {host} {port} (with --web-listen localhost:8080 also in a browser)"
         ),
     }
 }

@@ -6,20 +6,21 @@ mod config_file;
 mod effective;
 mod first_lines;
 mod listeners;
+mod serving;
 
 use activation::Passed;
 use cli::{Cli, Task};
-use listeners::{ListenError, Listeners};
+use listeners::{ListenError, Listeners, log_address};
 use messenger_core::BuildError;
 use messenger_server::operator::{Command, CommandError};
 use messenger_server::{
-    Drained, Monitoring, MonitoringError, Server, Settings, SettingsError, Tls, Transport,
-    certificate, logs, rustls,
+    Monitoring, MonitoringError, Server, Settings, SettingsError, Transport, certificate, logs,
+    rustls,
 };
+use serving::Serving;
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
@@ -141,17 +142,9 @@ fn use_small_pages() {
 async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Result<(), MainError> {
     // First of all, or whoever is told to stop while the store is begun would leave it half made.
     let told = told_to_stop()?;
-    let Listeners {
-        tcp,
-        over_tls,
-        ws,
-        wss,
-        web,
-        tls,
-        metrics,
-    } = Listeners::bind(settings, passed)?;
+    let mut listeners = Listeners::bind(settings, passed)?;
     // Before the engine is built; and only if somebody reads what is recorded.
-    let monitoring = match metrics {
+    let monitoring = match listeners.metrics.take() {
         Some(listener) => Some((listener, Monitoring::install()?)),
         None => None,
     };
@@ -159,68 +152,32 @@ async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Res
     let engine = engine.build()?;
     first_lines::tell(&settings.store, transport.connections);
     let server = Server::new(engine.clone(), transport);
-    if let Some(tls) = &tls {
+    if let Some(tls) = &listeners.tls {
         // It records, too.
         tokio::spawn(certificate::watch(tls.clone()));
     }
-    log_address(&tcp, "listening");
-    first_lines::tell_how_to_try(&tcp, web.as_ref());
+    log_address(&listeners.tcp, "listening");
+    first_lines::tell_how_to_try(&listeners);
     if let Some((listener, monitoring)) = monitoring {
         log_address(&listener, "metrics are told");
         tokio::spawn(monitoring.serve(listener, engine, told.once.clone().cancelled_owned()));
     }
-    let over_tls = async {
-        match over_tls.zip(tls.clone()) {
-            Some((listener, tls)) => {
-                log_address(&listener, "listening for TLS");
-                server.serve_tls(listener, tls, told.once.cancelled()).await
-            }
-            None => Drained::default(),
-        }
+    let serving = Serving {
+        server: &server,
+        settings,
+        stop: &told.once,
     };
-    let over_websocket = async |listener, tls: Option<Tls>, what| match listener {
-        Some(listener) => {
-            log_address(&listener, what);
-            let origins = settings.listening.ws_origin.clone().unwrap_or_default();
-            let stop = told.once.cancelled();
-            server.serve_websocket(listener, tls, origins, stop).await
-        }
-        None => Drained::default(),
-    };
-    let over_ws = over_websocket(ws, None, "listening for WebSocket");
-    let over_wss = over_websocket(wss, tls.clone(), "listening for WebSocket over TLS");
-    let page = async {
-        match web {
-            Some(listener) => {
-                log_address(&listener, "serving the page");
-                server
-                    .serve_web(listener, None, told.once.cancelled())
-                    .await
-            }
-            None => Drained::default(),
-        }
-    };
-    let over_tcp = server.serve(tcp, told.once.cancelled());
-    let served = async { tokio::join!(over_tcp, over_tls, over_ws, over_wss, page) };
-    let (tcp, tls, ws, wss, page) = tokio::select! {
-        drained = served => drained,
+    let cut = tokio::select! {
+        cut = serving.serve(listeners) => cut,
         () = told.twice.cancelled() => return Err(MainError::ToldTwice),
     };
     others.leave().await;
-    let cut = tcp.cut + tls.cut + ws.cut + wss.cut + page.cut;
     if cut > 0 {
         tracing::warn!(cut, "stopped; some connections did not finish in time");
     } else {
         tracing::info!("stopped");
     }
     Ok(())
-}
-
-/// The port may have been the system's choice.
-fn log_address(listener: &TcpListener, what: &str) {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "{what}");
-    }
 }
 
 /// SIGTERM and SIGINT.

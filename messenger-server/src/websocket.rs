@@ -91,6 +91,7 @@ fn respond<B>(request: &Request<B>, origins: &Origins) -> Response<String> {
     if !asks_for_websocket(request) {
         let mut refused = text(StatusCode::UPGRADE_REQUIRED, "this is for WebSocket");
         let headers = refused.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return refused;
@@ -228,13 +229,13 @@ where
 /// An answer that is no upgrade is the connection's last. (Without `keep_alive` hyper would say that of an upgrade, too, and
 /// clients would refuse it.)
 fn answer(request: &Request<Incoming>, origins: &Origins) -> Response<String> {
-    let mut answer = match request.uri().path() {
-        path if PATHS.contains(&path) => respond(request, origins),
-        _ => text(StatusCode::NOT_FOUND, "WebSocket is at / and /ws"),
+    let mut answer = match PATHS.contains(&request.uri().path()) {
+        true => respond(request, origins),
+        false => text(StatusCode::NOT_FOUND, "WebSocket is at / and /ws"),
     };
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
-        answer.headers_mut().insert(CONNECTION, close);
+        answer.headers_mut().append(CONNECTION, close);
     }
     answer
 }

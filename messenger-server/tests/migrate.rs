@@ -19,7 +19,7 @@ use std::process::{Output, Stdio};
 use support::SOON;
 use support::process::Process;
 use tempfile::TempDir;
-use testing_servers::Postgres;
+use testing_servers::{DEADLINE, Postgres};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -237,7 +237,7 @@ async fn a_move_that_is_killed_at_any_point_is_done_again() {
             .unwrap();
         let mut told = BufReader::new(moving.stdout.take().unwrap()).lines();
         for _ in 0..lines {
-            timeout(SOON, told.next_line()).await.unwrap().unwrap();
+            timeout(DEADLINE, told.next_line()).await.unwrap().unwrap();
         }
         moving.kill().await.unwrap();
     }
