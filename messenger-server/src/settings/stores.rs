@@ -124,6 +124,7 @@ impl NotifierUrl {
 
     /// Nodes that share a store know each other by its id.
     #[cfg(feature = "postgres")]
+    #[cfg_attr(not(feature = "nats"), expect(unused_variables))] // no other nodes to know
     pub(super) async fn connect(
         &self,
         builder: Builder,

@@ -3,10 +3,13 @@
 use super::{Settings, SettingsError, StoreUrl};
 #[cfg(feature = "postgres")]
 use crate::causes::in_full;
+use messenger_core::Builder;
 #[cfg(feature = "postgres")]
 use messenger_core::Health;
-use messenger_core::{Builder, Engine};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use messenger_core::{Engine, storage::Storage};
 use std::path::Path;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 use std::sync::Arc;
 #[cfg(feature = "postgres")]
 use std::time::{Duration, Instant};
@@ -57,22 +60,26 @@ impl Settings {
     /// # Errors
     /// The store is in memory, is not there, or cannot be opened.
     pub async fn engine_beside(&self) -> Result<Builder, SettingsError> {
-        let builder = Engine::builder().policy(self.policy());
-        let builder: Builder = match &self.store {
-            StoreUrl::Memory => return Err(SettingsError::NotKept),
+        match &self.store {
+            StoreUrl::Memory => Err(SettingsError::NotKept),
             #[cfg(feature = "sqlite")]
             StoreUrl::Sqlite(path) => {
                 let path = existing(path)?;
                 let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
-                builder.storage(Arc::new(storage))
+                Ok(self.beside(Arc::new(storage)))
             }
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres(database) => {
                 let storage = messenger_postgres::PostgresStorage::open_beside(database).await?;
-                builder.storage(Arc::new(storage))
+                Ok(self.beside(Arc::new(storage)))
             }
-        };
-        Ok(builder.manual_maintenance())
+        }
+    }
+
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    fn beside(&self, storage: Arc<dyn Storage>) -> Builder {
+        let builder = Engine::builder().policy(self.policy());
+        builder.storage(storage).manual_maintenance()
     }
 
     /// Copies the store to a new file, also while a server uses it.
