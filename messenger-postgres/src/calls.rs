@@ -75,7 +75,15 @@ impl Calls {
         let link = least_used.filter(|link| link.under_way() < MOST_UNDER_WAY);
         let link = link.ok_or_else(|| Failure::new(CallError::TooMany, false))?;
         let _counted = link.count();
-        call(link, sql, &params, Instant::now() + CALL_TIMEOUT).await
+        let begun = Instant::now();
+        let answer = call(link, sql, &params, begun + CALL_TIMEOUT).await;
+        if answer.as_ref().is_err_and(Failure::is_silence) {
+            // The next call shall not wait as long on another connection to the same silence.
+            for link in &self.0 {
+                link.close_unless_heard_since(begun);
+            }
+        }
+        answer
     }
 }
 
@@ -100,6 +108,14 @@ impl Failure {
         let error = self.cause.downcast_ref::<tokio_postgres::Error>();
         let state = error.and_then(tokio_postgres::Error::code);
         state.is_some_and(|state| state.code() == LOSS)
+    }
+}
+
+impl Failure {
+    /// Nothing was answered until the time was over.
+    fn is_silence(&self) -> bool {
+        let error = self.cause.downcast_ref::<CallError>();
+        matches!(error, Some(CallError::Silent(_)))
     }
 }
 
@@ -133,6 +149,7 @@ pub(crate) async fn call(
         };
         let error = match answer {
             Ok(rows) => {
+                open.note_answer();
                 return Ok(Answer {
                     rows,
                     may_be_repeated: may_be_done,

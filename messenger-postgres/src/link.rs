@@ -6,12 +6,12 @@ use crate::meters;
 use crate::timeouts;
 use crate::tls::Tls;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{Client, Config, Connection, NoTls};
 
@@ -35,6 +35,9 @@ pub(crate) struct Link {
 pub(crate) struct Open {
     pub(crate) client: Client,
     driver: JoinHandle<()>,
+    begun: Instant,
+    /// When the last answer came, in milliseconds since then.
+    heard_ms: AtomicU64,
 }
 
 impl Open {
@@ -51,7 +54,23 @@ impl Open {
                 );
             }
         });
-        Self { client, driver }
+        Self {
+            client,
+            driver,
+            begun: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Whoever had a call answered says so.
+    pub(crate) fn note_answer(&self) {
+        let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn was_heard_since(&self, moment: Instant) -> bool {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+        self.begun + heard >= moment
     }
 
     /// Closes the connection, whoever waits for an answer on it.
@@ -94,6 +113,16 @@ impl Link {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Closes the connection if nothing has come on it since this moment. One that is being made is left alone.
+    pub(crate) fn close_unless_heard_since(&self, moment: Instant) {
+        if let Ok(place) = self.open.try_lock()
+            && let Some(open) = &*place
+            && !open.was_heard_since(moment)
+        {
+            open.close();
         }
     }
 

@@ -11,6 +11,7 @@ mod answers;
 mod batches;
 mod locks;
 mod losses;
+mod silence;
 
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Message, UserId};
