@@ -185,6 +185,13 @@ fn listen_for_metrics(
     }
 }
 
+/// The port may have been the system's choice.
+pub(crate) fn log_address(listener: &TcpListener, what: &str) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "{what}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,24 +19,47 @@ enum Fault {
     Silence,
 }
 
-/// A connection over a good network: what it takes at one end comes out at the other.
-pub(crate) fn good() -> (DuplexStream, DuplexStream) {
-    duplex(PIPE)
+/// A connection over a network that is good until it is cut.
+pub(crate) fn good(cut: &CancellationToken) -> (DuplexStream, DuplexStream) {
+    connection(cut, None)
 }
 
 /// A connection over a bad one.
-pub(crate) fn bad(entropy: &SeededEntropy) -> (DuplexStream, DuplexStream) {
+pub(crate) fn bad(
+    cut: &CancellationToken,
+    entropy: &SeededEntropy,
+) -> (DuplexStream, DuplexStream) {
+    connection(cut, Some(entropy))
+}
+
+fn connection(
+    cut: &CancellationToken,
+    entropy: Option<&SeededEntropy>,
+) -> (DuplexStream, DuplexStream) {
     let (client, near) = duplex(PIPE);
     let (far, server) = duplex(PIPE);
     let (from_client, to_client) = split(near);
     let (from_server, to_server) = split(far);
-    let cut = CancellationToken::new();
+    let cut = cut.child_token();
     for (from, to) in [(from_client, to_server), (from_server, to_client)] {
-        let carrying = carry(from, to, entropy.clone(), cut.clone());
-        let cut = cut.clone();
-        tokio::spawn(async move { cut.run_until_cancelled(carrying).await });
+        let (entropy, cut) = (entropy.cloned(), cut.clone());
+        tokio::spawn(async move {
+            let carrying = async {
+                match entropy {
+                    Some(entropy) => carry(from, to, entropy, cut.clone()).await,
+                    None => carry_all(from, to).await,
+                }
+            };
+            cut.run_until_cancelled(carrying).await
+        });
     }
     (client, server)
+}
+
+async fn carry_all(mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>) {
+    // Whatever fails is told to the ends, which are dropped.
+    let _ = tokio::io::copy(&mut from, &mut to).await;
+    let _ = to.shutdown().await;
 }
 
 /// Carries bytes in one direction until the fault that awaits it.

@@ -48,6 +48,12 @@ async fn a_server_that_is_unavailable_gets_the_message_again() {
     while world.storage().appends() < appends + 3 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let asked = world.storage().appends() - appends;
+    assert!(
+        asked < 60,
+        "a server that is unavailable was asked {asked} times"
+    );
     assert!(!one.is_finished() && !two.is_finished());
     world.storage().set_failing(false);
     soon(one).await.unwrap().unwrap();
@@ -70,6 +76,34 @@ async fn an_answer_that_is_lost_makes_no_second_message() {
     assert_eq!(heard(&mut incoming).await, "and another");
     // So it is with the own copies.
     for expected in ["once", "and another"] {
+        let copy = soon(copies.next_message()).await.unwrap();
+        assert_eq!(copy.message.body.as_str(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_when_the_connection_was_cut_is_sent_again_and_its_copy_seen_once() {
+    let world = World::new(&["ann", "bob"]);
+    let (_bob, mut incoming) = world.online("bob").await;
+    let (ann, mut copies) = world.online("ann").await;
+    world.storage().hold_appends();
+    let receipt = ann.send("bob", "once").await.unwrap();
+    let held = async |count| {
+        while world.storage().held() < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon(held(1)).await;
+    world.cut();
+    // The server carries out both, the first when the second connection is there.
+    soon(held(2)).await;
+    world.storage().release(2);
+    soon(receipt.accepted()).await.unwrap();
+    world.storage().release(1);
+    let receipt = ann.send("bob", "and another").await.unwrap();
+    soon(receipt.accepted()).await.unwrap();
+    for expected in ["once", "and another"] {
+        assert_eq!(heard(&mut incoming).await, expected);
         let copy = soon(copies.next_message()).await.unwrap();
         assert_eq!(copy.message.body.as_str(), expected);
     }

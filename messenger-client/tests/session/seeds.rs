@@ -48,6 +48,7 @@ async fn one_world(seed: u64) {
                 login,
                 peer,
                 sends: number < 2,
+                is_slow: entropy.below(2) == 0,
                 world: world.clone(),
                 store: MemoryStore::default(),
                 disk: Mutex::default(),
@@ -97,6 +98,7 @@ struct Device {
     login: &'static str,
     peer: &'static str,
     sends: bool,
+    is_slow: bool,
     world: World,
     /// What the session keeps.
     store: MemoryStore,
@@ -209,21 +211,32 @@ impl Device {
             // Own copies have none.
             let Some(seq) = event.seq else { continue };
             let number = event.message.body.as_str().parse().unwrap();
-            let mut disk = self.disk.lock().unwrap();
-            let last = disk.seen.last().copied();
+            let is_again = self.note(seq, number);
             // What it worked on when it ended comes again, and nothing else.
-            if last == Some((seq, number)) && is_first {
-                continue;
-            }
+            assert!(is_first || !is_again, "{}: {seq} came again", self.name);
             is_first = false;
-            assert!(
-                last.is_none_or(|(last, _)| seq > last),
-                "{}: {seq} came again",
-                self.name
-            );
-            disk.seen.push((seq, number));
             self.changed.notify_one();
+            // Others wait meanwhile.
+            if self.is_slow {
+                sleep(Duration::from_millis(self.entropy.below(60_000) as u64)).await;
+            }
         }
+    }
+
+    /// Writes down what was seen. True when it is what was seen last.
+    fn note(&self, seq: u64, number: usize) -> bool {
+        let mut disk = self.disk.lock().unwrap();
+        let last = disk.seen.last().copied();
+        if last == Some((seq, number)) {
+            return true;
+        }
+        assert!(
+            last.is_none_or(|(last, _)| seq > last),
+            "{}: {seq} came again",
+            self.name
+        );
+        disk.seen.push((seq, number));
+        false
     }
 
     async fn all_seen(&self) {

@@ -19,6 +19,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// Virtual, so it may be long.
 pub(crate) const LONG: Duration = Duration::from_secs(24 * 60 * 60);
@@ -35,6 +36,8 @@ struct Parts {
     server: Mutex<Option<Server>>,
     /// While it is there, connections go over a bad network.
     faults: Mutex<Option<SeededEntropy>>,
+    /// Cuts the connections that there are.
+    cut: Mutex<CancellationToken>,
     /// How many connections were asked for.
     connects: Mutex<usize>,
 }
@@ -73,6 +76,7 @@ impl World {
             accounts: Accounts::default(),
             server: Mutex::default(),
             faults: Mutex::default(),
+            cut: Mutex::default(),
             connects: Mutex::default(),
         }));
         for user in users {
@@ -124,6 +128,11 @@ impl World {
         *self.0.faults.lock().unwrap() = entropy;
     }
 
+    /// Cuts all connections, without a word to either end.
+    pub(crate) fn cut(&self) {
+        std::mem::take(&mut *self.0.cut.lock().unwrap()).cancel();
+    }
+
     pub(crate) fn connects(&self) -> usize {
         *self.0.connects.lock().unwrap()
     }
@@ -158,12 +167,13 @@ impl World {
 impl Connect for World {
     async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         *self.0.connects.lock().unwrap() += 1;
+        let cut = self.0.cut.lock().unwrap().clone();
         let (client, end) = match &*self.0.faults.lock().unwrap() {
             Some(entropy) if entropy.below(8) == 0 => {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            Some(entropy) => network::bad(entropy),
-            None => network::good(),
+            Some(entropy) => network::bad(&cut, entropy),
+            None => network::good(&cut),
         };
         let server = self.0.server.lock().unwrap().clone();
         let server = server.ok_or(io::ErrorKind::ConnectionRefused)?;
