@@ -1,5 +1,12 @@
 //! The page, in real browsers: Debian's chromium, driven by its chromedriver.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a test fails by panicking
+
 #[path = "../support/mod.rs"]
 mod support;
 
