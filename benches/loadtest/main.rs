@@ -85,9 +85,13 @@ enum Command {
         /// the relay there is the same server without limits.
         #[arg(long, conflicts_with = "durable")]
         limited: bool,
+        /// The server keeps its data in a PostgreSQL database, which is started for it, and instead of the relay there
+        /// is the same server that keeps them in a file.
+        #[arg(long, conflicts_with_all = ["durable", "limited"])]
+        postgres: bool,
         /// Senders and recipients come in over WebSocket, and instead of the relay there is the same server
         /// over TCP.
-        #[arg(long, conflicts_with_all = ["durable", "limited"])]
+        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres"])]
         websocket: bool,
         #[command(subcommand)]
         scenario: Scenario,
@@ -185,12 +189,14 @@ async fn run(cli: Cli) -> Result<(), Failed> {
             rounds,
             durable,
             limited,
+            postgres,
             websocket,
             scenario,
         } => {
-            let what = match (durable, limited, websocket) {
+            let what = match (durable, limited, postgres, websocket) {
                 (true, ..) => What::File,
-                (_, true, _) => What::Limits,
+                (_, true, ..) => What::Limits,
+                (.., true, _) => What::Database,
                 (.., true) => What::WebSocket,
                 _ => What::Server,
             };

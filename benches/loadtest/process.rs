@@ -6,6 +6,7 @@ use crate::wire::Target;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use testing_servers::Postgres;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -96,6 +97,8 @@ fn mib(kib: u64) -> f64 {
 pub(crate) struct Server {
     /// Killed when dropped.
     _child: Child,
+    /// Ends behind it.
+    _database: Option<Postgres>,
     pub(crate) target: Target,
 }
 
@@ -138,6 +141,14 @@ impl Server {
         Self::start(command, true, false).await
     }
 
+    /// The same server, whose data are kept there.
+    pub(crate) fn with(self, database: Postgres) -> Self {
+        Self {
+            _database: Some(database),
+            ..self
+        }
+    }
+
     async fn start(
         mut command: Command,
         is_relay: bool,
@@ -176,6 +187,7 @@ impl Server {
         };
         Ok(Self {
             _child: child,
+            _database: None,
             target,
         })
     }

@@ -161,6 +161,17 @@ impl Connection {
         rules::try_start(&self.state, inbound)
     }
 
+    /// The messages that are started until the end of the moment are handed over together, and have one time.
+    #[inline]
+    pub(crate) fn begin_moment(&self) {
+        self.state.begin_moment();
+    }
+
+    #[inline]
+    pub(crate) fn end_moment(&self) {
+        self.state.end_moment();
+    }
+
     /// See [`Driver::list_bytes`](crate::Driver::list_bytes).
     pub(crate) fn list_bytes(&self, inbound: &Inbound) -> Option<usize> {
         let is_import = matches!(inbound.request, Request::Import(_));

@@ -5,6 +5,7 @@ mod login;
 
 pub(crate) use login::{Identified, Login};
 
+use crate::clock::Timestamp;
 use crate::delivery::{Delivery, EventsEnded};
 use crate::notifier::ConnectionId;
 use crate::reply::Reply;
@@ -32,6 +33,9 @@ pub(crate) struct ConnectionState {
     message_prefix: Box<str>,
     /// How many messages it has sent.
     sent: AtomicU64,
+    /// When the messages that are begun together were begun, in microseconds since the Unix epoch; 0 when each has a
+    /// time of its own.
+    moment: AtomicU64,
 }
 
 /// Whose a connection is, and the messages they are given. It lies under one lock, which is taken twice a
@@ -54,7 +58,31 @@ impl ConnectionState {
             session_has_ended: AtomicBool::new(false),
             resolving: AtomicUsize::new(0),
             sent: AtomicU64::new(0),
+            moment: AtomicU64::new(0),
         }
+    }
+
+    /// The time at which a message is begun.
+    #[inline]
+    pub(crate) fn now(&self) -> Timestamp {
+        match self.moment.load(Ordering::Relaxed) {
+            0 => self.shared.now(),
+            moment => Timestamp::from_micros(moment),
+        }
+    }
+
+    /// The messages that are begun until the end of the moment have one time: the clock is read once for them.
+    #[inline]
+    pub(crate) fn begin_moment(&self) {
+        if self.moment.load(Ordering::Relaxed) == 0 {
+            let now = self.shared.now().as_micros();
+            self.moment.store(now, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn end_moment(&self) {
+        self.moment.store(0, Ordering::Relaxed);
     }
 
     /// A reply, which is counted here.

@@ -211,6 +211,7 @@ impl Driver {
 
     #[inline]
     fn begin(&mut self, request: Result<Inbound, BadRequest>, length: usize) {
+        self.connection.begin_moment();
         let started = match request {
             Ok(inbound) => self.connection.try_start(inbound),
             Err(bad) => {
@@ -269,6 +270,8 @@ impl Driver {
         unsent: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Frame, Ended>> {
+        // Whoever asks for any frame has no more requests at hand.
+        self.connection.end_moment();
         loop {
             if let Poll::Ready(outbound) = self.poll_reply(cx) {
                 return Poll::Ready(Ok(outbound.into()));

@@ -4,14 +4,20 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Threads from this one on share the last part.
-const PARTS: usize = 8;
+pub(crate) const PARTS: usize = 8;
 
 thread_local! {
-    /// Which part of every tally is the thread's own.
+    /// Which part of every count is the thread's own.
     static PART: Cell<usize> = {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         Cell::new(THREADS.fetch_add(1, Ordering::Relaxed).min(PARTS - 1))
     };
+}
+
+/// Which part of every count is the calling thread's own; the last one is shared.
+#[inline]
+pub(crate) fn part() -> usize {
+    PART.get()
 }
 
 /// A count to which every thread adds in a place of its own: adding in the same one, processors would wait
@@ -30,7 +36,7 @@ struct Part(AtomicU64);
 
 impl ShardedCounter {
     pub(crate) fn count(&self) {
-        let part = PART.get();
+        let part = part();
         let Some(Part(own)) = self.parts.get(part) else {
             return;
         };

@@ -8,7 +8,7 @@ use messenger_core::proto::{
     Outbound, Register, Request, Response, SendMessage,
 };
 use messenger_core::storage::MemoryStorage;
-use messenger_core::testing::FaultyStorage;
+use messenger_core::testing::{FaultyStorage, ManualClock};
 use messenger_core::{Driver, DriverLimits, Ended, Engine, Policy};
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,6 +138,30 @@ async fn held(storage: &FaultyStorage, count: usize) {
         }
     };
     timeout(SOON, all).await.unwrap();
+}
+
+/// The clock is read once for requests that are handed over together, and anew for those that come later.
+#[tokio::test]
+async fn a_message_has_the_time_at_which_it_was_handed_over() {
+    let clock = ManualClock::default();
+    let engine = Engine::builder().clock(Arc::new(clock.clone()));
+    let engine = engine.build().unwrap();
+    let (mut ann, _) = Client::log_in(&engine, "ann").await;
+    let mut times = Vec::new();
+    for hour in 0..3 {
+        for body in 0..2 {
+            ann.send(message("ann", body));
+        }
+        while times.len() < 2 * (hour + 1) {
+            if let Outbound::Event(Event::Message(event)) = ann.receive().await {
+                times.push(event.message.time);
+            }
+        }
+        clock.advance(Duration::from_secs(3600));
+    }
+    let first = times[0];
+    let expected = [0, 0, 1, 1, 2, 2].map(|hour| first + 3600 * hour);
+    assert_eq!(times, expected);
 }
 
 #[tokio::test]

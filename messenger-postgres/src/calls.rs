@@ -19,7 +19,7 @@ const LINKS: usize = 6;
 /// How many calls may be under way on each; more are refused.
 const MOST_UNDER_WAY: usize = 2000;
 
-/// What `append_v1` calls an error by which a database tells that it has lost what it had committed.
+/// The error by which a database tells that it has lost what it had committed.
 const LOSS: &str = "MSG01";
 
 /// How long it is waited before a call is made again that two others stood in the way of: so many milliseconds, or up to
@@ -69,7 +69,8 @@ impl Calls {
         Ok(self.call(sql, params).await?)
     }
 
-    async fn call(&self, sql: &str, params: Params<'_>) -> Result<Answer, Failure> {
+    /// Has something done, and tells more of a failure.
+    pub(crate) async fn call(&self, sql: &str, params: Params<'_>) -> Result<Answer, Failure> {
         let least_used = self.0.iter().min_by_key(|link| link.under_way());
         let link = least_used.filter(|link| link.under_way() < MOST_UNDER_WAY);
         let link = link.ok_or_else(|| Failure::new(CallError::TooMany, false))?;

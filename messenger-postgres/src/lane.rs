@@ -11,12 +11,13 @@ use crate::error::CallError;
 use crate::link::{Link, Servers};
 use crate::meters;
 use crate::params::Params;
-use crate::restored::LostUpTo;
+use crate::restored::{self, LostUpTo};
 use messenger_core::storage::{
     AppendError, Appended, BatchQueue, NewMessage, QueueLimits, StorageError,
 };
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
@@ -34,9 +35,6 @@ fn limits() -> QueueLimits {
     limits
 }
 
-/// A lane that was idle for so long takes another number: its row may be gone.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-
 type Outcomes = Vec<Result<Appended, AppendError>>;
 
 /// A message that waits, and since when.
@@ -46,15 +44,43 @@ struct Waiting {
 }
 
 /// Takes messages, and appends them in their order.
-pub(crate) struct Lane(BatchQueue<Waiting, Appended, AppendError>);
+pub(crate) struct Lane {
+    queue: BatchQueue<Waiting, Appended, AppendError>,
+    row: Arc<LaneRow>,
+}
+
+/// What the database has of a lane, by which it is noticed when the database has lost something.
+#[derive(Debug)]
+pub(crate) struct LaneRow {
+    /// No other lane has the same.
+    pub(crate) number: i64,
+    /// The last batch that was answered, since anything was lost.
+    answered: AtomicI64,
+}
+
+impl LaneRow {
+    pub(crate) fn answered(&self) -> i64 {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// What was answered until now is not there any more.
+    pub(crate) fn lose(&self) {
+        self.answered.store(0, Ordering::Release);
+    }
+}
 
 impl Lane {
     /// A lane with a connection and a thread of its own, which ends when this was dropped and all is stored.
     pub(crate) fn start(servers: &Arc<Servers>, lost_up_to: Arc<LostUpTo>) -> io::Result<Self> {
         let (queue, batches) = BatchQueue::new(limits());
+        let row = Arc::new(LaneRow {
+            number: getrandom::u64()?.cast_signed(),
+            answered: AtomicI64::new(0),
+        });
         let mut end = End {
             link: Link::new(Arc::clone(servers)),
-            number: Number::new()?,
+            row: Arc::clone(&row),
+            batch: 0,
             lost_up_to,
         };
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -63,44 +89,27 @@ impl Lane {
         };
         let thread = std::thread::Builder::new().name("postgres-lane".to_owned());
         thread.spawn(run)?;
-        Ok(Self(queue))
+        Ok(Self { queue, row })
     }
 
     pub(crate) async fn append(&self, new: NewMessage) -> Result<Appended, AppendError> {
         let bytes = new.message.size();
         let since = Instant::now();
-        self.0.call(Waiting { new, since }, bytes).await
+        self.queue.call(Waiting { new, since }, bytes).await
+    }
+
+    pub(crate) fn row(&self) -> &LaneRow {
+        &self.row
     }
 }
 
 /// Where batches go to the database.
 struct End {
     link: Link,
-    number: Number,
-    lost_up_to: Arc<LostUpTo>,
-}
-
-/// What the database knows a lane and its batches by.
-struct Number {
-    /// No other has the same.
-    lane: i64,
+    row: Arc<LaneRow>,
     /// The last batch's number.
     batch: i64,
-    /// The last batch that was answered.
-    answered: i64,
-    /// When the last one went.
-    used: Instant,
-}
-
-impl Number {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            lane: getrandom::u64()?.cast_signed(),
-            batch: 0,
-            answered: 0,
-            used: Instant::now(),
-        })
-    }
+    lost_up_to: Arc<LostUpTo>,
 }
 
 impl End {
@@ -154,24 +163,18 @@ impl End {
         waits: bool,
         deadline: Instant,
     ) -> Result<Vec<Outcome>, StorageError> {
-        if self.number.used.elapsed() > FORGOTTEN_AFTER {
-            self.number = Number::new().map_err(StorageError::new)?;
-        }
         let answer = match self.send(batch, waits, deadline).await {
             Err(failure) if failure.is_loss() => {
-                meters::losses().increment(1);
-                tracing::error!(
-                    "the PostgreSQL database has lost messages that it had stored, as after a failover to a standby \
-                     that was behind, or as an older copy; inboxes go on under new numbers"
-                );
-                self.lost_up_to.mark(&self.link, deadline).await?;
-                // It was not stored here: what the lane had stored until now is not there either.
-                self.number = Number::new().map_err(StorageError::new)?;
+                let now = restored::now();
+                let marked = calls::call(&self.link, restored::MARK, &now, deadline).await?;
+                self.lost_up_to.lost(&marked)?;
+                self.row.lose();
+                // This batch was not stored here either.
                 self.send(batch, waits, deadline).await?
             }
             sent => sent?,
         };
-        self.number.answered = self.number.batch;
+        self.row.answered.store(self.batch, Ordering::Release);
         let row = answer.first();
         let row = row.ok_or_else(|| StorageError::unknown("the database has told nothing"))?;
         // What cannot be read was done nevertheless.
@@ -186,12 +189,12 @@ impl End {
         deadline: Instant,
     ) -> Result<Answer, Failure> {
         meters::batches().increment(1);
-        self.number.batch += 1;
-        self.number.used = Instant::now();
+        self.batch += 1;
+        meters::batches().increment(1);
         let lane = Params::new()
-            .number(self.number.lane)
-            .number(self.number.batch)
-            .number(self.number.answered)
+            .number(self.row.number)
+            .number(self.batch)
+            .number(self.row.answered())
             .flag(waits);
         calls::call(&self.link, APPEND, &batch.params(lane), deadline).await
     }

@@ -122,6 +122,8 @@ impl Drop for UnderWay<'_> {
 pub(crate) struct Servers {
     configs: Vec<Config>,
     tls: Option<Tls>,
+    /// Which one that was. It is tried first, or each connection would wait for a dead one that is named before it.
+    found: AtomicUsize,
 }
 
 impl Servers {
@@ -130,17 +132,21 @@ impl Servers {
         Ok(Self {
             configs: database.servers.clone(),
             tls: tls.transpose()?,
+            found: AtomicUsize::new(0),
         })
     }
 
     /// Makes a connection to the first that can be written to.
     pub(crate) async fn connect(&self) -> Result<Open, Unconnected> {
         let mut last = Unconnected::Silent;
-        for config in &self.configs {
+        let found = self.found.load(Ordering::Relaxed);
+        let servers = self.configs.iter().enumerate().cycle();
+        for (number, config) in servers.skip(found).take(self.configs.len()) {
             // One that stands still must not keep us from the next.
             last = match timeout(CONNECT, connect(config, self.tls.as_ref())).await {
                 Ok(Ok(open)) => {
                     meters::connects().increment(1);
+                    self.found.store(number, Ordering::Relaxed);
                     return Ok(open);
                 }
                 Ok(Err(error)) => Unconnected::Refused(error),

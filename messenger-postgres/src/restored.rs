@@ -5,18 +5,17 @@
 //! when that was noticed. An inbox is not given a message each microsecond, so they are new, however often that is
 //! done; and they stay below 2^53 until the year 2255.
 
-use crate::calls::{self, Calls};
+use crate::calls::{Answer, Calls};
 use crate::database::Database;
 use crate::error::ConnectError;
 use crate::identity::NAME_ANEW;
-use crate::link::Link;
+use crate::meters;
 use crate::params::Params;
 use crate::row::Columns;
 use crate::store::PostgresStorage;
 use messenger_core::clock::{Clock, SystemClock};
 use messenger_core::storage::StorageError;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::time::Instant;
 
 /// Notes that the database is an older copy of one that was lost: numbers go on beyond any that the lost one can have
 /// given. To be called before a server uses the copy. (A server that was running on the lost one notices by itself.)
@@ -35,12 +34,13 @@ pub async fn mark_restored(database: &Database) -> Result<(), ConnectError> {
 }
 
 /// A second more than at the last time, should the clock have been set back since.
-const MARK: &str = "INSERT INTO about (name, value) VALUES ('lost up to', $1::bigint::text)
+pub(crate) const MARK: &str =
+    "INSERT INTO about (name, value) VALUES ('lost up to', $1::bigint::text)
     ON CONFLICT (name) DO UPDATE
     SET value = greatest(excluded.value::bigint, about.value::bigint + 1000000)::text
     RETURNING value::bigint";
 
-fn now() -> Params<'static> {
+pub(crate) fn now() -> Params<'static> {
     Params::new().time(SystemClock.now())
 }
 
@@ -62,9 +62,13 @@ impl LostUpTo {
         Ok(())
     }
 
-    /// Does what [`mark_restored`] does, for a database that has lost what it had committed.
-    pub(crate) async fn mark(&self, link: &Link, deadline: Instant) -> Result<(), StorageError> {
-        let marked = calls::call(link, MARK, &now(), deadline).await?;
+    /// The database was found to have lost what it had stored, and this is the answer to [`MARK`].
+    pub(crate) fn lost(&self, marked: &Answer) -> Result<(), StorageError> {
+        meters::losses().increment(1);
+        tracing::error!(
+            "the PostgreSQL database has lost messages that it had stored, as after a failover to a standby that was \
+             behind, or as an older copy; inboxes go on under new numbers"
+        );
         if let Some(row) = marked.first() {
             self.0.fetch_max(row.number(0)?, Ordering::Relaxed);
         }

@@ -12,12 +12,12 @@ use crate::calls::Calls;
 use crate::database::Database;
 use crate::error::ConnectError;
 use crate::identity;
-use crate::lane::Lane;
+use crate::lane::{Lane, LaneRow};
 use crate::link::{Open, Servers};
 use crate::meters;
 use crate::migrations;
 use crate::params::Params;
-use crate::restored::LostUpTo;
+use crate::restored::{self, LostUpTo};
 use crate::row::Columns;
 use crate::safety::{self, Concern};
 use crate::skeletons;
@@ -292,7 +292,17 @@ impl Storage for PostgresStorage {
     }
 
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
-        sessions::look(&self.calls, &looks).await
+        let rows: Vec<&LaneRow> = self.lanes.iter().map(Lane::row).collect();
+        let answer = match sessions::look(&self.calls, &looks, &rows).await {
+            Err(failure) if failure.is_loss() => {
+                let marked = self.calls.write(restored::MARK, restored::now()).await?;
+                self.lost_up_to.lost(&marked)?;
+                rows.iter().for_each(|row| row.lose());
+                sessions::look(&self.calls, &looks, &rows).await?
+            }
+            answer => answer?,
+        };
+        sessions::seen(&answer)
     }
 
     async fn inbox_for(
@@ -313,10 +323,11 @@ impl Storage for PostgresStorage {
             .time(expiry.now)
             .time(expiry.sessions_before)
             .number(expiry.messages_before.as_secs())
-            .time(expiry.mids_before);
+            .time(expiry.mids_before)
+            .numbers(self.lanes.iter().map(|lane| lane.row().number));
         let answer = self
             .calls
-            .write("SELECT purge_v1($1, $2, $3, $4)", params)
+            .write("SELECT purge_v1($1, $2, $3, $4, $5)", params)
             .await?;
         // Another server may have found that the database has lost something.
         self.lost_up_to.read(&self.calls).await?;

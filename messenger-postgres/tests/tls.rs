@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
+use futures_util::future::join_all;
 use messenger_core::storage::Storage;
 use messenger_postgres::{ConnectError, PostgresStorage};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -75,11 +76,19 @@ async fn a_server_that_stands_still_keeps_nobody_from_the_next() {
     let postgres = Postgres::start().await;
     // The system takes connections, and nobody answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = silent.local_addr().unwrap();
+    let address = silent.local_addr().unwrap();
     let database = postgres.database().await;
-    let url = database.replacen('@', &format!("@{silent},"), 1);
+    let url = database.replacen('@', &format!("@{address},"), 1);
     let storage = timeout(DEADLINE, PostgresStorage::connect(&url)).await;
-    storage.unwrap().unwrap().check().await.unwrap();
+    let storage = storage.unwrap().unwrap();
+    // Together they need all connections.
+    let checks = join_all((0..100).map(|_| storage.check())).await;
+    assert!(checks.iter().all(Result::is_ok), "{checks:?}");
+
+    silent.set_nonblocking(true).unwrap();
+    let asked = std::iter::from_fn(|| silent.accept().ok()).count();
+    // Once, unless the other was too slow on a busy machine.
+    assert!((1..4).contains(&asked), "it was asked {asked} times");
 }
 
 #[tokio::test]

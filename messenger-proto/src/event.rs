@@ -97,7 +97,7 @@ struct Shared {
 struct Head {
     /// What is long enough to be shared.
     before: Vec<Bytes>,
-    last: BytesMut,
+    last: Bytes,
 }
 
 impl From<Message> for SharedMessage {
@@ -124,6 +124,53 @@ impl SharedMessage {
 
 impl Head {
     fn of(message: &Message, escapes: Escapes) -> Self {
+        Self::of_plain(message, escapes).unwrap_or_else(|| Self::of_any(message, escapes))
+    }
+
+    /// Most messages are short and have nothing to be escaped: these are put together in one step.
+    fn of_plain(message: &Message, escapes: Escapes) -> Option<Self> {
+        let mut digits = itoa::Buffer::new();
+        let texts = [
+            message.from.as_str(),
+            &message.nick,
+            message.body.as_str(),
+            digits.format(message.time),
+            &message.attach.mime,
+            message.attach.data.as_str(),
+            message.to.as_str(),
+            message.id.as_str(),
+        ];
+        let is_plain = |text: &&str| text.is_empty() || is_clean(text, escapes);
+        if message.size() >= SHARED_FROM || !texts.iter().all(is_plain) {
+            return None;
+        }
+        let [from, nick, body, time, mime, data, to, id] = texts;
+        let frame = [
+            r#"{"action":"ev_message","data":{"from":""#,
+            from,
+            r#"","nick":""#,
+            nick,
+            r#"","body":""#,
+            body,
+            r#"","time":"#,
+            time,
+            r#","attach":{"mime":""#,
+            mime,
+            r#"","data":""#,
+            data,
+            r#""},"to":""#,
+            to,
+            r#"","id":""#,
+            id,
+            r#"""#,
+        ];
+        Some(Self {
+            before: Vec::new(),
+            last: frame.concat().into(),
+        })
+    }
+
+    fn of_any(message: &Message, escapes: Escapes) -> Self {
         let mut head = Pieces {
             done: Vec::new(),
             out: BytesMut::with_capacity(message.size().min(SHARED_FROM) + 256),
@@ -182,7 +229,7 @@ impl Pieces {
         }
         Head {
             before: self.done,
-            last: self.out,
+            last: self.out.freeze(),
         }
     }
 }

@@ -165,6 +165,9 @@ fn string(out: &mut BytesMut, text: &str, escapes: Escapes) {
 /// Writes what stands between the quotes of a JSON string.
 #[inline]
 pub(crate) fn escaped(out: &mut BytesMut, text: &str, escapes: Escapes) {
+    if text.is_empty() {
+        return;
+    }
     let rest = match escapes.ascii_only {
         true => as_ascii(out, text, escapes.braces),
         false => text,

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 pub(crate) enum ActivationError {
     #[error(
         "{passed} sockets were passed by the service manager, and {wanted} can be used; the first ListenStream= is for \
-         --listen, and those behind it for --tls-listen, --ws-listen and --wss-listen, as far as these are given"
+         --listen, and those behind it for --tls-listen, --ws-listen, --wss-listen, --web-listen and --web-tls-listen, as far as these are given"
     )]
     TooMany { passed: usize, wanted: usize },
     #[error(
@@ -19,8 +19,8 @@ pub(crate) enum ActivationError {
     Unusable { number: usize, source: io::Error },
 }
 
-/// The sockets that were passed: the first for `--listen`, those behind it for `--tls-listen`, `--ws-listen` and
-/// `--wss-listen`, as far as these are given.
+/// The sockets that were passed: the first for `--listen`, those behind it for `--tls-listen`, `--ws-listen`,
+/// `--wss-listen`, `--web-listen` and `--web-tls-listen`, as far as these are given.
 pub(crate) struct Passed(ListenFd);
 
 impl Passed {

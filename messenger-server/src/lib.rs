@@ -7,8 +7,9 @@
 //!
 //! The feature `websocket` has the HTTP upgrade to WebSocket, for an embedder's own router and for a listener.
 //!
-//! What the server's binary is made of lies behind the features `binary` and `sqlite` (the store in a file). Both are on
-//! by default; the listener needs neither. [`Monitoring`] is for embedders too. Settings, an operator's commands
+//! What the server's binary is made of lies behind the features `binary`, `sqlite` (the store in a file), `postgres` (the
+//! store in a database) and `nats` (several servers on one). All are on by default; the listener needs none.
+//! [`Monitoring`] is for embedders too. Settings, an operator's commands
 //! and the log are the binary's alone, and may change with every version.
 //!
 //! ```
@@ -33,6 +34,8 @@
 //! ```
 
 mod budget;
+#[cfg(feature = "binary")]
+mod causes;
 #[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
 pub mod certificate;

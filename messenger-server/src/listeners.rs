@@ -51,6 +51,7 @@ pub(crate) struct Listeners {
     pub(crate) ws: Option<TcpListener>,
     pub(crate) wss: Option<TcpListener>,
     pub(crate) web: Option<TcpListener>,
+    pub(crate) web_over_tls: Option<TcpListener>,
     /// For those over TLS.
     pub(crate) tls: Option<Tls>,
     pub(crate) metrics: Option<TcpListener>,
@@ -75,6 +76,7 @@ impl Listeners {
             listening.ws_listen,
             listening.wss_listen,
             listening.web_listen,
+            listening.web_tls_listen,
         ];
         passed.check(1 + others.iter().flatten().count())?;
         let mut sockets = Sockets {
@@ -88,6 +90,7 @@ impl Listeners {
             ws: sockets.next_if(listening.ws_listen, "--ws-listen")?,
             wss: sockets.next_if(listening.wss_listen, "--wss-listen")?,
             web: sockets.next_if(listening.web_listen, "--web-listen")?,
+            web_over_tls: sockets.next_if(listening.web_tls_listen, "--web-tls-listen")?,
             tls,
             metrics: listen_for_metrics(listening.metrics_listen, backlog)?,
         })
@@ -179,6 +182,13 @@ fn listen_for_metrics(
                 None
             }
         }),
+    }
+}
+
+/// The port may have been the system's choice.
+pub(crate) fn log_address(listener: &TcpListener, what: &str) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "{what}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod process;
 
+use crate::causes::in_full;
 use crate::certificate::EXPIRY;
 use crate::logs;
 use http_body_util::Full;
@@ -16,7 +17,6 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge}
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -196,19 +196,11 @@ impl Asked {
             true => (StatusCode::OK, "ready\n".to_owned()),
             false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
         };
-        page.extend(health.storage.err().map(|error| line(&error)));
-        page.extend(health.clock.err().map(|error| line(&error)));
-        page.extend(health.notifier.err().map(|error| line(&error)));
+        page.extend(health.storage.err().map(|error| in_full(&error) + "\n"));
+        page.extend(health.clock.err().map(|error| in_full(&error) + "\n"));
+        page.extend(health.notifier.err().map(|error| in_full(&error) + "\n"));
         text(status, page)
     }
-}
-
-/// What fails, and why.
-fn line(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    let causes: String = causes.map(|cause| format!(": {cause}")).collect();
-    // A cause may be several lines long.
-    format!("{error}{causes}").replace('\n', " ") + "\n"
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -283,6 +275,10 @@ fn describe() {
     describe_counter!(
         "messenger_postgres_repeats_total",
         "Calls of the PostgreSQL database that were made again: their answer was lost, or another stood in the way"
+    );
+    describe_counter!(
+        "messenger_postgres_losses_total",
+        "How often the PostgreSQL database was found to have lost what it had stored"
     );
     describe_counter!(
         "messenger_notifier_connects_total",

@@ -25,14 +25,14 @@ const PAGE: usize = 1000;
 /// What stands for every session of a user; no session is shown as anything that begins so.
 const ALL: &str = "all";
 
-/// What an operator can have done: all of it but `restored`, `salvage` and `migrate` also while a server uses the store. The server
-/// notices at once, or within a second that a session has ended.
+/// What an operator can have done: all of it but `restored`, `salvage` and `migrate` also while a server uses the store.
+/// The server notices at once, or within a second (5 on a database) that a session has ended.
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
 pub enum Command {
     /// Say whether settings, certificate and store are sound. The store has to be there, and is left as it is.
     Check,
-    /// Copy the store to a new file, also while a server uses it.
+    /// Copy a store in a file to a new one, also while a server uses it.
     Backup {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum Command {
     ///
     /// Sequence numbers then go on above those that clients may have seen.
     Restored,
-    /// Save what can be read of a damaged store to a new file. No server may use it meanwhile.
+    /// Save what can be read of a damaged store in a file to a new one. No server may use it meanwhile.
     Salvage {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
         path: PathBuf,

@@ -64,10 +64,10 @@ pub fn upgrade<B>(
     peer: Option<IpAddr>,
     origins: &Origins,
 ) -> Response<String> {
-    let accepted = match accept(request, origins) {
-        Ok(accepted) => accepted,
-        Err(refused) => return refused,
-    };
+    let answer = respond(request, origins);
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return answer;
+    }
     let Some(permit) = server.permit() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
     };
@@ -83,33 +83,31 @@ pub fn upgrade<B>(
         }
     };
     tokio::spawn(server.accepted(Some((permit, connection))));
-    accepted
+    answer
 }
 
 /// The answer to a request for a WebSocket, or to one that is none.
-fn accept<B>(
-    request: &Request<B>,
-    origins: &Origins,
-) -> Result<Response<String>, Response<String>> {
+fn respond<B>(request: &Request<B>, origins: &Origins) -> Response<String> {
     if !asks_for_websocket(request) {
         let mut refused = text(StatusCode::UPGRADE_REQUIRED, "this is for WebSocket");
         let headers = refused.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(refused);
+        return refused;
     }
     if !origins.allow(request.headers()) {
         tracing::debug!(
             origin = ?request.headers().get("origin"),
             "a page of another origin was turned away"
         );
-        return Err(text(
+        return text(
             StatusCode::FORBIDDEN,
             "pages of this origin may not connect",
-        ));
+        );
     }
     let accepted = create_response_with_body(request, String::new);
-    accepted.map_err(|error| text(StatusCode::BAD_REQUEST, &error.to_string()))
+    accepted.unwrap_or_else(|error| text(StatusCode::BAD_REQUEST, &error.to_string()))
 }
 
 /// True for a request that wants to be upgraded to the version of WebSocket that there is.
@@ -231,13 +229,13 @@ where
 /// An answer that is no upgrade is the connection's last. (Without `keep_alive` hyper would say that of an upgrade, too, and
 /// clients would refuse it.)
 fn answer(request: &Request<Incoming>, origins: &Origins) -> Response<String> {
-    let accepted = match request.uri().path() {
-        path if PATHS.contains(&path) => accept(request, origins),
-        _ => Err(text(StatusCode::NOT_FOUND, "WebSocket is at / and /ws")),
+    let mut answer = match PATHS.contains(&request.uri().path()) {
+        true => respond(request, origins),
+        false => text(StatusCode::NOT_FOUND, "WebSocket is at / and /ws"),
     };
-    accepted.unwrap_or_else(|mut refused| {
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
-        refused.headers_mut().insert(CONNECTION, close);
-        refused
-    })
+        answer.headers_mut().append(CONNECTION, close);
+    }
+    answer
 }

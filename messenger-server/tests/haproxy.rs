@@ -72,13 +72,15 @@ impl Haproxy {
             .replace("/run/haproxy/admin.sock", admin.to_str().unwrap())
             .replace("bind :7788", "bind fd@3")
             .replace("bind :7790", "bind fd@4")
+            .replace("bind :7792", &format!("bind unix@{}.wss", admin.display()))
             .replace(" port 7789", "");
         for (number, node) in (1..).zip(nodes) {
             let (name, plain) = (format!("node{number}"), &node.process.address);
             let metrics = node.metrics.port();
             configuration = configuration
                 .replace(&format!("{name}:7788"), &format!("{plain} port {metrics}"))
-                .replace(&format!("{name}:7790"), &node.over_tls.to_string());
+                .replace(&format!("{name}:7790"), &node.over_tls.to_string())
+                .replace(&format!("{name}:7792"), &node.over_tls.to_string());
         }
         // Whoever runs the tests may not become another user, nor open as many files, and there are two nodes.
         let left_out = ["user ", "group ", "chroot ", "maxconn ", "server node3 "];

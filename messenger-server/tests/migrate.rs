@@ -19,7 +19,7 @@ use std::process::{Output, Stdio};
 use support::SOON;
 use support::process::Process;
 use tempfile::TempDir;
-use testing_servers::Postgres;
+use testing_servers::{DEADLINE, Postgres};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -237,7 +237,7 @@ async fn a_move_that_is_killed_at_any_point_is_done_again() {
             .unwrap();
         let mut told = BufReader::new(moving.stdout.take().unwrap()).lines();
         for _ in 0..lines {
-            timeout(SOON, told.next_line()).await.unwrap().unwrap();
+            timeout(DEADLINE, told.next_line()).await.unwrap().unwrap();
         }
         moving.kill().await.unwrap();
     }
@@ -305,4 +305,32 @@ async fn what_is_in_use_or_full_is_refused() {
         told.contains("--from sqlite:PATH --to postgres://"),
         "{told}"
     );
+}
+
+#[tokio::test]
+async fn what_is_not_in_the_database_as_it_was_read_is_not_moved() {
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = store(&folder);
+    fill(&file).await;
+    drop(PostgresStorage::connect(&database).await.unwrap());
+    let (_, name) = database.rsplit_once('/').unwrap();
+    let client = postgres.client(name).await;
+    let spoil = "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN NEW.body := NEW.body || '!'; RETURN NEW; END $$;
+                 CREATE TRIGGER spoil BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION spoil()";
+    client.batch_execute(spoil).await.unwrap();
+    let told = refused(&file, &database).await;
+    assert!(
+        told.contains("the messages in the database are not those of the file"),
+        "{told}"
+    );
+    Process::start(&file).await.kill().await;
+
+    client
+        .batch_execute("DROP TRIGGER spoil ON messages")
+        .await
+        .unwrap();
+    migrated(&file, &database).await;
 }

@@ -28,7 +28,7 @@ export async function showChat(user, store, ended) {
   const status = statusLine(connection);
   const sidebar = new Sidebar({ store, roster, open, find });
   const own = h('button', { type: 'button', class: 'own quiet', title: t('myProfile'), onclick: profile });
-  const main = h('main', {}, nobody());
+  const talk = h('div', { class: 'talk' }, nobody());
   let conversation;
 
   // The session goes on with an acknowledgement of what is kept here, so that nothing comes twice.
@@ -46,7 +46,7 @@ export async function showChat(user, store, ended) {
     const closed = conversation;
     conversation = new Conversation({ store, outbox, roster, peer: uid, nick, back: close, about: () => find(uid) });
     closed?.close();
-    main.replaceChildren(conversation.element);
+    talk.replaceChildren(conversation.element);
     document.body.classList.add('reading');
     sidebar.choose(uid);
     await conversation.open();
@@ -55,7 +55,7 @@ export async function showChat(user, store, ended) {
   function close() {
     conversation?.close();
     conversation = undefined;
-    main.replaceChildren(nobody());
+    talk.replaceChildren(nobody());
     document.body.classList.remove('reading');
     sidebar.focusChosen();
     sidebar.choose(undefined);
@@ -112,10 +112,11 @@ export async function showChat(user, store, ended) {
   document.body.className = 'inside';
   document.body.replaceChildren(
     h('header', { class: 'top' }, h('h1', { class: 'unseen' }, t('title')), status.element),
-    h('aside', {},
-      h('header', {}, own, iconButton('import', t('importBook'), { onclick: () => showImport(roster) })),
-      sidebar.element),
-    main);
+    h('main', {},
+      h('div', { class: 'side' },
+        h('header', {}, own, iconButton('import', t('importBook'), { onclick: () => showImport(roster) })),
+        sidebar.element),
+      talk));
   await roster.load();
   await showOwn();
   await refresh();

@@ -19,6 +19,9 @@ use std::task::{Context, Poll, ready};
 /// How much is read from the store at once.
 const PAGE: PageLimits = PageLimits::new(256, 256 * 1024);
 
+/// A feed without mail keeps room for so much at the most.
+const KEPT: usize = 16;
+
 /// What a look into the store brings; `None` when the session has ended.
 type Page = Option<Vec<(u64, Message)>>;
 type Reading = Pin<Box<dyn Future<Output = Result<Page, StorageError>> + Send>>;
@@ -30,6 +33,8 @@ pub(crate) struct Feed {
     /// The store may have messages behind the cursor that no mail will tell of.
     behind: bool,
     page: VecDeque<(u64, Message)>,
+    /// Taken out of the mailbox.
+    mail: VecDeque<Mail>,
     reading: Option<Reading>,
     /// The first page of what waited when it began has been given.
     has_caught_up: bool,
@@ -84,7 +89,7 @@ impl Feed {
                 return Poll::Pending;
             }
             self.has_caught_up = true;
-            match ready!(login.mailbox.poll(cx)) {
+            match ready!(self.poll_mail(login, cx)) {
                 Mail::Inbox { seq, .. } if seq <= self.cursor => {}
                 Mail::Inbox {
                     seq,
@@ -100,6 +105,19 @@ impl Feed {
                 }
                 Mail::Overrun => return Poll::Ready(Err(EventsEnded::MissedCopies)),
             }
+        }
+    }
+
+    /// The oldest mail. It is taken all at once, so that senders and recipient do not wait for each other at each.
+    fn poll_mail(&mut self, login: &Login, cx: &mut Context<'_>) -> Poll<Mail> {
+        loop {
+            if let Some(mail) = self.mail.pop_front() {
+                return Poll::Ready(mail);
+            }
+            if self.mail.capacity() > KEPT {
+                self.mail = VecDeque::new();
+            }
+            ready!(login.mailbox.poll_all(&mut self.mail, cx));
         }
     }
 

@@ -6,6 +6,7 @@ use crate::storage::{SessionKey, UserNumber};
 use messenger_proto::SharedMessage;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -30,7 +31,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     mail: VecDeque<Mail>,
+    /// What it takes, and what was taken all at once and not yet given.
     bytes: usize,
+    /// How much of that was taken.
+    taken: usize,
     /// The store may have more than the mail tells.
     resync: bool,
     /// A copy did not fit.
@@ -158,10 +162,20 @@ impl Mailbox {
         if let Some(mail) = waiting.take() {
             return Poll::Ready(mail);
         }
-        match &mut waiting.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+        waiting.wake_later(cx);
+        Poll::Pending
+    }
+
+    /// Takes all mail there is into `mail`, which is empty, or has the task woken when there is some. What was taken
+    /// counts as waiting until the next time.
+    pub(crate) fn poll_all(&self, mail: &mut VecDeque<Mail>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.0.waiting.lock();
+        waiting.bytes -= mem::take(&mut waiting.taken);
+        if waiting.take_all(mail) {
+            waiting.taken = waiting.bytes;
+            return Poll::Ready(());
         }
+        waiting.wake_later(cx);
         Poll::Pending
     }
 
@@ -201,7 +215,27 @@ impl Waiting {
             }
             return Some(mail);
         }
-        std::mem::take(&mut self.resync).then_some(Mail::Resync)
+        mem::take(&mut self.resync).then_some(Mail::Resync)
+    }
+
+    /// False when there is none.
+    fn take_all(&mut self, mail: &mut VecDeque<Mail>) -> bool {
+        if self.overrun {
+            mail.push_back(Mail::Overrun);
+            return true;
+        }
+        mem::swap(&mut self.mail, mail);
+        if mem::take(&mut self.resync) {
+            mail.push_back(Mail::Resync);
+        }
+        !mail.is_empty()
+    }
+
+    fn wake_later(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
     }
 }
 
@@ -277,6 +311,31 @@ mod tests {
             assert!(matches!(poll(&mailbox), Poll::Ready(Mail::Resync)));
             assert!(poll(&mailbox).is_pending());
         }
+    }
+
+    #[test]
+    fn what_was_taken_all_at_once_counts_until_the_next_time() {
+        let mailbox = mailbox(3 * OVERHEAD);
+        let mut mail = VecDeque::new();
+        let mut take = || {
+            let taken = mailbox.poll_all(&mut mail, &mut Context::from_waker(Waker::noop()));
+            let taken = taken.map(|()| mail.drain(..).collect::<Vec<_>>());
+            let seq = |mail| match mail {
+                Mail::Inbox { seq, .. } => Some(seq),
+                _ => None,
+            };
+            taken.map(|mail| mail.into_iter().map(seq).collect::<Vec<_>>())
+        };
+        (1..=2).for_each(|seq| mailbox.deliver(inbox(seq)));
+        assert_eq!(take(), Poll::Ready(vec![Some(1), Some(2)]));
+        (3..=9).for_each(|seq| mailbox.deliver(inbox(seq)));
+        let resync = None;
+        assert_eq!(take(), Poll::Ready(vec![Some(3), resync]));
+        (1..=9).for_each(|seq| mailbox.deliver(inbox(seq)));
+        assert_eq!(take(), Poll::Ready(vec![Some(1), Some(2), resync]));
+        assert_eq!(take(), Poll::Pending);
+        (1..=9).for_each(|seq| mailbox.deliver(inbox(seq)));
+        assert_eq!(take(), Poll::Ready(vec![Some(1), Some(2), Some(3), resync]));
     }
 
     #[test]

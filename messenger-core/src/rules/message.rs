@@ -38,7 +38,7 @@ pub(super) fn start(
     };
     let recipient = match shared.storage.append_now(&new) {
         Some(Err(AppendError::NoSuchUser)) => Recipient::Unknown,
-        Some(appended) => return Started::Done(conclude(connection, &new, appended, is_only)),
+        Some(appended) => return Started::Done(conclude(connection, new, appended, is_only)),
         None => Recipient::Unasked,
     };
     let message = wait(Arc::clone(connection), new, recipient);
@@ -64,14 +64,14 @@ async fn wait(connection: Arc<ConnectionState>, new: NewMessage, recipient: Reci
     if let Recipient::Unasked = recipient {
         match shared.storage.append(new.clone()).await {
             Err(AppendError::NoSuchUser) => {}
-            appended => return conclude(&connection, &new, appended, false),
+            appended => return conclude(&connection, new, appended, false),
         }
     }
     let _resolving = Resolving::begin(&connection.resolving);
     match Box::pin(find_recipient(shared, new)).await {
         Ok(Some(new)) => {
             let appended = shared.storage.append(new.clone()).await;
-            conclude(&connection, &new, appended, false)
+            conclude(&connection, new, appended, false)
         }
         Ok(None) => refuse(&connection, no_such_user()),
         Err(failure) => refuse(&connection, failure),
@@ -111,7 +111,7 @@ fn prepare(
     request: SendMessage,
 ) -> Result<NewMessage, Failure> {
     let shared = &*connection.shared;
-    let now = shared.now();
+    let now = connection.now();
     login.touch(now);
     check_limits(connection, &request)?;
     if let Some(limiters) = &shared.limiters {
@@ -150,7 +150,7 @@ fn prepare(
 #[inline]
 fn conclude(
     connection: &ConnectionState,
-    new: &NewMessage,
+    new: NewMessage,
     appended: Result<Appended, AppendError>,
     is_only: bool,
 ) -> Reply {
@@ -179,7 +179,7 @@ fn conclude(
 #[inline]
 fn answer(
     connection: &ConnectionState,
-    new: &NewMessage,
+    new: NewMessage,
     appended: Appended,
     is_only: bool,
 ) -> Reply {
@@ -195,9 +195,9 @@ fn answer(
             if dropped > 0 {
                 connection.shared.meters.dropped.increment(dropped);
             }
-            tell(connection, new, (recipient, seq), echo && !is_only);
-            let copy = echo.then(|| message.clone());
-            (message.id.clone(), message.time, copy)
+            tell(connection, &new, (recipient, seq), echo && !is_only);
+            let (id, time) = (message.id.clone(), message.time);
+            (id, time, echo.then_some(new.message))
         }
         Appended::Duplicate { id, time } => {
             // Whoever sends again has lost the reply, and with it the copy that was behind it.

@@ -1,5 +1,6 @@
 //! Everything in memory; gone with the process.
 
+mod held;
 mod inbox;
 mod mids;
 mod numbers;
@@ -16,6 +17,7 @@ use crate::lookalikes::skeleton;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use dashmap::{DashMap, Entry};
+use held::Held;
 use inbox::Inbox;
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use mids::Mids;
@@ -25,7 +27,6 @@ use std::collections::hash_map::Entry as HashEntry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use user::User;
 
@@ -40,10 +41,8 @@ pub struct MemoryStorage {
     mids: Mids,
     users: DashMap<UserId, Arc<Mutex<User>>>,
     addresses: Mutex<Addresses>,
-    /// The most bytes of messages.
-    limit: u64,
     /// What all inboxes hold.
-    held: AtomicU64,
+    held: Held,
 }
 
 impl Default for MemoryStorage {
@@ -93,7 +92,8 @@ impl MemoryStorage {
 
     /// An empty store that keeps at most so many bytes of messages, of all users together, each with a kibibyte
     /// beside its text. An inbox holds no more than is left for all others, over which messages to it are refused: so
-    /// a few that are filled on purpose, and not read, leave room for everybody else.
+    /// a few that are filled on purpose, and not read, leave room for everybody else. Threads count by themselves, so the
+    /// bound may be passed by half a mebibyte, or by a hundredth if that is less.
     pub fn with_limit(bytes: u64) -> Self {
         Self {
             numbers: Numbers::default(),
@@ -101,8 +101,7 @@ impl MemoryStorage {
             mids: Mids::default(),
             users: DashMap::new(),
             addresses: Mutex::default(),
-            limit: bytes,
-            held: AtomicU64::new(0),
+            held: Held::new(bytes),
         }
     }
 
@@ -126,13 +125,7 @@ impl MemoryStorage {
     fn count<T>(&self, user: &mut User, act: impl FnOnce(&mut User) -> T) -> T {
         let before = user.inbox.held();
         let done = act(user);
-        let after = user.inbox.held();
-        // What is taken off was added before, so the sum is right whoever comes first.
-        match after.checked_sub(before) {
-            Some(0) => {}
-            Some(more) => _ = self.held.fetch_add(more, Ordering::Relaxed),
-            None => _ = self.held.fetch_sub(before - after, Ordering::Relaxed),
-        }
+        self.held.change(before, user.inbox.held());
         done
     }
 
@@ -185,8 +178,9 @@ impl MemoryStorage {
         self.with_inbox(&new.message.to, |user| {
             let with_it = user.inbox.held() + inbox::held_by(&new.message);
             // Those that are appended at the same moment may each pass it by one message.
-            if with_it > self.limit.saturating_sub(self.held.load(Ordering::Relaxed)) {
-                return Err(StorageError::new(Full { limit: self.limit }).into());
+            if with_it > self.held.left() {
+                let limit = self.held.limit();
+                return Err(StorageError::new(Full { limit }).into());
             }
             let (seq, dropped) = user.inbox.append(new.message.to_kept(), new.limits)?;
             Ok(Appended::Stored {

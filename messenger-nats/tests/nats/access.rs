@@ -1,9 +1,11 @@
 //! Who is let in, and to whom a node talks.
 
+use crate::credentials::Vouching;
 use crate::support::{hears, node, pair, trouble, until};
 use messenger_nats::{ConnectError, NatsNotifier};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::fs;
+use std::path::PathBuf;
 use testing_servers::Nats;
 
 #[tokio::test]
@@ -21,6 +23,32 @@ async fn a_wrong_password_is_told_and_not_shown() {
         !shown.contains("wrong") && !shown.contains("ann"),
         "{shown}"
     );
+}
+
+#[tokio::test]
+async fn a_token_lets_a_node_in() {
+    let nats = Nats::start(&["--auth", "s3cret"]);
+    pair(&format!("nats://s3cret@127.0.0.1:{}", nats.port())).await;
+    let refused = node(&format!("nats://wrong@127.0.0.1:{}", nats.port())).await;
+    until("it is told", || {
+        trouble(&refused).contains("authorization violation")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn credentials_let_a_node_in() {
+    let server = Vouching::start();
+    let with = |file: PathBuf| format!("{}?creds={}", server.nats.url(), file.display());
+    pair(&with(server.user())).await;
+    let refused = node(&with(server.stranger())).await;
+    until("it is told", || {
+        trouble(&refused).contains("authorization violation")
+    })
+    .await;
+    let nowhere = with("/nowhere/user.creds".into()).parse().unwrap();
+    let nowhere = NatsNotifier::connect(nowhere).await;
+    assert!(matches!(nowhere, Err(ConnectError::Credentials(_))));
 }
 
 #[tokio::test]

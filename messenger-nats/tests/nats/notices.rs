@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use messenger_core::notifier::{Mail, Notifier};
 use messenger_core::proto::UserId;
 use messenger_core::testing;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use testing_servers::Nats;
 use tokio::time::timeout;
@@ -13,7 +14,13 @@ use tokio::time::timeout;
 #[tokio::test]
 async fn it_does_what_every_notifier_does() {
     let nats = Nats::start(&[]);
-    testing::notifier::suite(async || pair(&nats.url()).await).await;
+    let pairs = AtomicUsize::new(0);
+    let next = async || {
+        // What the pair before has said last may come when this one is there.
+        let number = pairs.fetch_add(1, Ordering::Relaxed);
+        pair(&format!("{}?prefix=pair{number}", nats.url())).await
+    };
+    testing::notifier::suite(next).await;
 }
 
 /// A copy is not sent again by itself when a machine is so busy that a frame of it is lost.

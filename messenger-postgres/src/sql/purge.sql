@@ -1,8 +1,9 @@
 -- Drops some of what is out of date; sessions used later than now were used by a clock that was wrong, and count as used
 -- now. Nothing is out of date before it is so by the database's own clock. 0: there was nothing. 1: there may be more. 2:
 -- another server is at it.
-CREATE FUNCTION purge_v1(now_us bigint, sessions_before_us bigint, messages_before bigint, mids_before_us bigint)
-RETURNS integer LANGUAGE plpgsql
+CREATE FUNCTION purge_v1(
+    now_us bigint, sessions_before_us bigint, messages_before bigint, mids_before_us bigint, own_lanes bigint[]
+) RETURNS integer LANGUAGE plpgsql
 SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
@@ -14,6 +15,8 @@ DECLARE
     of_user bigint;
     place bigint;
 BEGIN
+    -- The server lives, though it may have had no message for long.
+    UPDATE lanes SET seen = now() WHERE lane = ANY (own_lanes) AND seen < now() - interval '1 day';
     IF NOT pg_try_advisory_xact_lock(hashtextextended('messenger purge', 0)) THEN
         RETURN 2;
     END IF;

@@ -103,12 +103,19 @@ BEGIN
 END $$;
 
 -- What is newest in each inbox, or nothing where the session has ended; without a key it is one of the ephemeral ones, which
--- have ended so often before.
-CREATE FUNCTION look_v1(nos bigint[], keys bytea[], ended bigint[]) RETURNS bigint[] LANGUAGE plpgsql STABLE
+-- have ended so often before. It is looked, too, whether there is what the server's lanes were answered.
+CREATE FUNCTION look_v1(nos bigint[], keys bytea[], ended bigint[], own_lanes bigint[], answered bigint[])
+RETURNS bigint[] LANGUAGE plpgsql STABLE
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
+    IF EXISTS (
+        SELECT FROM unnest(own_lanes, answered) AS o (lane, batch) LEFT JOIN lanes l ON l.lane = o.lane
+        WHERE coalesce(l.batch, 0) < o.batch
+    ) THEN
+        RAISE EXCEPTION 'what was committed is lost' USING ERRCODE = 'MSG01';
+    END IF;
     RETURN (
         SELECT array_agg(CASE WHEN coalesce(s.user_no, u.no) IS NOT NULL THEN i.newest END ORDER BY l.n)
         FROM unnest(nos, keys, ended) WITH ORDINALITY AS l (no, key, ended, n)

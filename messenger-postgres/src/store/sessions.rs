@@ -1,6 +1,7 @@
 //! Sessions and their places.
 
-use crate::calls::Calls;
+use crate::calls::{Answer, Calls, Failure};
+use crate::lane::LaneRow;
 use crate::params::Params;
 use crate::row::{Columns, session_key, unsigned};
 use messenger_core::clock::Timestamp;
@@ -98,15 +99,27 @@ pub(super) async fn advance(calls: &Calls, marks: &[Watermark]) -> Result<(), St
     calls.write(advance, params).await.map(drop)
 }
 
-pub(super) async fn look(calls: &Calls, looks: &[Look]) -> Result<Vec<Seen>, StorageError> {
+/// The lanes are looked for as well: whether the database still has what they were answered.
+pub(super) async fn look(
+    calls: &Calls,
+    looks: &[Look],
+    lanes: &[&LaneRow],
+) -> Result<Answer, Failure> {
     let sessions = looks.iter().map(|look| look.session.as_ref());
     let params = Params::new()
         .numbers(looks.iter().map(|look| look.owner.number.0))
         .optional_bytes(sessions.map(|session| session.map(|SessionKey(key)| *key)))
-        .numbers(looks.iter().map(|look| look.ephemeral_ended));
-    let rows = calls.read("SELECT look_v1($1, $2, $3)", params).await?;
-    let newest = rows.first().map(|row| row.value(0)).transpose()?.flatten();
-    let newest: Vec<Option<i64>> = newest.unwrap_or_default();
+        .numbers(looks.iter().map(|look| look.ephemeral_ended))
+        .numbers(lanes.iter().map(|lane| lane.number))
+        .numbers(lanes.iter().map(|lane| lane.answered()));
+    calls
+        .call("SELECT look_v1($1, $2, $3, $4, $5)", params)
+        .await
+}
+
+pub(super) fn seen(answer: &Answer) -> Result<Vec<Seen>, StorageError> {
+    let newest = answer.first().map(|row| row.value(0)).transpose()?;
+    let newest: Vec<Option<i64>> = newest.flatten().unwrap_or_default();
     let seen = newest.into_iter().map(|newest| match newest {
         Some(newest) => Seen::There {
             newest: unsigned(newest),

@@ -40,7 +40,7 @@ pub enum SettingsError {
     },
     /// An address for TLS without a certificate, or the other way round.
     #[error(
-        "--tls-listen (or --wss-listen), --tls-cert and --tls-key belong together; give all three or none"
+        "--tls-listen (or --wss-listen, or --web-tls-listen), --tls-cert and --tls-key belong together; give all three or none"
     )]
     HalfTls,
     /// It is no address to listen on.

@@ -71,7 +71,7 @@ pub struct ListenSettings {
     #[arg(long, env = "MESSENGER_TLS_KEY", value_name = "FILE", global = true)]
     pub tls_key: Option<PathBuf>,
 
-    /// The address and port of the web page, a messenger for people with a browser. [default: none]
+    /// The address and port of the web page, a messenger for people with a browser.
     #[arg(
         long,
         env = "MESSENGER_WEB_LISTEN",
@@ -80,6 +80,16 @@ pub struct ListenSettings {
         global = true
     )]
     pub web_listen: Option<SocketAddr>,
+
+    /// The address and port of the web page over TLS; needs --tls-cert and --tls-key.
+    #[arg(
+        long,
+        env = "MESSENGER_WEB_TLS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        value_parser = listen_address,
+        global = true
+    )]
+    pub web_tls_listen: Option<SocketAddr>,
 
     /// Networks of proxies, such as 10.0.0.0/8,192.0.2.1: connections from there begin with a header
     /// of the PROXY protocol (version 1 or 2) that tells where the client is.
@@ -119,7 +129,8 @@ impl ListenSettings {
     /// # Errors
     /// Something of it is missing, or the certificate cannot be used.
     pub fn tls(&self) -> Result<Option<Tls>, SettingsError> {
-        let is_wanted = self.tls_listen.is_some() || self.wss_listen.is_some();
+        let listens = [self.tls_listen, self.wss_listen, self.web_tls_listen];
+        let is_wanted = listens.iter().any(Option::is_some);
         match (is_wanted, &self.tls_cert, &self.tls_key) {
             (false, None, None) => Ok(None),
             (true, Some(certificates), Some(key)) => Ok(Some(Tls::load(certificates, key)?)),

@@ -141,11 +141,11 @@ numbers! {
 numbers! {
     /// What clients may do in a time; over it they are told to try later (20).
     "Rates" RateSettings {
-        /// Failed attempts to authenticate with one login, a minute.
+        /// Failed attempts to authenticate with one login, a minute; servers on one database count together.
         max_failed_auth = "MESSENGER_MAX_FAILED_AUTH" "COUNT" RATE, Rates::default().failed_auth_login.burst;
-        /// Failed attempts to authenticate from one address, a minute.
+        /// Failed attempts to authenticate from one address, a minute, at one server.
         max_failed_auth_address = "MESSENGER_MAX_FAILED_AUTH_ADDRESS" "COUNT" RATE, Rates::default().failed_auth_address.burst;
-        /// Registrations from one address, an hour.
+        /// Registrations from one address, an hour, at one server.
         max_registrations = "MESSENGER_MAX_REGISTRATIONS" "COUNT" RATE, Rates::default().registrations.burst;
         /// Messages of one session, a second.
         max_message_rate = "MESSENGER_MAX_MESSAGE_RATE" "COUNT" RATE, MESSAGES_A_SECOND;
@@ -155,7 +155,7 @@ numbers! {
         max_byte_rate = "MESSENGER_MAX_BYTE_RATE" "BYTES" RATE, BYTES_A_SECOND;
         /// Bytes of one session's messages at once; a larger message is accepted when none of them is used, and uses all.
         max_byte_burst = "MESSENGER_MAX_BYTE_BURST" "BYTES" RATE, Rates::default().message_bytes.burst;
-        /// Address-book entries that one user imports, a day.
+        /// Address-book entries that one user imports, a day; servers on one database count together.
         max_import_day = "MESSENGER_MAX_IMPORT_DAY" "COUNT" RATE, Rates::default().import.burst;
     }
 }

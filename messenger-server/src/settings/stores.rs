@@ -3,6 +3,7 @@
 use super::{Settings, SettingsError};
 use messenger_core::storage::MemoryStorage;
 use messenger_core::{Builder, Engine};
+use std::fmt;
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -51,6 +52,22 @@ impl FromStr for StoreUrl {
             #[cfg(feature = "postgres")]
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(Box::new(url.parse()?))),
             _ => Err(SettingsError::Store),
+        }
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    /// Where everything is kept, without a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory, until the server ends"),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(path) => match std::path::absolute(path) {
+                Ok(path) => write!(f, "{}", path.display()),
+                Err(_) => write!(f, "{}", path.display()),
+            },
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => write!(f, "PostgreSQL at {database}"),
         }
     }
 }
@@ -107,7 +124,7 @@ impl NotifierUrl {
 
     /// Nodes that share a store know each other by its id.
     #[cfg(feature = "postgres")]
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         builder: Builder,
         store: &str,

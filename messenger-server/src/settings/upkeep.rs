@@ -1,9 +1,21 @@
 //! What an operator does with a store, beside serving it.
 
 use super::{Settings, SettingsError, StoreUrl};
+#[cfg(feature = "postgres")]
+use crate::causes::in_full;
+#[cfg(feature = "postgres")]
+use messenger_core::Health;
 use messenger_core::{Builder, Engine};
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "postgres")]
+use std::time::{Duration, Instant};
+#[cfg(feature = "postgres")]
+use tokio::time::sleep;
+
+/// How long NATS may take to let a node in before it is said that it does not.
+#[cfg(feature = "postgres")]
+const NATS_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Settings {
     /// Whether a server would serve with these settings what was stored: the store is there and sound, and so is the
@@ -24,12 +36,18 @@ impl Settings {
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres(database) => {
                 let storage = messenger_postgres::PostgresStorage::open_beside(database).await?;
-                let concern = storage.concern().map(|concern| concern.to_string());
-                let engine = Engine::builder().storage(Arc::new(storage));
-                let health = engine.manual_maintenance().build()?.health().await;
+                let mut concerns =
+                    Vec::from_iter(storage.concern().map(|concern| concern.to_string()));
+                let id = storage.id().to_owned();
+                let builder = Engine::builder().storage(Arc::new(storage));
+                let (builder, others) = self.notifier.connect(builder, &id).await?;
+                let engine = builder.manual_maintenance().build()?;
+                let health = health(&engine).await;
+                others.leave().await;
                 health.storage?;
                 health.clock?;
-                Ok(Vec::from_iter(concern))
+                concerns.extend(health.notifier.err().map(|error| in_full(&error)));
+                Ok(concerns)
             }
         }
     }
@@ -40,7 +58,7 @@ impl Settings {
     /// The store is in memory, is not there, or cannot be opened.
     pub async fn engine_beside(&self) -> Result<Builder, SettingsError> {
         let builder = Engine::builder().policy(self.policy());
-        let builder = match &self.store {
+        let builder: Builder = match &self.store {
             StoreUrl::Memory => return Err(SettingsError::NotKept),
             #[cfg(feature = "sqlite")]
             StoreUrl::Sqlite(path) => {
@@ -101,6 +119,19 @@ impl Settings {
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres(database) => Ok(messenger_postgres::mark_restored(database).await?),
         }
+    }
+}
+
+/// Gives NATS time to let this node in.
+#[cfg(feature = "postgres")]
+async fn health(engine: &Engine) -> Health {
+    let begun = Instant::now();
+    loop {
+        let health = engine.health().await;
+        if health.notifier.is_ok() || begun.elapsed() > NATS_PATIENCE {
+            return health;
+        }
+        sleep(Duration::from_millis(100)).await;
     }
 }
 

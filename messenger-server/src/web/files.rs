@@ -11,6 +11,9 @@ use std::io::Write;
 /// As which the version stands in the first file.
 const VERSION_GAP: &str = "VERSION";
 
+/// Where the first file names the modules, so that a browser asks for all of them at once.
+const PRELOADS_GAP: &str = "<!-- PRELOADS -->";
+
 /// What a browser keeps without asking again: another version has other addresses.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
@@ -106,7 +109,8 @@ impl Files {
         let tag = HeaderValue::from_str(&format!("\"{version}\""));
         // Digits and quotes are always a header's value.
         let tag = tag.unwrap_or_else(|_| HeaderValue::from_static("\"\""));
-        let first = FIRST.replace(VERSION_GAP, &version);
+        let first = FIRST.replace(PRELOADS_GAP, &preloads());
+        let first = first.replace(VERSION_GAP, &version);
         let others = OTHERS.into_iter().map(|(name, content)| {
             let content = Content::new(name, Bytes::from_static(content.as_bytes()), &tag);
             (name, content)
@@ -135,6 +139,15 @@ impl Files {
         };
         Some(File { content, cached })
     }
+}
+
+/// The modules that every visit needs; those of others are loaded when they are.
+fn preloads() -> String {
+    let names = OTHERS.iter().map(|(name, _)| name);
+    let own = names.filter(|name| name.ends_with(".js") && !name.starts_with("vendor/"));
+    let links =
+        own.map(|name| format!("<link rel=\"modulepreload\" href=\"/v/{VERSION_GAP}/{name}\">"));
+    links.collect()
 }
 
 impl Content {

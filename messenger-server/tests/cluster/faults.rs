@@ -3,6 +3,7 @@
 use super::cluster::{Cluster, NODES};
 use super::nats;
 use super::node::Node;
+use super::patience::REQUEST;
 use super::postgres;
 use super::proxy::Way;
 use super::sender::Load;
@@ -40,6 +41,9 @@ pub(crate) enum Fault {
     StandbyPromoted,
     /// As before, but the dead primary's machine is silent: nodes are not told that nobody listens there.
     StandbyPromotedInSilence,
+    /// The primary dies when its standby has stood still for long, and that takes its place: it lacks nothing that
+    /// anybody was told was stored.
+    StandbyPromotedLate,
     /// Nothing can be committed.
     StandbyFrozen,
     /// All connections to the database are ended, again and again.
@@ -62,7 +66,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::NodeKilled,
         Self::NodeFrozen,
         Self::RollingRestart,
@@ -74,6 +78,7 @@ impl Fault {
         Self::PostgresSilent,
         Self::StandbyPromoted,
         Self::StandbyPromotedInSilence,
+        Self::StandbyPromotedLate,
         Self::StandbyFrozen,
         Self::BackendsTerminated,
         Self::InboxLocked,
@@ -150,6 +155,14 @@ impl Fault {
             Self::PostgresSilent => to_postgres(&cluster.nodes, Way::DEAD, meanwhile).await,
             Self::StandbyPromoted => fail_over(cluster, Way::Open).await,
             Self::StandbyPromotedInSilence => fail_over(cluster, Way::DEAD).await,
+            Self::StandbyPromotedLate => {
+                postgres.standby().freeze();
+                sleep(REQUEST).await;
+                meanwhile.await;
+                postgres.primary().kill();
+                postgres.standby().thaw();
+                postgres.promote().await;
+            }
             Self::StandbyFrozen => {
                 postgres.standby().freeze();
                 meanwhile.await;
@@ -192,7 +205,11 @@ impl Fault {
 
     /// Makes whole what the fault has left, when service is back without it.
     pub(crate) async fn clear_up(self, cluster: &Cluster) {
-        if matches!(self, Self::StandbyPromoted | Self::StandbyPromotedInSilence) {
+        let is_promoted = matches!(
+            self,
+            Self::StandbyPromoted | Self::StandbyPromotedInSilence | Self::StandbyPromotedLate
+        );
+        if is_promoted {
             cluster.postgres.attach().await;
             for node in &cluster.nodes {
                 node.cut_from_postgres(Way::Open);

@@ -1,6 +1,7 @@
 //! How long anything may take.
 
 use super::node::Node;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -30,7 +31,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) struct Patience {
     stalled_ms: Arc<AtomicU64>,
     ticking: JoinHandle<()>,
-    longest: Mutex<(Duration, String)>,
+    /// The longest wait for each kind of request.
+    longest: Mutex<BTreeMap<String, Duration>>,
 }
 
 impl Patience {
@@ -70,7 +72,7 @@ impl Patience {
             match answered {
                 Ok(answer) => {
                     if !stood_still {
-                        self.note(waited, || format!("{what} at {}", node.name));
+                        self.note(what, waited);
                     }
                     return Some(answer);
                 }
@@ -88,10 +90,13 @@ impl Patience {
         }
     }
 
-    /// The longest that a request has waited, and which it was.
+    /// The longest waits.
     pub(crate) fn longest(&self) -> String {
-        let (waited, what) = &*self.longest.lock().unwrap();
-        format!("{} ms ({what})", waited.as_millis())
+        let longest = self.longest.lock().unwrap();
+        let longest = longest
+            .iter()
+            .map(|(what, waited)| format!("{what} {} ms", waited.as_millis()));
+        longest.collect::<Vec<_>>().join(", ")
     }
 
     /// For how long this process got no time.
@@ -99,11 +104,10 @@ impl Patience {
         Duration::from_millis(self.stalled_ms.load(Ordering::Relaxed))
     }
 
-    fn note(&self, waited: Duration, what: impl Fn() -> String) {
+    fn note(&self, what: &str, waited: Duration) {
         let mut longest = self.longest.lock().unwrap();
-        if waited > longest.0 {
-            *longest = (waited, what());
-        }
+        let longest = longest.entry(what.to_owned()).or_default();
+        *longest = waited.max(*longest);
     }
 }
 

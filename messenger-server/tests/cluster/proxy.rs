@@ -138,6 +138,10 @@ async fn pass(client: TcpStream, target: Target, mut state: watch::Receiver<Stat
         return;
     }
     let Some(server) = target.connect().await else {
+        if matches!(begun.way, Way::Silent { .. }) {
+            // Not even that nobody listens there is told.
+            let _ = state.wait_for(|state| state.cuts != begun.cuts).await;
+        }
         return;
     };
     let (from_client, to_client) = split(client);

@@ -170,7 +170,7 @@ async fn what_was_accepted_is_given_in_order_and_once_whatever_goes_wrong() {
     }
     let accepted = clients.finish(&cluster).await;
     println!(
-        "{} s: {accepted} messages; the longest request took {}; this process got no time for {:?}",
+        "{} s: {accepted} messages; the longest waits: {}; this process got no time for {:?}",
         begun.elapsed().as_secs(),
         cluster.patience.longest(),
         cluster.patience.stalled()

@@ -17,6 +17,11 @@ async fn commands_work_beside_the_nodes() {
     assert_eq!(code, Some(0), "{checked}");
     assert!(checked.contains("no standby"), "{checked}");
     assert!(checked.contains("are sound"), "{checked}");
+    let (_, checked) = command("check --notifier nats://127.0.0.1:1", "").await;
+    assert!(checked.contains("NATS at 127.0.0.1:1: "), "{checked}");
+    let reached = format!("check --notifier {}", cluster.nats.url());
+    let (_, checked) = command(&reached, "").await;
+    assert!(!checked.contains("NATS"), "{checked}");
     assert_eq!(
         command("user list", "").await,
         (Some(0), "ann\nbob\n".to_owned())

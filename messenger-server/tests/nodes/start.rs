@@ -1,6 +1,8 @@
 //! What a server says when it starts, and what it keeps to itself.
 
+use crate::cluster::Node;
 use crate::support::process::Process;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::process::Stdio;
 use testing_servers::{DEADLINE, Nats, Postgres};
 use tokio::io::AsyncWriteExt;
@@ -104,6 +106,29 @@ async fn what_cannot_be_used_is_refused_with_a_sentence() {
     }
     let said = refused(&["--store", "memory:", "--notifier", "nats://localhost"]).await;
     assert!(said.contains("for nodes that share a store"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_over_a_network_in_the_clear_if_it_must_not() {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (ca, key) = (path("cert.pem"), path("key.pem"));
+    std::fs::write(&ca, cert.pem()).unwrap();
+    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+    let postgres = Postgres::start_with_tls(&cert.pem(), &signing_key.serialize_pem()).await;
+    let nats = Nats::start(&["--tls", "--tlscert", &ca, "--tlskey", &key]);
+    let store = format!(
+        "postgres://messenger@127.0.0.1:{}/postgres?sslmode=verify-full&sslrootcert={ca}",
+        postgres.port()
+    );
+    let notifier = format!("tls://127.0.0.1:{}?ca={ca}", nats.port());
+    let node = Node::start(&store, &notifier, &[]).await;
+    node.is_ready().await;
+    let mut ann = node.join("ann").await;
+    ann.client.send("ann", "a note").await.unwrap();
+    assert_eq!(ann.next().await.message.body.as_str(), "a note");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,7 +58,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub(crate) async fn over_at(mut stream: S, path: &str) -> Self {
         let head = ask(&mut stream, path, "").await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        // The example of RFC 6455.
+        // Browsers look at each of these. The key is the example of RFC 6455.
+        let says = |line| head.to_ascii_lowercase().lines().any(|it| it == line);
+        assert!(says("connection: upgrade"), "{head}");
+        assert!(says("upgrade: websocket"), "{head}");
         let accepted = head
             .to_ascii_lowercase()
             .lines()

@@ -60,11 +60,11 @@ async fn axe_finds_nothing_in_any_view() {
     ann.wait("document.querySelector('dialog dl')").await;
     examine(&ann, "person").await;
     ann.keys(ESCAPE).await;
-    ann.click("aside header .own").await;
+    ann.click(".side header .own").await;
     ann.wait("document.querySelector('dialog form')").await;
     examine(&ann, "profile").await;
     ann.keys(ESCAPE).await;
-    ann.click("aside header button:last-child").await;
+    ann.click(".side header button:last-child").await;
     ann.wait("document.querySelector('dialog .result')").await;
     examine(&ann, "import").await;
     ann.keys(ESCAPE).await;

@@ -111,13 +111,13 @@ async fn a_picture_of_the_own_profile_is_seen_by_others() {
     let picture = ann.value(made).await;
     let bytes = base64(picture.as_str().unwrap());
     let file = site.file("me.png", &bytes);
-    ann.click("aside header .own").await;
+    ann.click(".side header .own").await;
     ann.fill("dialog [type=file]", &file).await;
     ann.wait("document.querySelector('dialog .avatar img')?.naturalWidth === 256")
         .await;
     ann.fill("dialog [type=tel]", "+7 916 123-45-67").await;
     ann.click("dialog .primary").await;
-    ann.wait("document.querySelector('aside .own img')?.naturalWidth === 256")
+    ann.wait("document.querySelector('.side .own img')?.naturalWidth === 256")
         .await;
 
     let mut eve = site.client("eve").await;

@@ -2,10 +2,13 @@
 
 use super::site::Site;
 use crate::support::SOON;
+use crate::support::certificate::Files;
+use crate::support::process::{Process, flags};
 use flate2::read::GzDecoder;
 use std::io::Read;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::time::timeout;
 
 /// More silent connections than may be at once.
@@ -153,4 +156,25 @@ async fn who_says_nothing_or_too_much_keeps_nobody_from_the_page() {
     let mut first = silent.remove(0);
     let ended = timeout(SOON, first.read(&mut [0; 1])).await.unwrap();
     assert!(matches!(ended, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn the_page_is_served_over_tls() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), Files::new());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
+    command.args(flags(&folder.path().join("store.db")));
+    command.args(["--web-tls-listen", "127.0.0.1:0", "--tls-cert"]);
+    command
+        .arg(files.certificates())
+        .arg("--tls-key")
+        .arg(files.key());
+    let process = Process::spawn(command).await;
+    let address = process.address_behind("serving the page over TLS").await;
+    let mut stream = files.connect(&address).await.unwrap();
+    let head = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    timeout(SOON, read).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

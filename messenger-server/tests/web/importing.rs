@@ -30,7 +30,7 @@ async fn people_of_an_address_book_are_found_and_added() {
             .await;
         assert_eq!(client.frame().await["data"]["status"], 0);
     }
-    ann.click("aside header button:last-child").await;
+    ann.click(".side header button:last-child").await;
     ann.fill(
         "dialog [type=file]",
         &site.file("book.vcf", BOOK.as_bytes()),

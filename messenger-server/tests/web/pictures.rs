@@ -2,10 +2,14 @@
 
 use super::site::Site;
 use super::webdriver::{Browser, Driver};
+use crate::support::Raw;
+use serde_json::json;
 use std::path::Path;
 
 /// Keeps a picture of the page, as a PNG. The browser itself reads the base64 text, whose bytes are given back as numbers.
 async fn keep(browser: &Browser, name: &str) {
+    // No colour is on its way from light to dark.
+    browser.value("Promise.allSettled(document.getAnimations().map((of) => of.finished)).then(() => true)").await;
     let picture = browser.picture().await;
     let bytes = format!("Array.from(atob({picture:?}), (char) => char.charCodeAt(0))");
     let bytes: Vec<u8> = serde_json::from_value(browser.value(&bytes).await).unwrap();
@@ -15,6 +19,17 @@ async fn keep(browser: &Browser, name: &str) {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(name), bytes).unwrap();
     }
+}
+
+/// Somebody of this name, over TCP.
+async fn person(site: &Site, login: &str, nick: &str) -> Raw {
+    let register = json!({ "login": login, "nick": nick, "pass": "secret" });
+    let register = json!({ "action": "register", "data": register });
+    let mut raw = site.connect().await;
+    raw.send(&register.to_string()).await;
+    assert_eq!(raw.frame().await["data"]["status"], 0);
+    raw.log_in(login).await;
+    raw
 }
 
 /// A landscape, drawn by the browser, as base64 text of a PNG.
@@ -51,19 +66,19 @@ async fn the_page_looks_as_the_documents_show() {
     let browser = driver.browser().await;
     browser.sign_up(&site, "ann", "Ann Lee").await;
     let mut people = Vec::new();
-    for (login, text) in [
-        ("mila", "The tickets are booked!"),
-        ("omar", "See you on Friday"),
-        ("yuki", "お誕生日おめでとう"),
+    for (login, nick, text) in [
+        ("mila", "Mila Novak", "The tickets are booked!"),
+        ("omar", "Omar Haddad", "See you on Friday"),
+        ("vera", "Вера", "С днём рождения!"),
     ] {
-        let mut client = site.client(login).await;
+        let mut client = person(&site, login, nick).await;
         client.say("ann", text).await;
         people.push(client);
     }
-    let mut bob = site.client("bob").await;
+    let mut bob = person(&site, "bob", "Bob Hansen").await;
     bob.say("ann", "Good morning! Did you get up there in time?")
         .await;
-    browser.read("Nick bob").await;
+    browser.read("Bob Hansen").await;
     browser
         .write("Just in time. It was worth every step :-}")
         .await;

@@ -5,6 +5,7 @@ use crate::support::Raw;
 use crate::support::process::{Process, flags};
 use serde_json::json;
 use std::path::PathBuf;
+use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -30,9 +31,15 @@ impl Site {
 
     /// Somebody who is connected over TCP.
     pub(crate) async fn client(&self, login: &str) -> Raw {
+        let mut client = self.connect().await;
+        client.log_in(login).await;
+        client
+    }
+
+    /// A connection over TCP.
+    pub(crate) async fn connect(&self) -> Raw {
         let mut client = Raw::new(TcpStream::connect(&self.process.address).await.unwrap());
         assert_eq!(client.frame().await["action"], "welcome");
-        client.log_in(login).await;
         client
     }
 
@@ -51,7 +58,9 @@ impl Site {
     pub(crate) async fn end_sessions(&self, login: &str) {
         let store = format!("sqlite:{}", self.folder.path().join("store.db").display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
-        let command = command.args(["user", "end-sessions", login, "--store", &store]);
+        let command = command
+            .stdout(Stdio::null())
+            .args(["session", "end", login, "all", "--store", &store]);
         assert!(command.status().await.unwrap().success());
     }
 
@@ -102,8 +111,14 @@ impl Raw {
         let message =
             json!({ "action": "message", "data": { "uid": uid, "body": body, "attach": attach } });
         self.send(&message.to_string()).await;
-        assert_eq!(self.frame().await["data"]["status"], 0);
-        assert_eq!(self.frame().await["action"], "ev_message");
+        loop {
+            let frame = self.frame().await;
+            if frame["action"] == "message" {
+                assert_eq!(frame["data"]["status"], 0, "{frame}");
+            } else if frame["data"]["body"] == body {
+                return;
+            }
+        }
     }
 }
 

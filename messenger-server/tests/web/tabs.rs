@@ -42,7 +42,7 @@ async fn two_tabs_show_the_same_and_nothing_twice() {
     // Who logs out in one tab is logged out in the other.
     browser.devtools("Page.enable", serde_json::json!({})).await;
     browser.value("window.confirm = () => true, true").await;
-    browser.click("aside header .own").await;
+    browser.click(".side header .own").await;
     browser.click("dialog .danger").await;
     browser
         .wait("document.querySelector('.login') !== null")

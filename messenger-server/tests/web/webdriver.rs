@@ -17,6 +17,9 @@ use tokio::time::{Instant, timeout};
 /// How long anything in a browser may take on a machine that is busy.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
+/// How long one script may take.
+const SCRIPT: Duration = Duration::from_secs(300);
+
 /// The key under which an element's id comes.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -78,7 +81,7 @@ impl Driver {
             "browserName": "chrome",
             "goog:chromeOptions": { "args": arguments, "prefs": { "intl.accept_languages": "en" } },
             "goog:loggingPrefs": { "browser": "ALL" },
-            "timeouts": { "script": SOON.as_millis() as u64 },
+            "timeouts": { "script": 1000 * SCRIPT.as_secs() },
         });
         let wanted = json!({ "capabilities": { "alwaysMatch": wanted } });
         let session = call(self.port, Method::POST, "/session", Some(wanted))
@@ -120,7 +123,7 @@ async fn call(port: u16, method: Method, path: &str, body: Option<Value>) -> Res
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         serde_json::from_slice::<Value>(&body).unwrap()
     };
-    let mut answer = timeout(2 * SOON, answered)
+    let mut answer = timeout(2 * SCRIPT, answered)
         .await
         .expect("the browser answers");
     match answer["value"].take() {

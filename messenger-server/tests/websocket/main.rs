@@ -17,13 +17,17 @@ mod closing;
 mod frames;
 mod upgrade;
 
+use futures_util::{SinkExt, StreamExt};
 use messenger_core::Policy;
 use messenger_server::Transport;
 use messenger_server::websocket::Origins;
 use std::net::SocketAddr;
-use support::TestServer;
 use support::websocket::WebSocket;
-use tokio::net::TcpListener;
+use support::{SOON, TestServer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Message;
 
 fn message(to: &str, body: &str) -> String {
     format!(r#"{{"action":"message","data":{{"uid":"{to}","body":"{body}"}}}}"#)
@@ -73,6 +77,33 @@ async fn messages_pass_between_websocket_and_tcp() {
     ))
     .await;
     assert_eq!(ann.object().await["data"]["attach"]["data"], *data);
+}
+
+/// Both ends must not have misread the standard in the same way.
+#[tokio::test]
+async fn a_client_of_another_library_talks_to_it() {
+    let (_server, address) = start(Transport::default()).await;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let asked = client_async(format!("ws://{address}/ws"), stream).await;
+    let (mut socket, _) = asked.unwrap();
+    let talk = async {
+        let welcome = socket.next().await.unwrap().unwrap();
+        assert!(welcome.into_text().unwrap().contains("welcome"));
+        let request = r#"{"action":"contactlist","data":{}}"#;
+        socket.send(Message::text(request)).await.unwrap();
+        let refused = socket.next().await.unwrap().unwrap();
+        assert!(refused.into_text().unwrap().contains("\"status\":6"));
+        socket.send(Message::Ping("there?".into())).await.unwrap();
+        let pong = socket.next().await.unwrap().unwrap();
+        assert_eq!(pong, Message::Pong("there?".into()));
+        socket.close(None).await.unwrap();
+        let Some(Ok(Message::Close(Some(closed)))) = socket.next().await else {
+            panic!("it ended otherwise");
+        };
+        assert_eq!(u16::from(closed.code), 1000);
+        assert!(socket.next().await.is_none(), "in good order");
+    };
+    timeout(SOON, talk).await.unwrap();
 }
 
 /// A list is encoded as it is taken, and nobody knows how long it is when it begins.
