@@ -58,9 +58,8 @@ impl<'w> Online<'w> {
     /// Works until the connection ends.
     pub(crate) async fn run(mut self) -> Stop {
         loop {
-            match self.step().await {
-                Ok(()) => {}
-                Err(stop) => return stop,
+            if let Err(stop) = self.step().await {
+                return stop;
             }
         }
     }
@@ -69,6 +68,7 @@ impl<'w> Online<'w> {
         if let Some(error) = self.worker.shared.desk.failure() {
             return Err(SessionEnd::Store(error).into());
         }
+        self.held_until = self.held_until.filter(|held| *held > Instant::now());
         if self.held_until.is_none() {
             self.send();
         }
@@ -235,9 +235,7 @@ impl<'w> Online<'w> {
     }
 
     fn look(&mut self) -> Result<(), Stop> {
-        let now = Instant::now();
-        self.held_until = self.held_until.filter(|held| *held > now);
-        if now < self.quiet_since() + SILENCE {
+        if Instant::now() < self.quiet_since() + SILENCE {
             return Ok(());
         }
         if !self.answers.is_empty() {

@@ -90,7 +90,7 @@ async fn what_was_on_its_way_when_the_connection_was_cut_is_sent_again_and_its_c
     let receipt = ann.send("bob", "once").await.unwrap();
     let held = async |count| {
         while world.storage().held() < count {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     soon(held(1)).await;
