@@ -1,4 +1,5 @@
-//! Another transport: the engine over WebSocket, one JSON object a text message.
+//! A transport of one's own: the engine over WebSocket, one JSON object a text message. (The server has one that is bounded
+//! in all respects; `messenger_server::websocket` mounts it on a router. Here is what it takes at the least.)
 //!
 //! Everything about a connection that is not bytes is the driver's: it says when a request is wanted, gives
 //! frames in their order, and is told which were delivered.

@@ -11,7 +11,11 @@ mod bare;
 mod workload;
 
 use bare::Bare;
+use futures_util::future::join_all;
 use messenger_core::Engine;
+use messenger_core::clock::{Clock, SystemClock};
+use messenger_core::proto::Message;
+use messenger_core::storage::{NewMessage, Storage};
 use messenger_sqlite::SqliteStorage;
 use std::path::Path;
 use std::sync::Arc;
@@ -68,12 +72,7 @@ fn with_many_stored(runtime: &Runtime, folder: &Path, plan: &Plan) {
     const SENDERS: usize = 100;
     let full = folder.join("full.db");
     let store = SqliteStorage::open(&full).unwrap();
-    runtime.block_on(workload::fill(
-        Arc::new(store),
-        RECIPIENTS,
-        plan.stored,
-        BODY,
-    ));
+    runtime.block_on(fill(Arc::new(store), RECIPIENTS, plan.stored, BODY));
     let bytes = std::fs::metadata(&full).unwrap().len();
     let stored = RECIPIENTS * plan.stored;
     println!(
@@ -142,4 +141,31 @@ fn rate(count: u64, since: Instant) -> f64 {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+/// Has so many messages wait for each of so many recipients.
+async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize, body: usize) {
+    for number in 0..recipients {
+        let nick = format!("away{number}");
+        store
+            .upsert_external_user(&nick.as_str().into(), &nick)
+            .await
+            .unwrap();
+    }
+    for number in 0..each {
+        let appends = (0..recipients).map(|recipient| {
+            let message = Message::new(
+                format!("{number:016x}-{recipient}"),
+                "sender",
+                format!("away{recipient}"),
+                SystemClock.now().as_secs(),
+            )
+            .nick("Sender")
+            .body("x".repeat(body));
+            store.append(NewMessage::new(message, SystemClock.now()))
+        });
+        for appended in join_all(appends).await {
+            appended.unwrap();
+        }
+    }
 }

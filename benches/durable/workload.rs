@@ -1,12 +1,8 @@
 //! Pairs of a sender and a recipient that is online, on an engine without sockets.
 
-use futures_util::future::join_all;
-use messenger_core::clock::{Clock, SystemClock};
 use messenger_core::policy::InboxLimits;
-use messenger_core::proto::{Auth, ErrorCode, Message, Register, SendMessage};
-use messenger_core::storage::{NewMessage, Storage};
+use messenger_core::proto::{Auth, ErrorCode, Register, SendMessage};
 use messenger_core::{Builder, Connection, Engine};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) fn engine(builder: Builder) -> Engine {
@@ -15,33 +11,6 @@ pub(crate) fn engine(builder: Builder) -> Engine {
     // In memory a sender can be quicker than its recipient, who must not fall behind for ever.
     policy.limits.inbox = InboxLimits::default();
     builder.policy(policy).build().unwrap()
-}
-
-/// Has so many messages wait for each of so many recipients.
-pub(crate) async fn fill(store: Arc<dyn Storage>, recipients: usize, each: usize, body: usize) {
-    for number in 0..recipients {
-        let nick = format!("away{number}");
-        store
-            .upsert_external_user(&nick.as_str().into(), &nick)
-            .await
-            .unwrap();
-    }
-    for number in 0..each {
-        let appends = (0..recipients).map(|recipient| {
-            let message = Message::new(
-                format!("{number:016x}-{recipient}"),
-                "sender",
-                format!("away{recipient}"),
-                SystemClock.now().as_secs(),
-            )
-            .nick("Sender")
-            .body("x".repeat(body));
-            store.append(NewMessage::new(message, SystemClock.now()))
-        });
-        for appended in join_all(appends).await {
-            appended.unwrap();
-        }
-    }
 }
 
 /// Somebody who has logged in, and is registered if need be.

@@ -5,6 +5,7 @@ use crate::process::Server;
 use crate::{Failed, Scenario};
 use serde::Serialize;
 use std::fmt;
+use testing_servers::Postgres;
 
 /// A turn of each.
 #[derive(Debug, Serialize)]
@@ -26,8 +27,12 @@ pub(crate) enum What {
     Server,
     /// A file with memory.
     File,
+    /// A PostgreSQL database with a file.
+    Database,
     /// Limits in time with none.
     Limits,
+    /// WebSocket with TCP.
+    WebSocket,
 }
 
 /// The flags of a server that keeps nothing and lets clients do as much as they can.
@@ -47,6 +52,13 @@ const LIMITED: [&str; 10] = [
     "1000000000",
 ];
 
+/// Those of a database server that is not tiny.
+const SETTINGS: [&str; 3] = [
+    "shared_buffers=1GB",
+    "max_wal_size=8GB",
+    "checkpoint_timeout=30min",
+];
+
 /// Runs it on both in turns.
 pub(crate) async fn run(
     scenario: &Scenario,
@@ -58,17 +70,26 @@ pub(crate) async fn run(
         eprintln!("round {round}, server");
         let folder = tempfile::tempdir()?;
         let file = format!("sqlite:{}", folder.path().join("messages").display());
+        let on_file = ["--store", &file, "--no-rate-limits"];
         let server = match what {
             What::Server => Server::messenger(&BEST).await?,
-            What::File => Server::messenger(&["--store", &file, "--no-rate-limits"]).await?,
+            What::File => Server::messenger(&on_file).await?,
+            What::Database => {
+                let postgres = Postgres::start_with(&SETTINGS).await;
+                let url = postgres.database().await;
+                let flags = ["--store", &url, "--no-rate-limits"];
+                Server::messenger(&flags).await?.with(postgres)
+            }
             What::Limits => Server::messenger(&LIMITED).await?,
+            What::WebSocket => Server::over_websocket(&BEST).await?,
         };
         let of_server = scenario.run(server.target).await?;
         drop(server);
         eprintln!("round {round}, the other");
         let other = match what {
             What::Server => Server::relay().await?,
-            What::File | What::Limits => Server::messenger(&BEST).await?,
+            What::Database => Server::messenger(&on_file).await?,
+            What::File | What::Limits | What::WebSocket => Server::messenger(&BEST).await?,
         };
         compared.add(of_server, scenario.run(other.target).await?);
     }

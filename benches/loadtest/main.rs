@@ -19,6 +19,7 @@ mod process;
 mod relay;
 mod roster;
 mod storm;
+mod websocket;
 mod wire;
 
 use clap::{Args, Parser, Subcommand};
@@ -55,6 +56,9 @@ struct Whom {
     /// Where the server listens.
     #[arg(long, global = true, default_value = "127.0.0.1:7788")]
     server: SocketAddr,
+    /// Where it listens for WebSocket, if senders and recipients are to come in so.
+    #[arg(long, global = true, conflicts_with = "is_relay")]
+    ws: Option<SocketAddr>,
     /// It is a relay.
     #[arg(long, global = true)]
     is_relay: bool,
@@ -81,6 +85,14 @@ enum Command {
         /// the relay there is the same server without limits.
         #[arg(long, conflicts_with = "durable")]
         limited: bool,
+        /// The server keeps its data in a PostgreSQL database, which is started for it, and instead of the relay there
+        /// is the same server that keeps them in a file.
+        #[arg(long, conflicts_with_all = ["durable", "limited"])]
+        postgres: bool,
+        /// Senders and recipients come in over WebSocket, and instead of the relay there is the same server
+        /// over TCP.
+        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres"])]
+        websocket: bool,
         #[command(subcommand)]
         scenario: Scenario,
     },
@@ -167,6 +179,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Command::Once(scenario) => {
             let target = Target {
                 address: cli.whom.server,
+                websocket: cli.whom.ws,
                 is_relay: cli.whom.is_relay,
                 pid: cli.whom.server_pid,
             };
@@ -176,11 +189,15 @@ async fn run(cli: Cli) -> Result<(), Failed> {
             rounds,
             durable,
             limited,
+            postgres,
+            websocket,
             scenario,
         } => {
-            let what = match (durable, limited) {
-                (true, _) => What::File,
-                (_, true) => What::Limits,
+            let what = match (durable, limited, postgres, websocket) {
+                (true, ..) => What::File,
+                (_, true, ..) => What::Limits,
+                (.., true, _) => What::Database,
+                (.., true) => What::WebSocket,
                 _ => What::Server,
             };
             print(&compare::run(&scenario, rounds, what).await?, json)

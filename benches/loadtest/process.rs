@@ -3,8 +3,10 @@
 use crate::Failed;
 use crate::figures::Figures;
 use crate::wire::Target;
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use testing_servers::Postgres;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -95,12 +97,25 @@ fn mib(kib: u64) -> f64 {
 pub(crate) struct Server {
     /// Killed when dropped.
     _child: Child,
+    /// Ends behind it.
+    _database: Option<Postgres>,
     pub(crate) target: Target,
 }
 
 impl Server {
     /// The server built beside this program, on a free port, with these flags.
     pub(crate) async fn messenger(flags: &[&str]) -> Result<Self, Failed> {
+        Self::start(Self::command(flags)?, false, false).await
+    }
+
+    /// The same, for clients over WebSocket.
+    pub(crate) async fn over_websocket(flags: &[&str]) -> Result<Self, Failed> {
+        let mut command = Self::command(flags)?;
+        command.args(["--ws-listen", "127.0.0.1:0"]);
+        Self::start(command, false, true).await
+    }
+
+    fn command(flags: &[&str]) -> Result<Command, Failed> {
         let path = std::env::current_exe()?.with_file_name("messenger-server");
         if !path.exists() {
             return Err("build the server first: cargo build --release -p messenger-server".into());
@@ -110,45 +125,69 @@ impl Server {
             .args(["--listen", "127.0.0.1:0"])
             .args(flags)
             .env("NO_COLOR", "1");
-        Self::start(command, false).await
+        Ok(command)
     }
 
     /// A server in memory with so many accounts, out of this program.
     pub(crate) async fn with_accounts(accounts: usize) -> Result<Self, Failed> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--accounts", &accounts.to_string()]);
-        Self::start(command, false).await
+        Self::start(command, false, false).await
     }
 
     pub(crate) async fn relay() -> Result<Self, Failed> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("relay");
-        Self::start(command, true).await
+        Self::start(command, true, false).await
     }
 
-    async fn start(mut command: Command, is_relay: bool) -> Result<Self, Failed> {
+    /// The same server, whose data are kept there.
+    pub(crate) fn with(self, database: Postgres) -> Self {
+        Self {
+            _database: Some(database),
+            ..self
+        }
+    }
+
+    async fn start(
+        mut command: Command,
+        is_relay: bool,
+        is_websocket: bool,
+    ) -> Result<Self, Failed> {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn()?;
         let log = child.stderr.take().ok_or("the server has no log")?;
         let mut lines = BufReader::new(log).lines();
         let listening = async {
+            let mut tcp = None;
             while let Some(line) = lines.next_line().await? {
-                if let Some((_, address)) = line.split_once("listening address=") {
-                    return Ok::<_, Failed>(address.trim().parse()?);
+                let Some((what, address)) = line.split_once(" address=") else {
+                    continue;
+                };
+                let address: SocketAddr = address.trim().parse()?;
+                if what.ends_with("listening") {
+                    tcp = Some(address);
+                }
+                match tcp {
+                    Some(tcp) if !is_websocket => return Ok::<_, Failed>((tcp, None)),
+                    Some(tcp) if what.ends_with("WebSocket") => return Ok((tcp, Some(address))),
+                    _ => {}
                 }
             }
             Err("the server did not start".into())
         };
-        let address = timeout(STARTED, listening).await??;
+        let (address, websocket) = timeout(STARTED, listening).await??;
         // Or it would stop when nobody takes its log.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let target = Target {
             address,
+            websocket,
             is_relay,
             pid: child.id(),
         };
         Ok(Self {
             _child: child,
+            _database: None,
             target,
         })
     }

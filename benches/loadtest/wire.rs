@@ -3,7 +3,7 @@
 //! Before each frame a relay wants its length and its destination, 4 bytes each. Otherwise it is sent
 //! and received the very bytes that a server is.
 
-use crate::Failed;
+use crate::{Failed, websocket};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use memchr::memmem::Finder;
 use messenger_client::proto::{Password, Split, Splitter};
@@ -44,6 +44,8 @@ const REGISTERING: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
+    /// Where senders and recipients come in over WebSocket, instead.
+    pub(crate) websocket: Option<SocketAddr>,
     pub(crate) is_relay: bool,
     /// The server's process.
     pub(crate) pid: Option<u32>,
@@ -59,9 +61,16 @@ pub(crate) struct User {
 
 pub(crate) struct Wire {
     stream: TcpStream,
-    splitter: Option<Splitter>,
+    framing: Framing,
     received: BytesMut,
     pub(crate) out: BytesMut,
+}
+
+/// How frames are told apart.
+enum Framing {
+    Relay,
+    Server(Box<Splitter>),
+    WebSocket,
 }
 
 impl User {
@@ -156,6 +165,7 @@ impl Wire {
     async fn connect_with(target: Target, request: &str) -> Result<Self, Failed> {
         let mut wire = Self::open(target).await?;
         wire.out.put_slice(request.as_bytes());
+        wire.end_frame(0);
         wire.flush().await?;
         // The welcome, and then the answer.
         wire.frame().await?;
@@ -167,11 +177,20 @@ impl Wire {
     }
 
     async fn open(target: Target) -> Result<Self, Failed> {
-        let stream = TcpStream::connect(target.address).await?;
+        let address = target.websocket.unwrap_or(target.address);
+        let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        let framing = match target.websocket {
+            Some(_) => {
+                websocket::upgrade(&mut stream).await?;
+                Framing::WebSocket
+            }
+            None if target.is_relay => Framing::Relay,
+            None => Framing::Server(Box::new(Splitter::new(FRAME))),
+        };
         Ok(Self {
             stream,
-            splitter: (!target.is_relay).then(|| Splitter::new(FRAME)),
+            framing,
             received: BytesMut::new(),
             out: BytesMut::new(),
         })
@@ -179,7 +198,7 @@ impl Wire {
 
     /// Queues a message with this body and this attachment to this user.
     pub(crate) fn send(&mut self, to: &User, from: &User, body: &[u8], attached: &[u8]) {
-        let is_relay = self.splitter.is_none();
+        let is_relay = matches!(self.framing, Framing::Relay);
         let begin = self.out.len();
         if is_relay {
             self.out.put_u32(0);
@@ -215,6 +234,14 @@ impl Wire {
             self.out.put_slice(br#"","attach":{"mime":"","data":""#);
             self.out.put_slice(attached);
             self.out.put_slice(br#""}}}"#);
+        }
+        self.end_frame(begin);
+    }
+
+    /// What was queued from here on is a frame.
+    fn end_frame(&mut self, begin: usize) {
+        if let Framing::WebSocket = self.framing {
+            websocket::put_header(&mut self.out, begin);
         }
     }
 
@@ -260,8 +287,10 @@ impl Wire {
 
     /// The next frame, if it has come.
     pub(crate) fn received(&mut self) -> Result<Option<Bytes>, Failed> {
-        let Some(splitter) = &mut self.splitter else {
-            return Ok(take_relayed(&mut self.received).map(|(_, frame)| frame));
+        let splitter = match &mut self.framing {
+            Framing::Relay => return Ok(take_relayed(&mut self.received).map(|(_, frame)| frame)),
+            Framing::WebSocket => return websocket::take_message(&mut self.received),
+            Framing::Server(splitter) => splitter,
         };
         match splitter.split(&self.received)? {
             Split::Partial { skip } => {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use messenger_core::Engine;
+use messenger_server::websocket::Origins;
 use messenger_server::{Server, Transport};
 use serde_json::Value;
 use std::process::Stdio;
@@ -52,6 +53,28 @@ async fn a_server_is_measured() {
     assert!((100.0..300.0).contains(&rate), "{rate} and not 200");
     let fanout = ["fanout", "--devices", "3", "--seconds", "1"];
     assert_all_arrived(&measure(&address, &fanout).await);
+}
+
+#[tokio::test]
+async fn a_server_is_measured_over_websocket() {
+    let engine = Engine::builder().policy(benches::unlimited());
+    let server = Server::new(engine.build().unwrap(), Transport::default());
+    let [tcp, ws] = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let (tcp, ws) = (tcp.await.unwrap(), ws.await.unwrap());
+    let address = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
+    let addresses = (address(&tcp), address(&ws));
+    let serving = server.clone();
+    tokio::spawn(async move { serving.serve(tcp, std::future::pending()).await });
+    tokio::spawn(async move {
+        let forever = std::future::pending();
+        server
+            .serve_websocket(ws, None, Origins::SameHost, forever)
+            .await
+    });
+    let over = ["--ws", &*addresses.1];
+    assert_all_arrived(&measure(&addresses.0, &[&over[..], &PAIRS].concat()).await);
+    let large = ["attach", "--size", "300000", "--seconds", "1"];
+    assert_all_arrived(&measure(&addresses.0, &[&over[..], &large].concat()).await);
 }
 
 #[tokio::test]

@@ -10,14 +10,13 @@
 use futures_util::{SinkExt, StreamExt};
 use messenger_client::proto::{EvMessage, Password};
 use messenger_client::{Client, Events};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -178,123 +177,6 @@ async fn the_web_reads_what_the_bot_answers_also_at_the_second_start() {
 async fn custom_storage() {
     let text = output(env!("CARGO_BIN_EXE_custom_storage")).await;
     assert!(text.contains("the store passes the suite\n"), "{text}");
-}
-
-async fn start_server() -> SocketAddr {
-    let engine = messenger_core::Engine::builder().build().unwrap();
-    let server = messenger_server::Server::new(engine, messenger_server::Transport::default());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
-    address
-}
-
-struct Terminal {
-    _child: Child,
-    keyboard: ChildStdin,
-    screen: ChildStdout,
-    shown: String,
-}
-
-impl Terminal {
-    fn open(login: &str, server: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chat"))
-            .args([login, "--server", server])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Self {
-            keyboard: child.stdin.take().unwrap(),
-            screen: child.stdout.take().unwrap(),
-            _child: child,
-            shown: String::new(),
-        }
-    }
-
-    async fn types(&mut self, line: &str) {
-        self.keyboard
-            .write_all(format!("{line}\n").as_bytes())
-            .await
-            .unwrap();
-    }
-
-    /// Waits until the screen shows the text, behind what was waited for before.
-    async fn shows(&mut self, text: &str) {
-        let reading = async {
-            let mut chunk = [0; 1024];
-            loop {
-                if let Some(at) = self.shown.find(text) {
-                    self.shown.drain(..at + text.len());
-                    return;
-                }
-                let read = self.screen.read(&mut chunk).await.unwrap();
-                assert!(read > 0, "ended without {text:?}: {}", self.shown);
-                self.shown
-                    .push_str(&String::from_utf8_lossy(&chunk[..read]));
-            }
-        };
-        timeout(SOON, reading).await.expect(text);
-    }
-
-    /// Logs in for the first time.
-    async fn joins(&mut self, nick: &str) {
-        self.shows("Password of ").await;
-        self.types("secret").await;
-        self.shows("The name others will see: ").await;
-        self.types(nick).await;
-        self.shows("(nobody)> ").await;
-    }
-}
-
-#[tokio::test]
-async fn chat() {
-    let server = start_server().await.to_string();
-    let mut ann = Terminal::open("ann", &server);
-    let mut bob = Terminal::open("bob", &server);
-    ann.joins("Ann").await;
-    bob.joins("Bob").await;
-    ann.types("/add bob").await;
-    ann.shows("Bob (bob) is in your contacts.").await;
-    ann.types("/contacts").await;
-    ann.shows("  Bob (bob)").await;
-    ann.types("hello?").await;
-    ann.shows("To whom? /to NAME").await;
-    ann.types("/to nobody").await;
-    ann.shows("That did not work: There is no such user").await;
-    ann.types("/to bob").await;
-    ann.shows("You talk to Bob (bob).").await;
-    ann.types("hello, Bob").await;
-    bob.shows("Ann (ann): hello, Bob").await;
-    bob.types("/to ann").await;
-    bob.shows("ann> ").await;
-    bob.types("hello, Ann").await;
-    ann.shows("Bob (bob): hello, Ann").await;
-    ann.types("/quit").await;
-
-    let mut again = Terminal::open("ann", &server);
-    again.shows("Password of ann: ").await;
-    again.types("wrong").await;
-    let mut rest = String::new();
-    again.screen.read_to_string(&mut rest).await.unwrap();
-    assert!(!rest.contains("You are ann"), "{rest}");
-}
-
-#[tokio::test]
-async fn chat_without_a_server_says_what_to_do() {
-    let output = Command::new(env!("CARGO_BIN_EXE_chat"))
-        .args(["ann", "--server", "127.0.0.1:1"])
-        .output();
-    let output = timeout(SOON, output).await.unwrap().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        text.contains("Cannot reach a messenger server at 127.0.0.1:1"),
-        "{text}"
-    );
-    assert!(text.contains("cargo run --release"), "{text}");
 }
 
 /// A client that a WebSocket library makes, at the example's server.

@@ -1,7 +1,8 @@
 //! Requests.
 
+use crate::activity::Activity;
 use crate::connection::{self, Requests};
-use crate::{ClientError, ConnectionError, Events};
+use crate::{Builder, ClientError, ConnectionError, Events};
 use messenger_proto::{
     Ack, Action, AddContact, Auth, AuthAccepted, Card, Contact, ContactList, Credentials,
     DelContact, Import, ImportEntry, Inbound, MessageAccepted, Password, Profile, Register,
@@ -52,6 +53,11 @@ where
 }
 
 impl Client {
+    /// Sets up a [`Session`](crate::Session), which outlives connections.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
     /// What the server greeted with.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
@@ -262,6 +268,23 @@ impl Client {
     /// As [`call`](Self::call).
     pub async fn import(&self, contacts: Vec<ImportEntry>) -> Result<Vec<Contact>, ClientError> {
         self.call(Import::new(contacts)).await
+    }
+
+    /// Ends the connection for all clones. Requests that wait for their answers fail with [`ClientError::Closed`].
+    pub fn close(&self) {
+        self.requests.close();
+    }
+
+    /// Waits for the end of the connection, from whichever side.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn closed(&self) {
+        self.requests.closed().await;
+    }
+
+    pub(crate) fn activity(&self) -> &Activity {
+        self.requests.activity()
     }
 
     async fn call_as<A: Action>(

@@ -1,15 +1,16 @@
 //! The two tasks of a connection: one writes, one reads, so that neither waits for the other.
 
+use crate::activity::Activity;
 use crate::events::{self, Events, Sink};
 use crate::{ClientError, ConnectionError, EventsEnded};
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use messenger_proto::{Braces, ClientCodec, Event, Inbound, Outbound, Response, UserId, Welcome};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::codec::Decoder;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 /// How much room there is for what arrives, in bytes.
 const READ_AT_ONCE: usize = 16 * 1024;
@@ -28,6 +29,9 @@ pub(crate) struct Requests {
     /// Told when nobody reads answers any more. (A request that is queued at that very moment is
     /// dropped only with the queue, so waiting for its answer alone could take for ever.)
     ended: CancellationToken,
+    /// Ends the connection from this side.
+    closing: CancellationToken,
+    activity: Arc<Activity>,
 }
 
 #[derive(Debug)]
@@ -58,6 +62,20 @@ impl Requests {
         }
     }
 
+    /// Ends the connection, whatever is under way.
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Waits for the end of the connection.
+    pub(crate) async fn closed(&self) {
+        self.ended.cancelled().await;
+    }
+
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
     fn send(&self, inbound: Inbound) -> Result<oneshot::Receiver<Response>, ClientError> {
         let permit = Arc::clone(&self.unanswered).try_acquire_owned();
         let permit = permit.map_err(|_| ClientError::TooMany { limit: UNANSWERED })?;
@@ -79,6 +97,7 @@ struct Frames<S> {
     stream: ReadHalf<S>,
     codec: ClientCodec,
     received: BytesMut,
+    activity: Arc<Activity>,
 }
 
 impl<S: AsyncRead> Frames<S> {
@@ -92,6 +111,7 @@ impl<S: AsyncRead> Frames<S> {
             if self.stream.read_buf(&mut self.received).await? == 0 {
                 return Ok(None);
             }
+            self.activity.moved();
         }
     }
 }
@@ -106,6 +126,7 @@ where
         stream,
         codec: ClientCodec::default(),
         received: BytesMut::new(),
+        activity: Arc::default(),
     };
     let welcome = match frames.next().await {
         Ok(Some(Outbound::Event(Event::Welcome(welcome)))) => welcome,
@@ -117,51 +138,71 @@ where
     let (queue, queued) = mpsc::unbounded_channel();
     let (written, unanswered) = mpsc::unbounded_channel();
     let (sink, events) = events::channel();
-    let ended = CancellationToken::new();
-    tokio::spawn(write(writer, queued, written, sink.clone(), ended.clone()));
-    tokio::spawn(read(frames, unanswered, sink, ended.clone().drop_guard()));
     let requests = Requests {
         queue,
         unanswered: Arc::new(Semaphore::new(UNANSWERED)),
-        ended,
+        ended: CancellationToken::new(),
+        closing: CancellationToken::new(),
+        activity: Arc::clone(&frames.activity),
     };
+    let writing = write(
+        writer,
+        queued,
+        written,
+        sink.clone(),
+        Arc::clone(&frames.activity),
+    );
+    let ended = requests.ended.clone();
+    tokio::spawn(async move { ended.run_until_cancelled(writing).await });
+    let ended = requests.ended.clone().drop_guard();
+    let closing = requests.closing.clone();
+    tokio::spawn(async move {
+        let reading = read(frames, unanswered, sink.clone());
+        if closing.run_until_cancelled(reading).await.is_none() {
+            sink.end(EventsEnded::ClientDropped);
+        }
+        drop(ended);
+    });
     Ok((requests, events, welcome))
 }
 
-/// Writes requests, together when several are there. Ends when there will be no more, or when
-/// nobody reads the answers.
+/// Writes requests, together when several are there. Ends when there will be no more.
 async fn write<S: AsyncWrite>(
     mut stream: WriteHalf<S>,
     mut queued: mpsc::UnboundedReceiver<Request>,
     written: mpsc::UnboundedSender<Answer>,
     sink: Sink,
-    ended: CancellationToken,
+    activity: Arc<Activity>,
 ) {
     let mut out = BytesMut::new();
-    loop {
-        let request = tokio::select! {
-            request = queued.recv() => request,
-            () = ended.cancelled() => return,
-        };
+    while let Some(Request { inbound, answer }) = queued.recv().await {
         // What goes wrong here, the reader sees too.
-        let Some(Request { inbound, answer }) = request else {
-            sink.end(EventsEnded::ClientDropped);
-            let _ = stream.shutdown().await;
-            return;
-        };
         if written.send(answer).is_err() {
             return;
         }
         inbound.encode(&mut out, Braces::Plain);
         let is_due = queued.is_empty() || out.len() >= WRITTEN_AT_ONCE;
-        if is_due && send(&mut stream, &mut out).await.is_err() {
+        if is_due && send(&mut stream, &mut out, &activity).await.is_err() {
             return;
         }
     }
+    sink.end(EventsEnded::ClientDropped);
+    let _ = stream.shutdown().await;
 }
 
-async fn send<S: AsyncWrite>(stream: &mut WriteHalf<S>, out: &mut BytesMut) -> io::Result<()> {
-    stream.write_all_buf(out).await?;
+async fn send<S: AsyncWrite>(
+    stream: &mut WriteHalf<S>,
+    out: &mut BytesMut,
+    activity: &Activity,
+) -> io::Result<()> {
+    while out.has_remaining() {
+        activity.set_unwritten(out.remaining());
+        if stream.write_buf(out).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        activity.moved();
+    }
+    activity.set_unwritten(0);
     // The stream may have a buffer of its own.
     stream.flush().await
 }
@@ -171,7 +212,6 @@ async fn read<S: AsyncRead>(
     mut frames: Frames<S>,
     mut unanswered: mpsc::UnboundedReceiver<Answer>,
     sink: Sink,
-    _ended: DropGuard,
 ) {
     let mut next = None;
     loop {

@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use crate::SessionEnd;
 use messenger_proto::{CodecError, Failure};
 use std::io;
 use std::sync::Arc;
@@ -21,6 +22,15 @@ pub enum ClientError {
         /// How many may wait.
         limit: usize,
     },
+    /// A session has no connection now; nothing was sent.
+    #[error("there is no connection to the server")]
+    Offline,
+    /// A session has ended; nothing was sent.
+    #[error("the session has ended")]
+    Ended(#[source] SessionEnd),
+    /// No answer came in time; whether the request was carried out is not known.
+    #[error("the server has not answered in time")]
+    TimedOut,
     /// The server answered something else.
     #[error("the server answered another request than the one it was sent")]
     OutOfStep,

@@ -3,7 +3,7 @@
 use crate::address::AddressRule;
 use crate::authenticator::{Authenticator, StoredAccounts};
 use crate::background::Pool;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::connection::Connection;
 use crate::entropy::{Entropy, NoEntropy, OsEntropy};
 use crate::maintenance;
@@ -22,6 +22,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
@@ -50,7 +51,19 @@ pub struct Health {
     pub storage: Result<(), StorageError>,
     /// Without it messages come late.
     pub notifier: Result<(), NotifierError>,
+    /// With a wrong one what is in use is taken for out of date.
+    pub clock: Result<(), ClockError>,
 }
+
+/// The clocks of this machine and of the store are more than 30 seconds apart: one of them is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("the clocks of this server and of its store are {} seconds apart: set them right", apart.as_secs())]
+pub struct ClockError {
+    apart: Duration,
+}
+
+/// How far the clocks of engine and store may be apart.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
 
 /// Why an engine could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -270,9 +283,29 @@ impl Engine {
     /// # Cancel safety
     /// Nothing is changed.
     pub async fn health(&self) -> Health {
+        let storage = self.shared.storage.check().await;
+        // One that does not answer is not asked again.
+        let time = match storage {
+            Ok(()) => self.shared.storage.time().await,
+            Err(_) => Ok(None),
+        };
+        let (storage, time) = match time {
+            Ok(time) => (storage, time),
+            Err(error) => (Err(error), None),
+        };
         Health {
-            storage: self.shared.storage.check().await,
+            storage,
             notifier: self.shared.notifier.check(),
+            clock: time.map_or(Ok(()), |time| self.compare(time)),
+        }
+    }
+
+    fn compare(&self, time: Timestamp) -> Result<(), ClockError> {
+        let now = self.shared.now();
+        let apart = now.since(time).max(time.since(now));
+        match apart > CLOCK_TOLERANCE {
+            true => Err(ClockError { apart }),
+            false => Ok(()),
         }
     }
 

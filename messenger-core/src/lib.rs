@@ -83,7 +83,7 @@ pub use async_trait::async_trait;
 pub use connection::Connection;
 pub use delivery::{Delivery, DeliveryToken, EventsEnded};
 pub use driver::{Driver, DriverLimits, Ended, Frame};
-pub use engine::{BuildError, Builder, Engine, Health};
+pub use engine::{BuildError, Builder, ClockError, Engine, Health};
 pub use messenger_proto as proto;
 pub use operator::{ResetPasswordError, UserExport};
 pub use passwords::PasswordCostError;

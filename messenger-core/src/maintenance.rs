@@ -9,9 +9,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-/// Every session looks into the store once in so many seconds, should a notice have been lost.
-const RESYNC_EVERY: u64 = 60;
-
 /// How often the store is asked whether another process has written to it.
 const BESIDE_EVERY: Duration = Duration::from_millis(500);
 
@@ -34,7 +31,10 @@ pub(crate) fn spawn(shared: &Arc<Shared>, runtime: &Handle) {
         Arc::clone(&shared.watermarks),
         shared.storage.flush_delay(),
     ));
-    runtime.spawn(resync(Arc::downgrade(shared)));
+    runtime.spawn(resync(
+        Arc::downgrade(shared),
+        shared.storage.looked_at_every(),
+    ));
     runtime.spawn(rekey(Arc::downgrade(shared)));
     runtime.spawn(look_beside(Arc::downgrade(shared)));
     runtime.spawn(resync_after_gaps(
@@ -74,7 +74,9 @@ async fn rekey(shared: Weak<Shared>) {
     }
 }
 
-async fn resync(shared: Weak<Shared>) {
+/// Every session looks into the store once in so many seconds, should a notice have been lost.
+async fn resync(shared: Weak<Shared>, every: Duration) {
+    let every = every.as_secs().max(1);
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for second in 1.. {
@@ -84,12 +86,9 @@ async fn resync(shared: Weak<Shared>) {
         };
         shared.publish_metrics();
         shared.clock.follow();
-        let part = shared.online.part(
-            &shared.watermarks,
-            shared.now(),
-            second % RESYNC_EVERY,
-            RESYNC_EVERY,
-        );
+        let part = shared
+            .online
+            .part(&shared.watermarks, shared.now(), second % every, every);
         if let Err(error) = shared.look_for(&part).await {
             log_failure(&error);
         }

@@ -27,6 +27,7 @@ pub(crate) use external_user::upsert;
 use crate::connection_state::{ConnectionState, Login};
 use crate::reply::{Reply, Running, Started};
 use crate::storage::StorageError;
+use crate::timed_storage;
 use messenger_proto::{
     Ack, Action, AddContact, Auth, BadRequest, ContactList, DelContact, ErrorCode, Failure, Import,
     Inbound, Logout, Register, Request, Response, SetUserInfo, UserInfo,
@@ -71,7 +72,10 @@ pub(crate) fn carry_out(connection: &Arc<ConnectionState>, inbound: Inbound) -> 
     match try_start(connection, inbound) {
         Ok(Started::Done(reply)) => Box::pin(ready(reply)),
         Ok(Started::Pending(message)) => message,
-        Err(inbound) => Box::pin(carry_out_alone(Arc::clone(connection), inbound)),
+        Err(inbound) => {
+            let alone = carry_out_alone(Arc::clone(connection), inbound);
+            Box::pin(timed_storage::together(alone))
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod look;
 mod memory;
 mod overflow;
 mod records;
+pub mod transfer;
 
 pub use batch_queue::{BatchQueue, Batches, QueueLimits};
 pub use budgets::{Budgets, SharedLimit};
@@ -296,8 +297,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Tells of many sessions at once which are still there, and what is newest in their users' inboxes: one answer
     /// for each, in their order.
     ///
-    /// The engine asks this way about all sessions that have a connection, once a minute and whenever it may have
-    /// missed something, some [thousand](LOOKED_AT_ONCE) at a time. A store that is asked across a network does it
+    /// The engine asks this way about all sessions that have a connection, [now and then](Self::looked_at_every)
+    /// and whenever it may have missed something, some [thousand](LOOKED_AT_ONCE) at a time. A store that is asked across a network does it
     /// in one call.
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
         let mut seen = Vec::with_capacity(looks.len());
@@ -364,6 +365,19 @@ pub trait Storage: Send + Sync + 'static {
     /// Sessions used later than [`Expiry::now`] were used by a clock that was wrong: they count as used at that
     /// moment from then on, so that they do not outlast those in use.
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError>;
+
+    /// In what time the engine [looks](Self::look) once for every session that has a connection, should it have missed
+    /// something; in whole seconds. A store that several servers write to has it done within seconds, as then nothing
+    /// is late for longer, whatever the [notifier](crate::notifier) has lost.
+    fn looked_at_every(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    /// What time it is by the store's own clock, if it has one: when that is far from the engine's, one of them is
+    /// wrong, and [told](crate::Engine::health) so.
+    async fn time(&self) -> Result<Option<Timestamp>, StorageError> {
+        Ok(None)
+    }
 
     /// Whether the store works; the engine is [asked](crate::Engine::health) by whoever looks after it.
     async fn check(&self) -> Result<(), StorageError> {

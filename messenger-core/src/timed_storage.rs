@@ -1,6 +1,6 @@
 //! The storage as the engine calls it: each call is timed, and given up when it takes too long.
 //!
-//! A timer is set only for a call that was not answered at once.
+//! A timer is set only for a call that was not answered at once. The calls of a request have the time of one together.
 
 use crate::address::AddressRule;
 use crate::clock::{Clock, Timestamp};
@@ -15,6 +15,7 @@ use crate::storage::{
 };
 use messenger_proto::{Card, Contact, Message, Profile, UserId};
 use metrics::Histogram;
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -23,6 +24,16 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
+
+tokio::task_local! {
+    /// How long the request that is carried out has waited for the store so far.
+    static WAITED: Cell<Duration>;
+}
+
+/// Carries out a request, all of whose calls may take together as long as one.
+pub(crate) fn together<F: Future>(request: F) -> impl Future<Output = F::Output> {
+    WAITED.scope(Cell::default(), request)
+}
 
 macro_rules! timed {
     ($($kind:ident $call:ident($($argument:ident: $type:ty),*) -> $result:ty $(, of $part:ident)?;)*) => {
@@ -93,10 +104,10 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Ready when it is at its end.
-    fn timer(&self) -> Sleep {
+    /// Ready when it is at its end, of which so much is over.
+    fn timer(&self, over: Duration) -> Sleep {
         let _entered = self.runtime.enter();
-        sleep(self.most)
+        sleep(self.most.saturating_sub(over))
     }
 
     fn exceeded(&self, kind: Kind) -> StorageError {
@@ -149,6 +160,11 @@ impl TimedStorage {
     /// See [`Storage::flush_delay`].
     pub(crate) fn flush_delay(&self) -> Duration {
         self.storage.flush_delay()
+    }
+
+    /// See [`Storage::looked_at_every`].
+    pub(crate) fn looked_at_every(&self) -> Duration {
+        self.storage.looked_at_every()
     }
 
     /// Tells the recorder of metrics what was counted since the last time.
@@ -207,12 +223,18 @@ impl TimedStorage {
         let (Kind::Read | Kind::Write, Some(patience)) = (kind, &self.patience) else {
             return call.await;
         };
-        let timer = patience.timer();
-        tokio::select! {
+        let before = WAITED.try_with(Cell::get).unwrap_or_default();
+        let timer = patience.timer(before);
+        let began = self.clock.now();
+        let result = tokio::select! {
             biased;
             result = call => result,
             () = timer => Err(patience.exceeded(kind).into()),
-        }
+        };
+        let waited = before + self.clock.now().since(began);
+        // What is done in the background is no request.
+        let _ = WAITED.try_with(|all| all.set(waited));
+        result
     }
 }
 
@@ -259,5 +281,6 @@ timed! {
     Read was_changed_beside() -> Result<bool, StorageError>;
     Read latest_use() -> Result<Option<Timestamp>, StorageError>;
     Write purge_expired(expiry: Expiry) -> Result<Duration, StorageError>;
+    Read time() -> Result<Option<Timestamp>, StorageError>;
     Read check() -> Result<(), StorageError>;
 }

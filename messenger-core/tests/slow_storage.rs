@@ -107,6 +107,20 @@ async fn whatever_a_client_asks_for_is_answered_when_the_store_hangs() {
 }
 
 #[tokio::test]
+async fn the_calls_of_a_request_have_the_time_of_one_together() {
+    let (engine, storage) = engine();
+    let ann = join(&engine, "ann").await;
+    // Any one is answered in time, all that a request needs are not.
+    storage.set_delay(Duration::from_millis(70));
+    let stranger = engine.connect();
+    fails_to_write(&stranger, Register::new("carol", "secret", "carol")).await;
+    fails(&stranger, Auth::new("ann", "secret")).await;
+    storage.set_delay(Duration::ZERO);
+    log_in(&stranger, "ann").await;
+    ann.call(UserInfo::new("ann")).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_acknowledgement_that_the_store_does_not_take_is_answered() {
     let (engine, storage) = engine();
     let mut ann = join(&engine, "ann").await;

@@ -12,6 +12,7 @@ pub(crate) struct Health {
     /// How often something may have been missed.
     gaps: AtomicU64,
     gaps_total: Counter,
+    connects_total: Counter,
 }
 
 impl Health {
@@ -21,6 +22,7 @@ impl Health {
             trouble: Mutex::new(Some("not connected yet".to_owned())),
             gaps: AtomicU64::new(0),
             gaps_total: metrics::counter!("messenger_notifier_gaps_total"),
+            connects_total: metrics::counter!("messenger_notifier_connects_total"),
         }
     }
 
@@ -44,6 +46,7 @@ impl Health {
             trouble => Some(trouble.to_string()),
         };
         if trouble.is_none() {
+            self.connects_total.increment(1);
             self.count_gap();
         }
         let mut known = self.trouble.lock();

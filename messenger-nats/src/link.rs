@@ -4,7 +4,7 @@ use crate::frame::Numbered;
 use crate::health::Health;
 use crate::outbox::{Next, Outbox};
 use crate::peers::Peers;
-use crate::servers::Servers;
+use crate::servers::{Access, Servers};
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Subscriber};
 use bytes::Bytes;
@@ -47,6 +47,9 @@ pub enum ConnectError {
     /// The file of certificates cannot be read.
     #[error("the certificates for NATS cannot be read")]
     Certificates(#[source] io::Error),
+    /// The file of credentials cannot be read, or holds none.
+    #[error("the credentials for NATS cannot be read")]
+    Credentials(#[source] io::Error),
     /// There is no randomness to name this node by.
     #[error("this node cannot be given a name among the others")]
     Entropy(#[source] NoEntropy),
@@ -75,9 +78,15 @@ pub(crate) async fn connect(
             let health = Arc::clone(&health);
             async move { health.note(&event) }
         });
-    if let Some((user, password)) = &servers.user {
-        options = options.user_and_password(user.clone(), password.clone());
-    }
+    options = match servers.access.clone() {
+        Some(Access::User { name, password }) => options.user_and_password(name, password),
+        Some(Access::Token(token)) => options.token(token),
+        Some(Access::Credentials(path)) => options
+            .credentials_file(path)
+            .await
+            .map_err(ConnectError::Credentials)?,
+        None => options,
+    };
     if let Some(path) = &servers.authorities {
         // It is read with every attempt to connect, where that it is not there would be tried again for ever.
         File::open(path).map_err(ConnectError::Certificates)?;

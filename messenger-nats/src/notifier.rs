@@ -30,7 +30,8 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// Dropping it ends its tasks; [`close`](Self::close) sends what waits first.
 ///
 /// It counts, with the `metrics` facade, `messenger_notices_dropped_total`, what other nodes were not told because more
-/// than 4 MiB waited to be sent, and `messenger_notifier_gaps_total`, how often notices of theirs may have been missed.
+/// than 4 MiB waited to be sent, `messenger_notifier_gaps_total`, how often notices of theirs may have been missed, and
+/// `messenger_notifier_connects_total`, how often it has connected.
 pub struct NatsNotifier {
     servers: Servers,
     local: Arc<LocalNotifier>,
@@ -55,12 +56,12 @@ impl NatsNotifier {
         let node = u64::from_le_bytes(node);
         let health = Arc::new(Health::new());
         let client = link::connect(&servers, Arc::clone(&health)).await?;
-        let everybody = format!("{}.from.*", servers.prefix);
+        let everybody = format!("{}.from.*", servers.prefix());
         let subscriber = client.subscribe(everybody).await;
         let subscriber = subscriber.map_err(|error| ConnectError::Client(error.into()))?;
         let sending = Sending {
             client: client.clone(),
-            subject: format!("{}.from.{node:016x}", servers.prefix),
+            subject: format!("{}.from.{node:016x}", servers.prefix()),
             numbered: Numbered::new(node),
         };
         let notifier = Self {

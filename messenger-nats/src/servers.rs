@@ -9,12 +9,13 @@ use std::str::FromStr;
 /// Where NATS is, and how to get in.
 ///
 /// Read from a URL: `nats://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…][?OPTION=VALUE&…]`, with `tls://` for servers
-/// whose certificates are checked. What has another meaning in a URL is percent-encoded in user, password and values.
-/// The options:
+/// whose certificates are checked. A token may stand in the place of user and password. What has another meaning in a
+/// URL is percent-encoded in user, password, token and values. The options:
 ///
 /// - `prefix`: nodes with the same one hear each other, so it belongs to one store; letters, digits, `-` and `_`.
-///   `messenger` when it is absent.
+///   `messenger` when it is absent, unless the program has [another](Self::or_prefix).
 /// - `ca`: a PEM file with certificates of authorities to be trusted instead of the system's.
+/// - `creds`: a file of credentials, as `nsc` writes it.
 ///
 /// What is between nodes on their way is not encrypted with `nats://`: messages are among it, and the hashes by which
 /// sessions are found.
@@ -22,9 +23,21 @@ use std::str::FromStr;
 pub struct Servers {
     pub(crate) addresses: Vec<ServerAddr>,
     pub(crate) is_tls: bool,
-    pub(crate) user: Option<(String, String)>,
-    pub(crate) prefix: String,
+    pub(crate) access: Option<Access>,
+    prefix: Option<String>,
     pub(crate) authorities: Option<PathBuf>,
+}
+
+/// How to get in.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Access {
+    User {
+        name: String,
+        password: String,
+    },
+    Token(String),
+    /// A file.
+    Credentials(PathBuf),
 }
 
 /// Why a URL does not say where NATS is.
@@ -34,14 +47,17 @@ pub enum ServersError {
     /// It begins with something else.
     #[error("the URL of NATS begins with nats:// or tls://")]
     Scheme,
-    /// There is a user without a password.
-    #[error("in front of the @ stand a user, a colon and a password")]
-    User,
+    /// A secret has a sign in it that has another meaning in a URL.
+    #[error("in front of the @ the signs / ? # and @ are written as %2F, %3F, %23 and %40")]
+    Secret,
+    /// Two ways to get in.
+    #[error("with creds nothing stands in front of the @")]
+    TwoWaysIn,
     /// A host cannot be read.
     #[error("{0:?} is no address of a NATS server")]
     Host(String),
     /// There is no such option.
-    #[error("NATS has no option {0:?}; there are prefix and ca")]
+    #[error("NATS has no option {0:?}; there are prefix, ca and creds")]
     Option(String),
     /// The prefix cannot be part of a subject.
     #[error("a prefix has letters, digits, - and _, up to 64 of them")]
@@ -60,18 +76,22 @@ impl FromStr for Servers {
             return Err(ServersError::Scheme);
         }
         let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
-        let (user, hosts) = match place.rsplit_once('@') {
-            Some((user, hosts)) => (Some(user), hosts),
+        let (access, hosts) = match place.rsplit_once('@') {
+            Some((access, hosts)) => (Some(access), hosts),
             None => (None, place),
         };
+        // What stands in a wrong place is not shown if it may be a part of a secret.
+        if options.contains('@') || access.is_some_and(|access| access.contains(['/', '#', '@'])) {
+            return Err(ServersError::Secret);
+        }
         let hosts = hosts.trim_end_matches('/').split(',');
         let mut servers = Self {
             addresses: hosts
                 .map(|host| address(scheme, host))
                 .collect::<Result<_, _>>()?,
             is_tls: scheme == "tls",
-            user: user.map(user_and_password).transpose()?,
-            prefix: "messenger".to_owned(),
+            access: access.map(user_or_token),
+            prefix: None,
             authorities: None,
         };
         for option in options.split('&').filter(|option| !option.is_empty()) {
@@ -91,9 +111,14 @@ fn address(scheme: &str, host: &str) -> Result<ServerAddr, ServersError> {
     address.ok_or_else(|| ServersError::Host(host.to_owned()))
 }
 
-fn user_and_password(text: &str) -> Result<(String, String), ServersError> {
-    let (user, password) = text.split_once(':').ok_or(ServersError::User)?;
-    Ok((decoded(user), decoded(password)))
+fn user_or_token(text: &str) -> Access {
+    match text.split_once(':') {
+        Some((name, password)) => Access::User {
+            name: decoded(name),
+            password: decoded(password),
+        },
+        None => Access::Token(decoded(text)),
+    }
 }
 
 fn decoded(text: &str) -> String {
@@ -101,6 +126,21 @@ fn decoded(text: &str) -> String {
 }
 
 impl Servers {
+    /// With this prefix, unless the URL has named one.
+    ///
+    /// # Errors
+    /// It cannot be part of a subject.
+    pub fn or_prefix(mut self, prefix: &str) -> Result<Self, ServersError> {
+        if self.prefix.is_none() {
+            self.set("prefix", prefix.to_owned())?;
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        self.prefix.as_deref().unwrap_or("messenger")
+    }
+
     fn set(&mut self, option: &str, value: String) -> Result<(), ServersError> {
         match option {
             "prefix" => {
@@ -108,9 +148,11 @@ impl Servers {
                 if value.is_empty() || value.len() > LONGEST_PREFIX || !value.chars().all(is_fine) {
                     return Err(ServersError::Prefix);
                 }
-                self.prefix = value;
+                self.prefix = Some(value);
             }
             "ca" => self.authorities = Some(value.into()),
+            "creds" if self.access.is_some() => return Err(ServersError::TwoWaysIn),
+            "creds" => self.access = Some(Access::Credentials(value.into())),
             other => return Err(ServersError::Option(other.to_owned())),
         }
         Ok(())
@@ -118,7 +160,7 @@ impl Servers {
 }
 
 impl fmt::Display for Servers {
-    /// The hosts, without user and password.
+    /// The hosts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, address) in self.addresses.iter().enumerate() {
             let comma = if n == 0 { "" } else { "," };
@@ -132,7 +174,7 @@ impl fmt::Debug for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Servers")
             .field("addresses", &self.to_string())
-            .field("prefix", &self.prefix)
+            .field("prefix", &self.prefix())
             .finish_non_exhaustive()
     }
 }
@@ -150,15 +192,26 @@ mod tests {
         let url = "tls://ann:p%40%3F:x@one.example,[::1]:5000/?prefix=chat_2&ca=%2Fa+b.pem";
         let servers = read(url).unwrap();
         assert_eq!(servers.to_string(), "one.example:4222,::1:5000");
-        assert_eq!(servers.user, Some(("ann".to_owned(), "p@?:x".to_owned())));
+        let user = Access::User {
+            name: "ann".to_owned(),
+            password: "p@?:x".to_owned(),
+        };
+        assert!(servers.access == Some(user));
         assert!(servers.is_tls);
-        assert_eq!(servers.prefix, "chat_2");
+        assert_eq!(servers.prefix(), "chat_2");
         assert_eq!(servers.authorities, Some("/a+b.pem".into()));
         let shown = format!("{servers:?}");
         assert!(!shown.contains("p@?") && !shown.contains("ann"), "{shown}");
+        let servers = servers.or_prefix("store").unwrap();
+        assert_eq!(servers.prefix(), "chat_2");
         let plain = read("nats://localhost").unwrap();
-        assert!(!plain.is_tls && plain.user.is_none());
-        assert_eq!(plain.prefix, "messenger");
+        assert!(!plain.is_tls && plain.access.is_none());
+        assert_eq!(plain.prefix(), "messenger");
+        assert_eq!(plain.or_prefix("store").unwrap().prefix(), "store");
+        let token = read("nats://s3%23t@localhost").unwrap();
+        assert!(token.access == Some(Access::Token("s3#t".to_owned())));
+        let credentials = read("tls://localhost?creds=/etc/chat.creds").unwrap();
+        assert!(credentials.access == Some(Access::Credentials("/etc/chat.creds".into())));
     }
 
     #[test]
@@ -172,7 +225,10 @@ mod tests {
             ("nats://one,,two", host("")),
             ("nats://one/two", host("one/two")),
             ("nats://one:port", host("one:port")),
-            ("nats://ann@one", ServersError::User),
+            ("nats://ann:a/b@one", ServersError::Secret),
+            ("nats://ann:a?b@one", ServersError::Secret),
+            ("nats://ann:a@b@one", ServersError::Secret),
+            ("nats://ann@one?creds=/a", ServersError::TwoWaysIn),
             (
                 "nats://one?queue=1",
                 ServersError::Option("queue".to_owned()),

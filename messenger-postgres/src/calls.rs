@@ -1,13 +1,14 @@
 //! Calls to the database, each made until it is answered or its time is over.
 
 use crate::error::{CallError, Failed};
-use crate::link::Link;
+use crate::link::{Link, Servers};
+use crate::meters;
 use crate::params::Params;
 use messenger_core::storage::StorageError;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_postgres::{Config, Row};
+use tokio_postgres::Row;
 
 /// How long a call may take. The engine gives one up after 5 seconds.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4500);
@@ -17,6 +18,9 @@ const LINKS: usize = 6;
 
 /// How many calls may be under way on each; more are refused.
 const MOST_UNDER_WAY: usize = 2000;
+
+/// The error by which a database tells that it has lost what it had committed.
+const LOSS: &str = "MSG01";
 
 /// How long it is waited before a call is made again that two others stood in the way of: so many milliseconds, or up to
 /// twice as many, so that those who collided do not again.
@@ -39,8 +43,8 @@ impl Answer {
 pub(crate) struct Calls(Vec<Link>);
 
 impl Calls {
-    pub(crate) fn new(config: &Arc<Config>) -> Self {
-        Self((0..LINKS).map(|_| Link::new(Arc::clone(config))).collect())
+    pub(crate) fn new(servers: &Arc<Servers>) -> Self {
+        Self((0..LINKS).map(|_| Link::new(Arc::clone(servers))).collect())
     }
 
     /// Has something looked up.
@@ -65,12 +69,21 @@ impl Calls {
         Ok(self.call(sql, params).await?)
     }
 
-    async fn call(&self, sql: &str, params: Params<'_>) -> Result<Answer, Failure> {
+    /// Has something done, and tells more of a failure.
+    pub(crate) async fn call(&self, sql: &str, params: Params<'_>) -> Result<Answer, Failure> {
         let least_used = self.0.iter().min_by_key(|link| link.under_way());
         let link = least_used.filter(|link| link.under_way() < MOST_UNDER_WAY);
         let link = link.ok_or_else(|| Failure::new(CallError::TooMany, false))?;
         let _counted = link.count();
-        call(link, sql, &params, Instant::now() + CALL_TIMEOUT).await
+        let begun = Instant::now();
+        let answer = call(link, sql, &params, begun + CALL_TIMEOUT).await;
+        if answer.as_ref().is_err_and(Failure::is_silence) {
+            // The next call shall not wait as long on another connection to the same silence.
+            for link in &self.0 {
+                link.close_unless_heard_since(begun);
+            }
+        }
+        answer
     }
 }
 
@@ -86,6 +99,23 @@ impl Failure {
             cause: cause.into(),
             may_be_done,
         }
+    }
+}
+
+impl Failure {
+    /// The database has lost what it had committed.
+    pub(crate) fn is_loss(&self) -> bool {
+        let error = self.cause.downcast_ref::<tokio_postgres::Error>();
+        let state = error.and_then(tokio_postgres::Error::code);
+        state.is_some_and(|state| state.code() == LOSS)
+    }
+}
+
+impl Failure {
+    /// Nothing was answered until the time was over.
+    fn is_silence(&self) -> bool {
+        let error = self.cause.downcast_ref::<CallError>();
+        matches!(error, Some(CallError::Silent(_)))
     }
 }
 
@@ -119,6 +149,7 @@ pub(crate) async fn call(
         };
         let error = match answer {
             Ok(rows) => {
+                open.note_answer();
                 return Ok(Answer {
                     rows,
                     may_be_repeated: may_be_done,
@@ -134,6 +165,7 @@ pub(crate) async fn call(
                 may_be_done = true;
             }
         }
+        meters::repeats().increment(1);
         sleep(pause()).await;
     }
 }

@@ -5,21 +5,22 @@
 //! appended once, though the first attempt may still be under way. When its time is over it is not known whether it was
 //! appended; with the batch after it is certain that it never will be, so that nothing is overtaken.
 
-use crate::calls::{self, CALL_TIMEOUT};
+use crate::batch::{APPEND, Batch, Outcome};
+use crate::calls::{self, Answer, CALL_TIMEOUT, Failure};
 use crate::error::CallError;
-use crate::link::Link;
+use crate::link::{Link, Servers};
+use crate::meters;
 use crate::params::Params;
-use crate::row::Columns;
-use messenger_core::proto::Message;
+use crate::restored::{self, LostUpTo};
 use messenger_core::storage::{
-    AppendError, Appended, BatchQueue, NewMessage, QueueLimits, StorageError, UserNumber,
+    AppendError, Appended, BatchQueue, NewMessage, QueueLimits, StorageError,
 };
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
-use tokio_postgres::{Config, Row};
 
 /// A message that has waited so long that there is less left for the database is not sent any more.
 const LEAST_LEFT: Duration = Duration::from_millis(500);
@@ -34,9 +35,6 @@ fn limits() -> QueueLimits {
     limits
 }
 
-const APPEND: &str = "SELECT kind, seq, recipient, dropped, id, time FROM append_v1(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
-
 type Outcomes = Vec<Result<Appended, AppendError>>;
 
 /// A message that waits, and since when.
@@ -46,16 +44,44 @@ struct Waiting {
 }
 
 /// Takes messages, and appends them in their order.
-pub(crate) struct Lane(BatchQueue<Waiting, Appended, AppendError>);
+pub(crate) struct Lane {
+    queue: BatchQueue<Waiting, Appended, AppendError>,
+    row: Arc<LaneRow>,
+}
+
+/// What the database has of a lane, by which it is noticed when the database has lost something.
+#[derive(Debug)]
+pub(crate) struct LaneRow {
+    /// No other lane has the same.
+    pub(crate) number: i64,
+    /// The last batch that was answered, since anything was lost.
+    answered: AtomicI64,
+}
+
+impl LaneRow {
+    pub(crate) fn answered(&self) -> i64 {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// What was answered until now is not there any more.
+    pub(crate) fn lose(&self) {
+        self.answered.store(0, Ordering::Release);
+    }
+}
 
 impl Lane {
     /// A lane with a connection and a thread of its own, which ends when this was dropped and all is stored.
-    pub(crate) fn start(config: &Arc<Config>, number: i64) -> io::Result<Self> {
+    pub(crate) fn start(servers: &Arc<Servers>, lost_up_to: Arc<LostUpTo>) -> io::Result<Self> {
         let (queue, batches) = BatchQueue::new(limits());
+        let row = Arc::new(LaneRow {
+            number: getrandom::u64()?.cast_signed(),
+            answered: AtomicI64::new(0),
+        });
         let mut end = End {
-            link: Link::new(Arc::clone(config)),
-            lane: number,
+            link: Link::new(Arc::clone(servers)),
+            row: Arc::clone(&row),
             batch: 0,
+            lost_up_to,
         };
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let run = move || {
@@ -63,23 +89,27 @@ impl Lane {
         };
         let thread = std::thread::Builder::new().name("postgres-lane".to_owned());
         thread.spawn(run)?;
-        Ok(Self(queue))
+        Ok(Self { queue, row })
     }
 
     pub(crate) async fn append(&self, new: NewMessage) -> Result<Appended, AppendError> {
         let bytes = new.message.size();
         let since = Instant::now();
-        self.0.call(Waiting { new, since }, bytes).await
+        self.queue.call(Waiting { new, since }, bytes).await
+    }
+
+    pub(crate) fn row(&self) -> &LaneRow {
+        &self.row
     }
 }
 
 /// Where batches go to the database.
 struct End {
     link: Link,
-    /// No other has the same.
-    lane: i64,
+    row: Arc<LaneRow>,
     /// The last batch's number.
     batch: i64,
+    lost_up_to: Arc<LostUpTo>,
 }
 
 impl End {
@@ -99,66 +129,73 @@ impl End {
         Ok(outcomes.collect())
     }
 
+    /// Inboxes that others have locked are waited for when everything else is stored.
     async fn append(&mut self, batch: &[&Waiting]) -> Result<Outcomes, StorageError> {
         let Some(oldest) = batch.iter().map(|waiting| waiting.since).min() else {
             return Ok(Vec::new());
         };
-        self.batch += 1;
-        let params = params(self.lane, self.batch, batch);
         let deadline = oldest + CALL_TIMEOUT;
-        let answer = calls::call(&self.link, APPEND, &params, deadline).await?;
-        if answer.rows.len() != batch.len() {
-            return Err(StorageError::unknown(
-                "the database has told of other messages",
-            ));
+        let new = || batch.iter().map(|waiting| &waiting.new);
+        let all = Batch::new(new());
+        let mut outcomes = self.commit_batch(&all, all.is_for_one(), deadline).await?;
+        if !all.is_for_one() && outcomes.iter().any(Option::is_none) {
+            let locked = new()
+                .zip(&outcomes)
+                .filter(|(_, outcome)| outcome.is_none());
+            let locked = Batch::new(locked.map(|(new, _)| new));
+            let places = outcomes.iter_mut().filter(|outcome| outcome.is_none());
+            match self.commit_batch(&locked, true, deadline).await {
+                Ok(later) => places.zip(later).for_each(|(place, later)| *place = later),
+                // The others are stored.
+                Err(error) => places.for_each(|place| *place = Some(Err(error.clone().into()))),
+            }
         }
-        let outcomes = answer.rows.iter().map(outcome);
-        // What cannot be read was done nevertheless.
-        let outcomes = outcomes.collect::<Result<_, _>>();
-        outcomes.map_err(StorageError::unknown)
+        let outcomes = outcomes.into_iter();
+        let outcomes = outcomes.map(|outcome| {
+            outcome.unwrap_or_else(|| Err(StorageError::new(CallError::Locked).into()))
+        });
+        Ok(outcomes.collect())
     }
-}
 
-fn params<'a>(lane: i64, number: i64, batch: &[&'a Waiting]) -> Params<'a> {
-    let new = || batch.iter().map(|waiting| &waiting.new);
-    let messages = || new().map(|new| &*new.message);
-    Params::new()
-        .number(lane)
-        .number(number)
-        .texts(messages().map(|message| message.to.as_str()))
-        .optional_numbers(new().map(|new| new.sender.map(|UserNumber(number)| number)))
-        .texts(messages().map(|message| message.from.as_str()))
-        .texts(messages().map(|message| &*message.nick))
-        .texts(messages().map(|message| message.id.as_str()))
-        .numbers(messages().map(|message| message.time))
-        .texts(messages().map(|message| message.body.as_str()))
-        .texts(messages().map(|message| &*message.attach.mime))
-        .texts(messages().map(|message| message.attach.data.as_str()))
-        .numbers(messages().map(Message::size))
-        .optional_texts(new().map(|new| new.mid.as_deref()))
-        .optional_bytes(new().map(|new| new.mid.as_ref().map(|_| new.digest())))
-        .times(new().map(|new| new.mid_forgotten_before))
-        .times(new().map(|new| new.now))
-        .numbers(new().map(|new| new.limits.messages))
-        .numbers(new().map(|new| new.limits.bytes))
-}
+    async fn commit_batch(
+        &mut self,
+        batch: &Batch<'_>,
+        waits: bool,
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, StorageError> {
+        let answer = match self.send(batch, waits, deadline).await {
+            Err(failure) if failure.is_loss() => {
+                let now = restored::now();
+                let marked = calls::call(&self.link, restored::MARK, &now, deadline).await?;
+                self.lost_up_to.lost(&marked)?;
+                self.row.lose();
+                // This batch was not stored here either.
+                self.send(batch, waits, deadline).await?
+            }
+            sent => sent?,
+        };
+        self.row.answered.store(self.batch, Ordering::Release);
+        let row = answer.first();
+        let row = row.ok_or_else(|| StorageError::unknown("the database has told nothing"))?;
+        // What cannot be read was done nevertheless.
+        batch.outcomes(row).map_err(StorageError::unknown)
+    }
 
-/// Reads what a message came to from the columns kind, seq, recipient, dropped, id, time.
-fn outcome(row: &Row) -> Result<Result<Appended, AppendError>, StorageError> {
-    Ok(match row.value::<i16>(0)? {
-        0 => Ok(Appended::Stored {
-            seq: row.number(1)?,
-            recipient: UserNumber(row.number(2)?),
-            dropped: row.number(3)?,
-        }),
-        1 => Ok(Appended::Duplicate {
-            id: row.text(4)?.into(),
-            time: row.number(5)?,
-        }),
-        2 => Err(AppendError::NoSuchUser),
-        3 => Err(AppendError::NoSuchSender),
-        4 => Err(AppendError::InboxFull),
-        5 => Err(AppendError::MidReused),
-        other => return Err(StorageError::new(format!("a message came to {other}"))),
-    })
+    /// Sends a batch under the next number.
+    async fn send(
+        &mut self,
+        batch: &Batch<'_>,
+        waits: bool,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        meters::batches().increment(1);
+        self.batch += 1;
+        meters::batches().increment(1);
+        let lane = Params::new()
+            .number(self.row.number)
+            .number(self.batch)
+            .number(self.row.answered())
+            .flag(waits);
+        calls::call(&self.link, APPEND, &batch.params(lane), deadline).await
+    }
 }

@@ -1,15 +1,6 @@
 //! The messenger engine's [`Storage`](messenger_core::storage::Storage) in a PostgreSQL database, which several
 //! servers may share.
 //!
-//! Every call is one statement, and so one transaction: most of them are functions of the database. Numbers in an inbox
-//! are given under its row's lock. Messages go in batches: what comes while one is under way is the next. When an
-//! answer is lost, as with a server that is killed, the call is made again, and what was done already is not done twice.
-//! A call fails after 4.5 seconds without the database; service is back by itself when the database is.
-//!
-//! After a restore from an older copy, [`mark_restored`] has to be called before a server uses it.
-//!
-//! It needs PostgreSQL 15 or later, and a database of its own whose encoding is UTF8. Connections are not encrypted.
-//!
 //! ```no_run
 //! use messenger_core::Engine;
 //! use messenger_postgres::PostgresStorage;
@@ -23,11 +14,46 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Guarantees
+//!
+//! - What was answered is committed, and on the disk of the database; with a synchronous standby, on two. A database that
+//!   would not keep it is refused ([`ConnectError::Unsafe`]), and without a standby there is a [`Concern`].
+//! - Every call is one statement, and so one transaction: most of them are functions of the database. When an answer is
+//!   lost, as with a database that is killed, the call is made again, and what was done already is not done twice.
+//! - Numbers in an inbox are given under its row's lock, without a gap, however many servers append to it.
+//! - A call fails after 4.5 seconds without the database, and says when it may have been done nevertheless. Service is back
+//!   by itself when the database is. An inbox that somebody else has locked keeps nobody else.
+//! - A database that turns out to have lost what it had stored, as after a failover to a standby that was behind, is logged
+//!   as an error, and inboxes go on under numbers that were never given
+//!   ([`lost_up_to`](messenger_core::storage::Storage::lost_up_to)). After a restore from an older copy
+//!   [`mark_restored`] has to be called before a server starts on it.
+//!
+//! # Limits
+//!
+//! - It needs PostgreSQL 15 or later, and a database of its own whose encoding is UTF8.
+//! - Each store has eight connections. Messages go in batches of up to 512, on two of them: what comes while one is under way
+//!   is the next. 50,000 messages and 64 MiB wait on each, and 2,000 other calls on each of the other six; more are refused.
+//! - Behind a pooler such as pgbouncer, which may give each transaction another connection, `statement_timeout` and
+//!   `lock_timeout` have to be set for the user: `ALTER ROLE messenger SET statement_timeout = '4s'`.
+//! - Notices do not go through it: servers that share it need a [`Notifier`](messenger_core::notifier::Notifier) between
+//!   them, or what one has stored is seen by the others at their next look.
+//!
+//! # Metrics
+//!
+//! It counts, with the `metrics` facade, `messenger_postgres_connects_total`, connections that were made,
+//! `messenger_postgres_batches_total`, batches of messages that were sent, `messenger_postgres_repeats_total`, calls that were
+//! made again because their answer was lost or another call stood in the way, and `messenger_postgres_losses_total`, times
+//! that the database was found to have lost something.
 
+mod batch;
 mod calls;
+mod database;
 mod error;
+mod identity;
 mod lane;
 mod link;
+mod meters;
 mod migrations;
 mod params;
 mod restored;
@@ -36,7 +62,13 @@ mod safety;
 mod skeletons;
 mod store;
 mod text;
+mod timeouts;
+mod tls;
+mod transfer;
 
-pub use error::ConnectError;
+pub use database::Database;
+pub use error::{ConnectError, TransferError};
 pub use restored::mark_restored;
+pub use safety::Concern;
 pub use store::PostgresStorage;
+pub use transfer::TransferTarget;

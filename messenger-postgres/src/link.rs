@@ -1,11 +1,22 @@
 //! A connection to the database, made anew whenever it is lost.
 
+use crate::database::Database;
+use crate::error::ConnectError;
+use crate::meters;
+use crate::timeouts;
+use crate::tls::Tls;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio::time::{Instant, timeout};
+use tokio_postgres::tls::TlsStream;
+use tokio_postgres::{Client, Config, Connection, NoTls};
+
+/// How long a server may take to let us in.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// How long it is waited before the second attempt to connect; twice as long before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -15,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection, or the place of one.
 pub(crate) struct Link {
-    config: Arc<Config>,
+    servers: Arc<Servers>,
     open: Mutex<Option<Arc<Open>>>,
     under_way: AtomicUsize,
 }
@@ -24,9 +35,44 @@ pub(crate) struct Link {
 pub(crate) struct Open {
     pub(crate) client: Client,
     driver: JoinHandle<()>,
+    begun: Instant,
+    /// When the last answer came, in milliseconds since then.
+    heard_ms: AtomicU64,
 }
 
 impl Open {
+    fn drive<S, T>((client, connection): (Client, Connection<S, T>)) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: TlsStream + Unpin + Send + 'static,
+    {
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a connection to the PostgreSQL database was lost"
+                );
+            }
+        });
+        Self {
+            client,
+            driver,
+            begun: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Whoever had a call answered says so.
+    pub(crate) fn note_answer(&self) {
+        let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn was_heard_since(&self, moment: Instant) -> bool {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+        self.begun + heard >= moment
+    }
+
     /// Closes the connection, whoever waits for an answer on it.
     pub(crate) fn close(&self) {
         self.driver.abort();
@@ -40,9 +86,9 @@ impl Drop for Open {
 }
 
 impl Link {
-    pub(crate) fn new(config: Arc<Config>) -> Self {
+    pub(crate) fn new(servers: Arc<Servers>) -> Self {
         Self {
-            config,
+            servers,
             open: Mutex::default(),
             under_way: AtomicUsize::new(0),
         }
@@ -58,7 +104,7 @@ impl Link {
         }
         let mut pause = FIRST_PAUSE;
         loop {
-            match connect(&self.config).await {
+            match self.servers.connect().await {
                 Ok(open) => return Arc::clone(place.insert(Arc::new(open))),
                 Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -67,6 +113,16 @@ impl Link {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Closes the connection if nothing has come on it since this moment. One that is being made is left alone.
+    pub(crate) fn close_unless_heard_since(&self, moment: Instant) {
+        if let Ok(place) = self.open.try_lock()
+            && let Some(open) = &*place
+            && !open.was_heard_since(moment)
+        {
+            open.close();
         }
     }
 
@@ -91,16 +147,64 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// Makes a connection.
-pub(crate) async fn connect(config: &Config) -> Result<Open, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    let driver = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a connection to the PostgreSQL database was lost"
-            );
+/// The servers of a database, of which one can be written to.
+pub(crate) struct Servers {
+    configs: Vec<Config>,
+    tls: Option<Tls>,
+    /// Which one that was. It is tried first, or each connection would wait for a dead one that is named before it.
+    found: AtomicUsize,
+}
+
+impl Servers {
+    pub(crate) fn of(database: &Database) -> Result<Self, ConnectError> {
+        let tls = database.trusted.as_ref().map(Tls::trusting);
+        Ok(Self {
+            configs: database.servers.clone(),
+            tls: tls.transpose()?,
+            found: AtomicUsize::new(0),
+        })
+    }
+
+    /// Makes a connection to the first that can be written to.
+    pub(crate) async fn connect(&self) -> Result<Open, Unconnected> {
+        let mut last = Unconnected::Silent;
+        let found = self.found.load(Ordering::Relaxed);
+        let servers = self.configs.iter().enumerate().cycle();
+        for (number, config) in servers.skip(found).take(self.configs.len()) {
+            // One that stands still must not keep us from the next.
+            last = match timeout(CONNECT, connect(config, self.tls.as_ref())).await {
+                Ok(Ok(open)) => {
+                    meters::connects().increment(1);
+                    self.found.store(number, Ordering::Relaxed);
+                    return Ok(open);
+                }
+                Ok(Err(error)) => Unconnected::Refused(error),
+                Err(_) => Unconnected::Silent,
+            };
         }
-    });
-    Ok(Open { client, driver })
+        Err(last)
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unconnected {
+    #[error("it has not answered within {CONNECT:?}")]
+    Silent,
+    #[error(transparent)]
+    Refused(tokio_postgres::Error),
+}
+
+async fn connect(config: &Config, tls: Option<&Tls>) -> Result<Open, tokio_postgres::Error> {
+    match connect_as(&timeouts::ask(config), tls).await {
+        Err(error) if timeouts::are_refused(&error) => connect_as(config, tls).await,
+        connected => connected,
+    }
+}
+
+async fn connect_as(config: &Config, tls: Option<&Tls>) -> Result<Open, tokio_postgres::Error> {
+    match tls {
+        Some(tls) => config.connect(tls.clone()).await.map(Open::drive),
+        None => config.connect(NoTls).await.map(Open::drive),
+    }
 }

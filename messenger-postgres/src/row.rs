@@ -16,8 +16,7 @@ pub(crate) trait Columns {
 
     /// A number, which this store never makes negative.
     fn number(&self, column: usize) -> Result<u64, StorageError> {
-        let number: i64 = self.value(column)?;
-        Ok(number.try_into().unwrap_or(0))
+        self.value(column).map(unsigned)
     }
 
     fn time(&self, column: usize) -> Result<Timestamp, StorageError> {
@@ -37,4 +36,9 @@ impl Columns for Row {
 
 pub(crate) fn session_key(bytes: &[u8]) -> Result<SessionKey, StorageError> {
     bytes.try_into().map(SessionKey).map_err(StorageError::new)
+}
+
+/// A number, which this store never makes negative.
+pub(crate) fn unsigned(number: i64) -> u64 {
+    number.try_into().unwrap_or(0)
 }

@@ -9,17 +9,22 @@ mod sessions;
 mod users;
 
 use crate::calls::Calls;
+use crate::database::Database;
 use crate::error::ConnectError;
-use crate::lane::Lane;
-use crate::link;
+use crate::identity;
+use crate::lane::{Lane, LaneRow};
+use crate::link::{Open, Servers};
+use crate::meters;
 use crate::migrations;
 use crate::params::Params;
-use crate::restored;
+use crate::restored::{self, LostUpTo};
 use crate::row::Columns;
-use crate::safety;
+use crate::safety::{self, Concern};
 use crate::skeletons;
+use crate::timeouts;
 use async_trait::async_trait;
 use messenger_core::AddressRule;
+use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Accounts, AddContactError, AppendError, Appended, Budgets, Expiry, FindLimits, Look, Lookup,
@@ -31,14 +36,12 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::Config;
-use tokio_postgres::config::TargetSessionAttrs;
 
 /// How many lanes messages go on. All of a recipient's go on the same.
 const LANES: usize = 2;
 
-/// How far the clocks of server and database may be apart: by the server's it is decided what is out of date.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
+/// What other servers do is told by the notifier, and seen here when it tells nothing.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(4);
 
 /// Everything in a PostgreSQL database, which several servers may share.
 ///
@@ -46,7 +49,9 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
 pub struct PostgresStorage {
     calls: Calls,
     lanes: Vec<Lane>,
-    lost_up_to: u64,
+    id: String,
+    concern: Option<Concern>,
+    lost_up_to: Arc<LostUpTo>,
 }
 
 impl fmt::Debug for PostgresStorage {
@@ -56,34 +61,80 @@ impl fmt::Debug for PostgresStorage {
 }
 
 impl PostgresStorage {
-    /// Connects to the database of this address (`postgres://user:password@host:port/name`, of which several hosts
-    /// may be named, separated by commas: the one that can be written to is used), and makes the tables if there are
-    /// none. It needs a Tokio runtime with time and I/O.
+    /// [Opens](Self::open) the store in the database of this [address](Database).
     ///
     /// # Errors
     /// See [`ConnectError`], whose sentences tell an operator what to do.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
-        let config = config(url)?;
-        let setup = link::connect(&config)
-            .await
-            .map_err(|error| ConnectError::Connect(error.into()))?;
+        Self::open(&url.parse()?).await
+    }
+
+    /// Opens the store in this database, and makes the tables if there are none. It needs a Tokio runtime with time
+    /// and I/O.
+    ///
+    /// # Errors
+    /// See [`ConnectError`], whose sentences tell an operator what to do.
+    pub async fn open(database: &Database) -> Result<Self, ConnectError> {
+        let servers = Arc::new(Servers::of(database)?);
+        let setup = servers.connect().await.map_err(ConnectError::connect)?;
         safety::check(&setup.client).await?;
+        timeouts::check(&setup.client).await?;
         migrations::run(&setup.client).await?;
-        let config = Arc::new(config);
-        let calls = Calls::new(&config);
-        let prepare = |error: StorageError| ConnectError::Prepare(error.into());
-        skeletons::keep_up(&calls).await.map_err(prepare)?;
-        let lost_up_to = restored::lost_up_to(&calls).await.map_err(prepare)?;
-        let lane = |_| {
-            let number = getrandom::u64().map_err(|error| ConnectError::Prepare(error.into()))?;
-            Lane::start(&config, number.cast_signed())
-                .map_err(|error| ConnectError::Prepare(error.into()))
-        };
+        let calls = Calls::new(&servers);
+        skeletons::keep_up(&calls)
+            .await
+            .map_err(ConnectError::prepare)?;
+        let storage = Self::start(&setup, &servers, calls).await?;
+        if let Some(concern) = storage.concern {
+            tracing::warn!("{concern}");
+        }
+        Ok(storage)
+    }
+
+    /// The same for an operator's calls, beside servers: the tables are there already, and nothing is changed.
+    ///
+    /// # Errors
+    /// See [`ConnectError`], whose sentences tell an operator what to do.
+    pub async fn open_beside(database: &Database) -> Result<Self, ConnectError> {
+        let servers = Arc::new(Servers::of(database)?);
+        let setup = servers.connect().await.map_err(ConnectError::connect)?;
+        safety::check(&setup.client).await?;
+        timeouts::check(&setup.client).await?;
+        migrations::check(&setup.client).await?;
+        Self::start(&setup, &servers, Calls::new(&servers)).await
+    }
+
+    async fn start(
+        setup: &Open,
+        servers: &Arc<Servers>,
+        calls: Calls,
+    ) -> Result<Self, ConnectError> {
+        meters::begin();
+        let id = identity::id(&calls).await.map_err(ConnectError::prepare)?;
+        let lost_up_to = Arc::new(LostUpTo::default());
+        lost_up_to
+            .read(&calls)
+            .await
+            .map_err(ConnectError::prepare)?;
+        let lane = |_| Lane::start(servers, Arc::clone(&lost_up_to)).map_err(ConnectError::prepare);
         Ok(Self {
             lanes: (0..LANES).map(lane).collect::<Result<_, ConnectError>>()?,
+            concern: safety::concern(&setup.client).await?,
             calls,
+            id,
             lost_up_to,
         })
+    }
+
+    /// Names this store among others: the same for all servers on it, and another one once it was
+    /// [restored](crate::mark_restored).
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What an operator should know of the database, as it was when the store was opened.
+    pub fn concern(&self) -> Option<Concern> {
+        self.concern
     }
 
     pub(crate) fn calls(&self) -> &Calls {
@@ -97,30 +148,6 @@ impl PostgresStorage {
         let number = usize::try_from(hasher.finish() % lanes).unwrap_or(0);
         self.lanes.get(number)
     }
-}
-
-fn config(url: &str) -> Result<Config, ConnectError> {
-    let mut config: Config = url
-        .parse()
-        .map_err(|error: tokio_postgres::Error| ConnectError::Url(error.into()))?;
-    // A connection that nobody answers on is given up before the calls on it are.
-    config
-        .connect_timeout(Duration::from_secs(2))
-        .tcp_user_timeout(Duration::from_secs(3))
-        .keepalives_idle(Duration::from_secs(2))
-        .keepalives_interval(Duration::from_secs(1))
-        .keepalives_retries(3)
-        .target_session_attrs(TargetSessionAttrs::ReadWrite);
-    if config.get_application_name().is_none() {
-        config.application_name("messenger");
-    }
-    let limits = "-c statement_timeout=4s -c lock_timeout=2s -c default_transaction_isolation=read\\ committed";
-    let options = match config.get_options() {
-        Some(options) => format!("{options} {limits}"),
-        None => limits.to_owned(),
-    };
-    config.options(options);
-    Ok(config)
 }
 
 #[async_trait]
@@ -224,6 +251,14 @@ impl Storage for PostgresStorage {
         sessions::end(&self.calls, user, key).await
     }
 
+    async fn end_ephemeral(&self, user: &UserId) -> Result<(), StorageError> {
+        sessions::end_ephemeral(&self.calls, user).await
+    }
+
+    async fn ephemeral_ended(&self, user: &UserId) -> Result<u64, StorageError> {
+        sessions::ephemeral_ended(&self.calls, user).await
+    }
+
     async fn advance(&self, watermarks: Vec<Watermark>) -> Result<(), StorageError> {
         sessions::advance(&self.calls, &watermarks).await
     }
@@ -253,11 +288,21 @@ impl Storage for PostgresStorage {
     }
 
     fn lost_up_to(&self) -> u64 {
-        self.lost_up_to
+        self.lost_up_to.get()
     }
 
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
-        sessions::look(&self.calls, &looks).await
+        let rows: Vec<&LaneRow> = self.lanes.iter().map(Lane::row).collect();
+        let answer = match sessions::look(&self.calls, &looks, &rows).await {
+            Err(failure) if failure.is_loss() => {
+                let marked = self.calls.write(restored::MARK, restored::now()).await?;
+                self.lost_up_to.lost(&marked)?;
+                rows.iter().for_each(|row| row.lose());
+                sessions::look(&self.calls, &looks, &rows).await?
+            }
+            answer => answer?,
+        };
+        sessions::seen(&answer)
     }
 
     async fn inbox_for(
@@ -269,36 +314,41 @@ impl Storage for PostgresStorage {
         inbox::read_for(&self.calls, look, after, page).await
     }
 
+    async fn latest_use(&self) -> Result<Option<Timestamp>, StorageError> {
+        sessions::latest_use(&self.calls).await
+    }
+
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         let params = Params::new()
             .time(expiry.now)
             .time(expiry.sessions_before)
             .number(expiry.messages_before.as_secs())
-            .time(expiry.mids_before);
+            .time(expiry.mids_before)
+            .numbers(self.lanes.iter().map(|lane| lane.row().number));
         let answer = self
             .calls
-            .write("SELECT purge_v1($1, $2, $3, $4)", params)
+            .write("SELECT purge_v1($1, $2, $3, $4, $5)", params)
             .await?;
+        // Another server may have found that the database has lost something.
+        self.lost_up_to.read(&self.calls).await?;
         Ok(match answer.first().map(|row| row.value(0)).transpose()? {
             Some(1_i32) => Duration::ZERO,
             _ => PURGE_EVERY,
         })
     }
 
+    fn looked_at_every(&self) -> Duration {
+        LOOKED_AT_EVERY
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StorageError> {
+        let select = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let rows = self.calls.read(select, Params::new()).await?;
+        let time = rows.first().map(|row| row.number(0)).transpose()?;
+        Ok(time.map(Timestamp::from_micros))
+    }
+
     async fn check(&self) -> Result<(), StorageError> {
-        let select =
-            "SELECT abs(extract(epoch FROM clock_timestamp()) * 1000000 - $1::bigint)::bigint";
-        let params = Params::new().time(messenger_core::clock::Clock::now(
-            &messenger_core::clock::SystemClock,
-        ));
-        let rows = self.calls.read(select, params).await?;
-        let apart = rows.first().map_or(Ok(0), |row| row.number(0))?;
-        let apart = Duration::from_micros(apart);
-        match apart > CLOCK_TOLERANCE {
-            true => Err(StorageError::new(format!(
-                "the clocks of this server and of the PostgreSQL database are {apart:?} apart: set them right"
-            ))),
-            false => Ok(()),
-        }
+        self.calls.read("SELECT 1", Params::new()).await.map(drop)
     }
 }

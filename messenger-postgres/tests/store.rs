@@ -7,19 +7,18 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
-mod support;
-
-use messenger_core::clock::Timestamp;
-use messenger_core::policy::InboxLimits;
+use messenger_core::clock::{Clock, SystemClock, Timestamp};
+use messenger_core::policy::{InboxLimits, Rate};
 use messenger_core::proto::{Message, UserId};
 use messenger_core::storage::{
-    Appended, MemoryStorage, NewMessage, NewSession, Owner, PageLimits, SessionKey, Storage,
-    Watermark,
+    Appended, Expiry, Look, MemoryStorage, NewMessage, NewSession, Owner, PageLimits, Seen,
+    SessionKey, SharedLimit, Storage, Watermark,
 };
 use messenger_core::testing;
 use messenger_postgres::{ConnectError, PostgresStorage};
 use std::sync::Arc;
-use support::Postgres;
+use std::time::Duration;
+use testing_servers::Postgres;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passes_the_suite() {
@@ -105,13 +104,88 @@ async fn numbers_of_a_restored_copy_go_on_behind_all_that_were_given() {
     storage.upsert_external_user(&ann, "Ann").await.unwrap();
     assert_eq!(append(&storage).await, 1);
     drop(storage);
-    messenger_postgres::mark_restored(&url).await.unwrap();
+    messenger_postgres::mark_restored(&url.parse().unwrap())
+        .await
+        .unwrap();
     let storage = PostgresStorage::connect(&url).await.unwrap();
     let lost_up_to = storage.lost_up_to();
     assert!(lost_up_to > 1_700_000_000_000_000, "{lost_up_to}");
     assert_eq!(append(&storage).await, lost_up_to + 1);
     assert_eq!(append(&storage).await, lost_up_to + 2);
     assert_eq!(storage.newest(&ann).await.unwrap(), lost_up_to + 2);
+}
+
+/// Two servers on one database, and a user there.
+async fn two_servers(postgres: &Postgres) -> ([PostgresStorage; 2], Owner) {
+    let url = postgres.database().await;
+    let one = PostgresStorage::connect(&url).await.unwrap();
+    let other = PostgresStorage::connect(&url).await.unwrap();
+    let ann = UserId::from("ann");
+    one.upsert_external_user(&ann, "Ann").await.unwrap();
+    let number = one.user_number(&ann).await.unwrap().unwrap();
+    ([one, other], Owner::new(ann, number))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_and_the_end_of_ephemeral_sessions_hold_for_all_servers() {
+    let postgres = Postgres::start().await;
+    let (servers, ann) = two_servers(&postgres).await;
+    let now = SystemClock.now();
+    let rate = Rate::new(3, Duration::from_secs(3600));
+    for limit in [SharedLimit::FailedAuthLogin, SharedLimit::Import] {
+        let mut taken = Vec::new();
+        for number in 0..4 {
+            let budgets = servers[number % 2].budgets().unwrap();
+            taken.push(budgets.take(limit, "ann", 1, rate, now).await.unwrap());
+        }
+        assert_eq!(taken, [true, true, true, false], "{limit:?}");
+    }
+    let begun = Look::new(ann.clone(), None);
+    let is_there = async |look: &Look| {
+        let seen = servers[1].look(vec![look.clone()]).await.unwrap();
+        matches!(seen[..], [Seen::There { .. }])
+    };
+    assert!(is_there(&begun).await);
+    servers[0].end_ephemeral(&ann.user).await.unwrap();
+    assert!(!is_there(&begun).await);
+    let ended = servers[1].ephemeral_ended(&ann.user).await.unwrap();
+    assert!(is_there(&begun.ephemeral_ended(ended)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_at_a_time_purges_and_by_the_clock_of_the_database() {
+    let postgres = Postgres::start().await;
+    let ([storage, _], ann) = two_servers(&postgres).await;
+    let now = SystemClock.now();
+    let (hour, year) = (Duration::from_secs(3600), Duration::from_secs(365 * 86_400));
+    let ago = |time: Duration| Timestamp::from_micros(now.as_micros() - micros(time));
+    let later = |time: Duration| Timestamp::from_micros(now.as_micros() + micros(time));
+    for (key, used) in [(1, ago(2 * hour)), (2, now)] {
+        let session = NewSession::new(ann.clone(), SessionKey([key; 32]), used);
+        storage.open_session(session).await.unwrap();
+    }
+    let sessions = async || {
+        let data = storage.user_data(&ann.user).await.unwrap().unwrap();
+        data.sessions.len()
+    };
+    let client = postgres.client("messenger0").await;
+    let purging = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('messenger purge', 0))";
+    client.batch_execute(purging).await.unwrap();
+    let expiry = Expiry::at(now, hour, year, year);
+    let again = storage.purge_expired(expiry).await.unwrap();
+    assert!(!again.is_zero(), "another server is at it");
+    assert_eq!(sessions().await, 2);
+    client.batch_execute("COMMIT").await.unwrap();
+    while storage.purge_expired(expiry).await.unwrap().is_zero() {}
+    assert_eq!(sessions().await, 1);
+    // A server whose clock is a year ahead.
+    let early = Expiry::at(later(year), hour, year, year);
+    while storage.purge_expired(early).await.unwrap().is_zero() {}
+    assert_eq!(sessions().await, 1, "was used now");
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap()
 }
 
 /// The function of the database chooses as the core does.

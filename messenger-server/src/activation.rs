@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ActivationError {
     #[error(
-        "{passed} sockets were passed by the service manager, and {wanted} can be used; one ListenStream= is for --listen, \
-         a second for --tls-listen, which must be given then"
+        "{passed} sockets were passed by the service manager, and {wanted} can be used; the first ListenStream= is for \
+         --listen, and those behind it for --tls-listen, --ws-listen, --wss-listen, --web-listen and --web-tls-listen, as far as these are given"
     )]
     TooMany { passed: usize, wanted: usize },
     #[error(
@@ -19,7 +19,8 @@ pub(crate) enum ActivationError {
     Unusable { number: usize, source: io::Error },
 }
 
-/// The sockets that were passed: the first for `--listen`, the second for `--tls-listen`.
+/// The sockets that were passed: the first for `--listen`, those behind it for `--tls-listen`, `--ws-listen`,
+/// `--wss-listen`, `--web-listen` and `--web-tls-listen`, as far as these are given.
 pub(crate) struct Passed(ListenFd);
 
 impl Passed {

@@ -1,18 +1,24 @@
 //! The command line, and the environment that stands in for it.
 
+use crate::config_file::{CONFIG, ConfigFile};
+use crate::effective::Effective;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 use messenger_server::Settings;
 use messenger_server::operator::Command;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process;
 
 /// What all settings' variables begin with.
 const PREFIX: &str = "MESSENGER_";
 
 /// The settings that every command's help shows.
-const OF_COMMANDS: [&str; 1] = ["store"];
+const OF_COMMANDS: [&str; 2] = [CONFIG, "store"];
 
 /// The command whose help shows all settings, as it checks them.
 const CHECK: &str = "check";
@@ -21,21 +27,48 @@ const ABOUT: &str = "A messenger server: JSON objects over TCP. Without a comman
 const LONG_ABOUT: &str = "A messenger server: JSON objects over TCP. Without a command it serves.
 
 Every flag can be given as an environment variable instead: MESSENGER_ and its name in capitals, \
-such as MESSENGER_LISTEN. Bytes may be given with a unit (16MiB, 16MB), long numbers as 60_000.";
+such as MESSENGER_LISTEN; or in a file (--config), where the other two go before it. Bytes may be given with a unit \
+(16MiB, 16MB), long numbers as 60_000.";
+
+/// The version, and the commit where it is known.
+pub(crate) const VERSION: &str = env!("BUILT_VERSION");
 
 /// What is to be done; serving, unless told otherwise.
 #[derive(Debug, Parser)]
-#[command(name = "messenger-server", version, about = ABOUT, long_about = LONG_ABOUT, max_term_width = 100)]
+#[command(name = "messenger-server", version = VERSION, about = ABOUT, long_about = LONG_ABOUT, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// A file of settings, in TOML: a name there is a flag's, as in `max-frame = "16MiB"`. A flag or a variable for the
+    /// same goes before it.
+    #[arg(long, env = "MESSENGER_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) settings: Settings,
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+    pub(crate) task: Option<Task>,
+}
+
+/// What else can be done than to serve.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    #[command(flatten)]
+    Operator(Command),
+    /// Write what completes commands and flags in a shell.
+    ///
+    /// Such as: messenger-server completions bash > /etc/bash_completion.d/messenger-server
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual page.
+    ///
+    /// Such as: messenger-server man > /usr/local/share/man/man1/messenger-server.1
+    Man,
 }
 
 impl Cli {
-    /// What the process was started with. Ends the process when that cannot be done, or was a question.
-    pub(crate) fn read() -> Self {
+    /// What the process was started with, and where each setting was said. Ends the process when that cannot be done,
+    /// or was a question.
+    pub(crate) fn read() -> (Self, Effective) {
         let mut line = with_own_help(Self::command());
         let unknown = std::env::vars_os().find_map(|(name, _)| {
             let name = name.into_string().ok()?;
@@ -48,7 +81,54 @@ impl Cli {
                 "{name} is set, and no setting has this name; messenger-server --help tells all that there are"
             ));
         }
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| answer(&error))
+        let is_given = |id: &str| is_given(&matches, id);
+        let file = matches.get_one::<PathBuf>(CONFIG);
+        let file = file.map(|path| ConfigFile::read(path, &line).unwrap_or_else(|e| refuse(e)));
+        let all = match &file {
+            Some(file) => with_file(&mut line, file, is_given),
+            None => matches.clone(),
+        };
+        let effective = Effective::new(&line, &all, file.as_ref(), is_given);
+        let cli = Self::from_arg_matches(&all).unwrap_or_else(|error| answer(&error));
+        (cli, effective)
+    }
+}
+
+/// True for a setting of which a flag or a variable tells.
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    let source = matches.value_source(id);
+    source.is_some_and(|source| source != ValueSource::DefaultValue)
+}
+
+/// The command line with what the file says, where it does not say so itself.
+fn with_file(
+    line: &mut clap::Command,
+    file: &ConfigFile,
+    is_given: impl Fn(&str) -> bool,
+) -> ArgMatches {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let first = arguments.len().min(1);
+    arguments.splice(first..first, file.flags(is_given));
+    let matches = line.try_get_matches_from_mut(arguments);
+    matches.unwrap_or_else(|error| {
+        // Whoever was to read it may be gone.
+        let _ = writeln!(io::stderr(), "in {}:", file.path.display());
+        answer(&error)
+    })
+}
+
+impl Task {
+    /// Writes what it is about the command line itself that was asked for.
+    pub(crate) fn describe(shell: Option<Shell>, out: &mut impl Write) -> io::Result<()> {
+        let mut line = Cli::command();
+        match shell {
+            Some(shell) => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut line, "messenger-server", &mut script);
+                out.write_all(&script)
+            }
+            None => clap_mangen::Man::new(line).render(out),
+        }
     }
 }
 

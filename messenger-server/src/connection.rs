@@ -7,17 +7,16 @@ mod input;
 mod output;
 mod room;
 mod turn;
+mod websocket;
 
 pub(crate) use turn::flood_places;
 
 use crate::Transport;
 use crate::budget::Reservation;
 use crate::meters::Meters;
-use input::{Input, ReadError};
+use input::{Input, InputError, ReadError};
 use messenger_core::{Connection, Driver, Ended};
-use messenger_proto::{
-    CodecError, ErrorCode, Failure, Inbound, Outbound, Response, ServerCodec, SplitError,
-};
+use messenger_proto::{ErrorCode, Failure, Inbound, Outbound, Response, ServerCodec};
 use output::Output;
 use room::Room;
 use std::fmt;
@@ -32,6 +31,7 @@ use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use turn::Turn;
+use websocket::{Close, Keepalive, Silence};
 
 /// How much of what a client goes on sending is read when the server stops, in bytes.
 const AFTER_STOP: usize = 1024 * 1024;
@@ -90,6 +90,8 @@ pub(crate) struct ConnectionTask<S> {
     pause: Option<Pin<Box<Sleep>>>,
     /// A request for a list of so many bytes, which waits for room; and the length of its frame.
     list: Option<(Inbound, usize, usize)>,
+    /// Over WebSocket.
+    keepalive: Option<Box<Keepalive>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,7 @@ enum Phase {
     Finishing {
         /// The peer may still be sending.
         linger: bool,
+        why: Close,
     },
     /// Everything is flushed; our side is being closed.
     Closing {
@@ -154,9 +157,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             room: Room::new(shares.outgoing),
             list: None,
             pause: None,
+            keepalive: None,
             transport,
             meters,
         }
+    }
+
+    /// Frames are text messages over WebSocket. `received` has come behind its handshake already.
+    pub(crate) fn over_websocket(mut self, received: &[u8]) -> Self {
+        self.input.become_websocket(received);
+        self.output.become_websocket();
+        let Transport {
+            keepalive,
+            write_stall,
+            ..
+        } = *self.transport;
+        self.keepalive = Some(Box::new(Keepalive::new(keepalive, write_stall)));
+        self
     }
 
     /// Does what can be done in one turn. Ready when the connection is over.
@@ -191,10 +208,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_stop(cx);
         if self.phase == Phase::Open && self.input.is_evicted() {
-            self.refuse_stream(ErrorCode::TooManyRequests, &ReadError::Evicted);
+            self.give_way(&ReadError::Evicted);
         }
         loop {
             self.take_requests(cx)?;
+            self.keep_alive(cx)?;
             let was_wanted = self.driver.wants_request(self.output.len());
             self.take_frames(cx);
             let wrote = self.write(cx)?;
@@ -239,18 +257,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 }
                 Ok(None) if self.phase == Phase::Open => {
                     match self.input.read(&mut self.stream, cx) {
-                        Poll::Ready(Ok(0)) => self.phase = Phase::Finishing { linger: false },
+                        Poll::Ready(Ok(0)) => {
+                            let why = Close::Done;
+                            self.phase = Phase::Finishing { linger: false, why };
+                        }
                         Poll::Ready(Ok(read)) => self.note_read(read),
                         Poll::Ready(Err(ReadError::Io(error))) => return Err(error),
                         Poll::Ready(Err(evicted @ ReadError::Evicted)) => {
-                            self.refuse_stream(ErrorCode::TooManyRequests, &evicted);
+                            self.give_way(&evicted);
                         }
                         Poll::Pending => {
                             // Without a budget the runtime did not even look; the task is polled again.
                             if self.stop.is_none() && coop::has_budget_remaining() {
                                 // A frame that has not come whole will not.
                                 self.take_no_more();
-                                self.phase = Phase::Finishing { linger: true };
+                                self.finish_stopping();
                             }
                             return Ok(());
                         }
@@ -261,12 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                     self.take_no_more();
                     return Ok(());
                 }
-                Err(error) => {
-                    if let CodecError::Split(SplitError::TooLong { .. }) = error {
-                        self.meters.max_frame.increment(1);
-                    }
-                    self.refuse_stream(ErrorCode::InvalidData, &error);
-                }
+                Err(error) => self.refuse_input(&error),
             }
         }
     }
@@ -325,22 +341,68 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     /// A server that stops does not read on for as long as a client goes on sending.
     fn note_read(&mut self, read: usize) {
+        if let Some(keepalive) = &mut self.keepalive {
+            keepalive.note_heard();
+        }
         self.turn.note_read(read);
         if self.stop.is_none() {
             self.after_stop = self.after_stop.saturating_sub(read);
             if self.after_stop == 0 {
-                self.phase = Phase::Finishing { linger: true };
+                self.finish_stopping();
             }
         }
     }
 
+    fn finish_stopping(&mut self) {
+        let why = Close::Stopping;
+        self.phase = Phase::Finishing { linger: true, why };
+    }
+
+    fn refuse_input(&mut self, error: &InputError) {
+        if error.is_too_long() {
+            self.meters.max_frame.increment(1);
+        }
+        self.refuse_stream(ErrorCode::InvalidData, error, error.close());
+    }
+
+    /// Others have taken the room of the frame that was under way.
+    fn give_way(&mut self, evicted: &ReadError) {
+        self.refuse_stream(ErrorCode::TooManyRequests, evicted, Close::TryLater);
+    }
+
     /// The stream cannot be read on: says why, and ends the connection once that is flushed.
-    fn refuse_stream(&mut self, code: ErrorCode, error: &dyn fmt::Display) {
+    fn refuse_stream(&mut self, code: ErrorCode, error: &dyn fmt::Display, why: Close) {
         tracing::debug!(%error, "a client's stream cannot be read on");
         self.driver.refuse(Failure::new(code, error.to_string()));
         self.input.clear();
         self.list = None;
-        self.phase = Phase::Finishing { linger: true };
+        self.phase = Phase::Finishing { linger: true, why };
+    }
+
+    /// Over WebSocket: answers a ping, and asks a client for a sign of life that has been silent.
+    fn keep_alive(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(keepalive) = &mut self.keepalive else {
+            return Ok(());
+        };
+        if let Some(ping) = self.input.take_ping() {
+            self.output.push_pong(&ping);
+        }
+        let is_listening = self.phase == Phase::Open
+            && self.driver.wants_request(self.output.len())
+            && self.pause.is_none()
+            && self.list.is_none()
+            && !self.input.is_waiting_for_room();
+        match keepalive.poll(!is_listening, cx) {
+            Poll::Ready(Silence::Ask) => self.output.push_ping(),
+            Poll::Ready(Silence::GiveUp) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the client answers no ping",
+                ));
+            }
+            Poll::Pending => {}
+        }
+        Ok(())
     }
 
     /// Takes what there is to be sent: replies, and events while little is unsent.
@@ -370,7 +432,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         }
         // The client's session was ended: it is told by the end of the connection, and soon.
         if self.driver.is_finishing() && self.phase == Phase::Open {
-            self.phase = Phase::Finishing { linger: true };
+            let why = Close::Session;
+            self.phase = Phase::Finishing { linger: true, why };
             self.input.clear();
             self.list = None;
             self.must_close_in(AFTER_SESSION);
@@ -390,7 +453,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     fn frame_gap(&self) -> Option<Duration> {
         self.transport
             .frame_gap
-            .filter(|_| !self.driver.has_features())
+            .filter(|_| self.keepalive.is_none() && !self.driver.has_features())
     }
 
     /// True while a frame waits for a client that gets them one by one. Nothing more is done for it meanwhile, so
@@ -476,7 +539,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         if self.phase == Phase::Broken {
             return Poll::Ready(Ok(()));
         }
-        if let Phase::Finishing { linger } = self.phase {
+        if let Phase::Finishing { linger, why } = self.phase {
+            self.output.push_close(why);
             self.phase = Phase::Closing { linger };
             self.must_close_in(if self.stop.is_none() {
                 LINGER_AT_STOP
@@ -485,6 +549,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             });
         }
         if let Phase::Closing { linger } = self.phase {
+            ready!(self.output.write(&mut self.stream, cx))?;
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             if !linger {
                 return Poll::Ready(Ok(()));
@@ -534,8 +599,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         let is_late = deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
         if is_late && self.phase == Phase::Open {
             self.meters.auth_timeout.increment(1);
+            self.part(Close::AuthTimeout, cx);
         }
         is_late
+    }
+
+    /// Tells a client why its connection is cut, if it takes that at once.
+    fn part(&mut self, why: Close, cx: &mut Context<'_>) {
+        if self.output.is_flushed() {
+            self.output.push_close(why);
+            let _ = self.output.write(&mut self.stream, cx);
+        }
     }
 }
 

@@ -1,12 +1,15 @@
-//! The messenger protocol over TCP, or over any other stream.
+//! The messenger protocol over TCP, over WebSocket, or over any other stream.
 //!
 //! [`Server::serve`] takes connections from a listener until it is told to stop;
 //! [`Server::connection`] serves one stream of the embedder's own, which [`Server::drain`] waits for. The rules are the
 //! [engine's](messenger_core::Engine); here is only what a connection needs: reading, writing, and
 //! bounds on both.
 //!
-//! What the server's binary is made of lies behind the features `binary` and `sqlite` (the store in a file). Both are on
-//! by default; the listener needs neither. [`Monitoring`] is for embedders too. Settings, an operator's commands
+//! The feature `websocket` has the HTTP upgrade to WebSocket, for an embedder's own router and for a listener.
+//!
+//! What the server's binary is made of lies behind the features `binary`, `sqlite` (the store in a file), `postgres` (the
+//! store in a database) and `nats` (several servers on one). All are on by default; the listener needs none.
+//! [`Monitoring`] is for embedders too. Settings, an operator's commands
 //! and the log are the binary's alone, and may change with every version.
 //!
 //! ```
@@ -32,6 +35,8 @@
 
 mod budget;
 #[cfg(feature = "binary")]
+mod causes;
+#[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
 pub mod certificate;
 mod connection;
@@ -52,6 +57,10 @@ mod server;
 mod settings;
 mod tls;
 mod transport;
+#[cfg(feature = "binary")]
+mod web;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use ipnet::IpNet;
 #[cfg(feature = "binary")]
@@ -60,8 +69,8 @@ pub use server::{Drained, Server};
 #[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
 pub use settings::{
-    ListenSettings, LogFormat, MetricsListen, NotifierUrl, Settings, SettingsError, StoreUrl,
-    Switch,
+    ListenSettings, LogFormat, MetricsListen, NotifierUrl, OtherNodes, Settings, SettingsError,
+    StoreUrl, Switch,
 };
 pub use tls::{Tls, TlsError};
 pub use tokio_rustls::rustls;

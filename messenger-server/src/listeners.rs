@@ -47,40 +47,86 @@ fn advice(failure: io::ErrorKind) -> &'static str {
 /// Where the server listens.
 pub(crate) struct Listeners {
     pub(crate) tcp: TcpListener,
-    pub(crate) tls: Option<(TcpListener, Tls)>,
+    pub(crate) over_tls: Option<TcpListener>,
+    pub(crate) ws: Option<TcpListener>,
+    pub(crate) wss: Option<TcpListener>,
+    pub(crate) web: Option<TcpListener>,
+    pub(crate) web_over_tls: Option<TcpListener>,
+    /// For those over TLS.
+    pub(crate) tls: Option<Tls>,
     pub(crate) metrics: Option<TcpListener>,
 }
 
 impl Listeners {
     /// Takes the sockets that were passed, and listens where there are none.
-    pub(crate) fn bind(settings: &Settings, mut passed: Passed) -> Result<Self, ListenError> {
+    pub(crate) fn bind(settings: &Settings, passed: Passed) -> Result<Self, ListenError> {
         // Caught also without a certificate to read again, or it would end the server.
         let mut hang_up = signal(SignalKind::hangup()).map_err(ListenError::Signals)?;
         let backlog = backlog(settings);
-        let tls = settings.listening.tls()?;
-        passed.check(if tls.is_some() { 2 } else { 1 })?;
-        let tls = match tls {
-            Some((address, tls)) => {
-                let watch = tls.clone().watch(async move || {
-                    hang_up.recv().await;
-                });
-                tokio::spawn(watch);
-                let listener = match passed.take(1)? {
-                    Some(listener) => listener,
-                    None => listen(address, backlog, "--tls-listen")?,
-                };
-                Some((listener, tls))
-            }
-            None => None,
+        let listening = &settings.listening;
+        let tls = listening.tls()?;
+        if let Some(tls) = &tls {
+            let watch = tls.clone().watch(async move || {
+                hang_up.recv().await;
+            });
+            tokio::spawn(watch);
+        }
+        let others = [
+            listening.tls_listen,
+            listening.ws_listen,
+            listening.wss_listen,
+            listening.web_listen,
+            listening.web_tls_listen,
+        ];
+        passed.check(1 + others.iter().flatten().count())?;
+        let mut sockets = Sockets {
+            passed,
+            number: 0,
+            backlog,
         };
         Ok(Self {
-            tcp: match passed.take(0)? {
-                Some(listener) => listener,
-                None => listen(settings.listening.listen, backlog, "--listen")?,
-            },
+            tcp: sockets.next(listening.listen, "--listen")?,
+            over_tls: sockets.next_if(listening.tls_listen, "--tls-listen")?,
+            ws: sockets.next_if(listening.ws_listen, "--ws-listen")?,
+            wss: sockets.next_if(listening.wss_listen, "--wss-listen")?,
+            web: sockets.next_if(listening.web_listen, "--web-listen")?,
+            web_over_tls: sockets.next_if(listening.web_tls_listen, "--web-tls-listen")?,
             tls,
-            metrics: listen_for_metrics(settings.listening.metrics_listen, backlog)?,
+            metrics: listen_for_metrics(listening.metrics_listen, backlog)?,
         })
+    }
+}
+
+/// The sockets of clients, in the order in which they are passed.
+struct Sockets {
+    passed: Passed,
+    /// Of the next.
+    number: usize,
+    backlog: u32,
+}
+
+impl Sockets {
+    /// The next socket that was passed, or one of our own at this address.
+    fn next(
+        &mut self,
+        address: SocketAddr,
+        flag: &'static str,
+    ) -> Result<TcpListener, ListenError> {
+        let passed = self.passed.take(self.number)?;
+        self.number += 1;
+        match passed {
+            Some(listener) => Ok(listener),
+            None => listen(address, self.backlog, flag),
+        }
+    }
+
+    /// The same, if there is an address.
+    fn next_if(
+        &mut self,
+        address: Option<SocketAddr>,
+        flag: &'static str,
+    ) -> Result<Option<TcpListener>, ListenError> {
+        address.map(|address| self.next(address, flag)).transpose()
     }
 }
 
@@ -136,6 +182,13 @@ fn listen_for_metrics(
                 None
             }
         }),
+    }
+}
+
+/// The port may have been the system's choice.
+pub(crate) fn log_address(listener: &TcpListener, what: &str) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "{what}");
     }
 }
 

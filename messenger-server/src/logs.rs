@@ -70,7 +70,7 @@ pub fn install(format: LogFormat, usual: LevelFilter) -> Result<Log, FilterError
         Err(VarError::NotUnicode(text)) => {
             return Err(FilterError(text.to_string_lossy().into_owned()));
         }
-        _ => EnvFilter::default().add_directive(usual.into()),
+        _ => usual_filter(usual),
     };
     let (queue, log) = Queue::before(io::stderr());
     let lines = fmt::layer()
@@ -93,6 +93,15 @@ pub fn install(format: LogFormat, usual: LevelFilter) -> Result<Log, FilterError
 
 /// A word that is no level is refused: it would be taken for a part of the program that logs, and a level that is
 /// written wrong would leave the log empty.
+/// What the client of NATS says with each attempt to connect, the notifier tells once.
+fn usual_filter(usual: LevelFilter) -> EnvFilter {
+    let filter = EnvFilter::default().add_directive(usual.into());
+    match "async_nats=off".parse() {
+        Ok(silence) => filter.add_directive(silence),
+        Err(_) => filter,
+    }
+}
+
 fn read_filter(text: &str) -> Result<EnvFilter, FilterError> {
     let is_read = |part: &str| {
         let part = part.trim();

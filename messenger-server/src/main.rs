@@ -2,20 +2,25 @@
 
 mod activation;
 mod cli;
+mod config_file;
+mod effective;
+mod first_lines;
 mod listeners;
+mod serving;
 
 use activation::Passed;
-use cli::Cli;
-use listeners::{ListenError, Listeners};
+use cli::{Cli, Task};
+use listeners::{ListenError, Listeners, log_address};
 use messenger_core::BuildError;
+use messenger_server::operator::{Command, CommandError};
 use messenger_server::{
-    Drained, Monitoring, MonitoringError, Server, Settings, SettingsError, Transport, certificate,
-    logs,
+    Monitoring, MonitoringError, Server, Settings, SettingsError, Transport, certificate, logs,
+    rustls,
 };
+use serving::Serving;
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
@@ -59,22 +64,33 @@ enum MainError {
 
 fn main() -> ExitCode {
     let passed = Passed::from_env();
-    let Cli { settings, command } = Cli::read();
+    let (Cli { settings, task, .. }, effective) = Cli::read();
     // A command speaks to whoever gave it.
-    let usual = match command {
+    let usual = match task {
         None => LevelFilter::INFO,
         Some(_) => LevelFilter::OFF,
     };
     let log = logs::install(settings.log_format, usual);
     let _log = log.unwrap_or_else(|error| cli::refuse(error));
-    let done = match command {
-        None => start(&settings, passed).map_err(|error| {
+    let Some(task) = task else {
+        return code(start(&settings, passed).map_err(|error| {
             tracing::error!(error = &error as &dyn Error, "it did not work");
-        }),
-        Some(command) => command
-            .run(&settings, &mut io::stdout().lock())
-            .map_err(|error| say(&error)),
+        }));
     };
+    let mut out = io::stdout().lock();
+    let done = match task {
+        Task::Completions { shell } => Task::describe(Some(shell), &mut out).map_err(Into::into),
+        Task::Man => Task::describe(None, &mut out).map_err(Into::into),
+        Task::Operator(command @ Command::Check) => {
+            let written = effective.write(&mut out).map_err(CommandError::from);
+            written.and_then(|()| command.run(&settings, &mut out))
+        }
+        Task::Operator(command) => command.run(&settings, &mut out),
+    };
+    code(done.map_err(|error| say(&error)))
+}
+
+fn code(done: Result<(), ()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(()) => ExitCode::FAILURE,
@@ -97,6 +113,8 @@ fn start(settings: &Settings, passed: Passed) -> Result<(), MainError> {
     let mut transport = settings.transport();
     transport.connections = allow_connections(settings.connection.max_connections)?;
     use_small_pages();
+    // Whatever else is built beside this may bring another, and then nobody would know which is meant.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .event_interval(LOOKS_EVERY)
@@ -124,51 +142,42 @@ fn use_small_pages() {
 async fn serve(settings: &Settings, transport: Transport, passed: Passed) -> Result<(), MainError> {
     // First of all, or whoever is told to stop while the store is begun would leave it half made.
     let told = told_to_stop()?;
-    let Listeners { tcp, tls, metrics } = Listeners::bind(settings, passed)?;
+    let mut listeners = Listeners::bind(settings, passed)?;
     // Before the engine is built; and only if somebody reads what is recorded.
-    let monitoring = match metrics {
+    let monitoring = match listeners.metrics.take() {
         Some(listener) => Some((listener, Monitoring::install()?)),
         None => None,
     };
-    let engine = settings.engine()?.build()?;
+    let (engine, others) = settings.engine().await?;
+    let engine = engine.build()?;
+    first_lines::tell(&settings.store, transport.connections);
     let server = Server::new(engine.clone(), transport);
-    if let Some((_, tls)) = &tls {
+    if let Some(tls) = &listeners.tls {
         // It records, too.
         tokio::spawn(certificate::watch(tls.clone()));
     }
-    log_address(&tcp, "listening");
+    log_address(&listeners.tcp, "listening");
+    first_lines::tell_how_to_try(&listeners);
     if let Some((listener, monitoring)) = monitoring {
         log_address(&listener, "metrics are told");
         tokio::spawn(monitoring.serve(listener, engine, told.once.clone().cancelled_owned()));
     }
-    let over_tls = async {
-        match tls {
-            Some((listener, tls)) => {
-                log_address(&listener, "listening for TLS");
-                server.serve_tls(listener, tls, told.once.cancelled()).await
-            }
-            None => Drained::default(),
-        }
+    let serving = Serving {
+        server: &server,
+        settings,
+        stop: &told.once,
     };
-    let over_tcp = server.serve(tcp, told.once.cancelled());
-    let (tcp, tls) = tokio::select! {
-        drained = async { tokio::join!(over_tcp, over_tls) } => drained,
+    let cut = tokio::select! {
+        cut = serving.serve(listeners) => cut,
         () = told.twice.cancelled() => return Err(MainError::ToldTwice),
     };
-    let cut = tcp.cut + tls.cut;
+    others.leave().await;
     if cut > 0 {
         tracing::warn!(cut, "stopped; some connections did not finish in time");
     } else {
         tracing::info!("stopped");
     }
     Ok(())
-}
-
-/// The port may have been the system's choice.
-fn log_address(listener: &TcpListener, what: &str) {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "{what}");
-    }
 }
 
 /// SIGTERM and SIGINT.
@@ -209,7 +218,9 @@ fn allow_connections(wanted: u64) -> Result<usize, MainError> {
     if connections == 0 {
         return Err(MainError::TooFewOpenFiles { allowed });
     }
-    if connections < wanted {
+    // What was not asked for is told by the first line alone.
+    let is_asked_for = wanted != Transport::default().connections as u64;
+    if connections < wanted && is_asked_for {
         tracing::warn!(
             connections,
             open_files = allowed,

@@ -10,6 +10,10 @@ pub(crate) struct Meters {
     pub(crate) connections: Gauge,
     pub(crate) tcp_accepted: Counter,
     pub(crate) tls_accepted: Counter,
+    #[cfg(feature = "websocket")]
+    pub(crate) ws_accepted: Counter,
+    #[cfg(feature = "websocket")]
+    pub(crate) wss_accepted: Counter,
     pub(crate) max_connections: Counter,
     pub(crate) max_handshakes: Counter,
     pub(crate) handshake_timeout: Counter,
@@ -48,6 +52,10 @@ impl Meters {
             connections: gauge!("messenger_connections"),
             tcp_accepted: accepted("tcp"),
             tls_accepted: accepted("tls"),
+            #[cfg(feature = "websocket")]
+            ws_accepted: accepted("ws"),
+            #[cfg(feature = "websocket")]
+            wss_accepted: accepted("wss"),
             max_connections: limit("max_connections"),
             max_handshakes: limit("max_handshakes"),
             handshake_timeout: limit("handshake_timeout"),

@@ -2,6 +2,7 @@
 
 mod process;
 
+use crate::causes::in_full;
 use crate::certificate::EXPIRY;
 use crate::logs;
 use http_body_util::Full;
@@ -52,7 +53,7 @@ const BUCKETS: [f64; 17] = [
 ];
 
 /// Answers `GET /metrics` for Prometheus, `/healthz` (the process answers) and `/readyz` (it takes
-/// connections, and its store answers; 503 otherwise, as while it stops; it names the part that fails).
+/// connections, and its store answers; 503 otherwise, as while it stops; a line for each part that fails).
 #[derive(Clone)]
 pub struct Monitoring {
     metrics: PrometheusHandle,
@@ -190,14 +191,15 @@ impl Asked {
             return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
         }
         let health = self.engine.health().await;
-        if health.storage.is_err() {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "the store fails\n");
-        }
-        if health.notifier.is_err() {
-            // Messages come late, but they come: were all servers to say no, nobody would be served.
-            return text(StatusCode::OK, "ready, but the notifier fails\n");
-        }
-        text(StatusCode::OK, "ready\n")
+        // Without a notifier messages come late, but they come: were all servers to say no, nobody would be served.
+        let (status, mut page) = match health.storage.is_ok() && health.clock.is_ok() {
+            true => (StatusCode::OK, "ready\n".to_owned()),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+        };
+        page.extend(health.storage.err().map(|error| in_full(&error) + "\n"));
+        page.extend(health.clock.err().map(|error| in_full(&error) + "\n"));
+        page.extend(health.notifier.err().map(|error| in_full(&error) + "\n"));
+        text(status, page)
     }
 }
 
@@ -261,6 +263,34 @@ fn describe() {
     describe_counter!(
         "messenger_limits_total",
         "How often a limit was reached, by its name"
+    );
+    describe_counter!(
+        "messenger_postgres_connects_total",
+        "Connections to the PostgreSQL database that were made"
+    );
+    describe_counter!(
+        "messenger_postgres_batches_total",
+        "Batches of messages that were sent to the PostgreSQL database"
+    );
+    describe_counter!(
+        "messenger_postgres_repeats_total",
+        "Calls of the PostgreSQL database that were made again: their answer was lost, or another stood in the way"
+    );
+    describe_counter!(
+        "messenger_postgres_losses_total",
+        "How often the PostgreSQL database was found to have lost what it had stored"
+    );
+    describe_counter!(
+        "messenger_notifier_connects_total",
+        "Connections to NATS that were made"
+    );
+    describe_counter!(
+        "messenger_notifier_gaps_total",
+        "How often something that other servers told may have been missed"
+    );
+    describe_counter!(
+        "messenger_notices_dropped_total",
+        "What other servers were not told, because too much waited to be sent"
     );
     describe_counter!(
         "messenger_handshakes_failed_total",

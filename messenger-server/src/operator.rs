@@ -1,11 +1,15 @@
 //! The operator's commands, beside serving.
 
 mod export;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod migrate;
 mod password;
 
 use crate::certificate::{self, Concern};
 use crate::dates::for_people;
 use crate::settings::{Settings, SettingsError};
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+use crate::settings::{StoreUrl, url::Url};
 use bytesize::ByteSize;
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
@@ -21,14 +25,14 @@ const PAGE: usize = 1000;
 /// What stands for every session of a user; no session is shown as anything that begins so.
 const ALL: &str = "all";
 
-/// What an operator can have done: all of it but `restored` and `salvage` also while a server uses the store. The server
-/// notices at once, or within a second that a session has ended.
+/// What an operator can have done: all of it but `restored`, `salvage` and `migrate` also while a server uses the store.
+/// The server notices at once, or within a second (5 on a database) that a session has ended.
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
 pub enum Command {
     /// Say whether settings, certificate and store are sound. The store has to be there, and is left as it is.
     Check,
-    /// Copy the store to a new file, also while a server uses it.
+    /// Copy a store in a file to a new one, also while a server uses it.
     Backup {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
         path: PathBuf,
@@ -38,10 +42,24 @@ pub enum Command {
     ///
     /// Sequence numbers then go on above those that clients may have seen.
     Restored,
-    /// Save what can be read of a damaged store to a new file. No server may use it meanwhile.
+    /// Save what can be read of a damaged store in a file to a new one. No server may use it meanwhile.
     Salvage {
         /// The file to make; a server can be started on it (--store sqlite:PATH).
         path: PathBuf,
+    },
+    /// Move all that is in a store to a database, in which there are no users yet. No server may use either meanwhile.
+    ///
+    /// What was moved is read again and compared before any server sees it. If it is interrupted, nothing has happened,
+    /// and it is done again by the same command. No server is started on the file afterwards; on the database
+    /// one may.
+    #[cfg(all(feature = "postgres", feature = "sqlite"))]
+    Migrate {
+        /// The store: sqlite:PATH.
+        #[arg(long, value_name = "URL", value_parser = Url::<StoreUrl>::new())]
+        from: StoreUrl,
+        /// The database: postgres://… [default: what --store says]
+        #[arg(long, value_name = "URL", value_parser = Url::<StoreUrl>::new())]
+        to: Option<StoreUrl>,
     },
     /// List, show, export and delete users, and reset their passwords.
     #[command(subcommand)]
@@ -124,6 +142,23 @@ pub enum CommandError {
     /// The password could not be reset.
     #[error(transparent)]
     ResetPassword(#[from] ResetPasswordError),
+    /// A store is not moved between these two.
+    #[error(
+        "a store in a file is moved to a database: --from sqlite:PATH --to postgres://HOST/NAME"
+    )]
+    NoSuchMove,
+    /// The store could not be moved.
+    #[cfg(all(feature = "postgres", feature = "sqlite"))]
+    #[error(transparent)]
+    Transfer(#[from] messenger_postgres::TransferError),
+    /// What was read again is not what was moved.
+    #[error(
+        "the {table} in the database are not those of the file, so that nothing was moved; is one of the two damaged? messenger-server check --store URL"
+    )]
+    Differs {
+        /// Which of it.
+        table: String,
+    },
     /// Nobody has this login.
     #[error("there is no user {0}")]
     NoSuchUser(String),
@@ -171,17 +206,20 @@ impl Command {
     /// # Errors
     /// See [`CommandError`].
     pub fn run(&self, settings: &Settings, out: &mut impl Write) -> Result<(), CommandError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(CommandError::Runtime)?;
+        runtime.block_on(self.carry_out(settings, out))
+    }
+
+    async fn carry_out(
+        &self,
+        settings: &Settings,
+        out: &mut impl Write,
+    ) -> Result<(), CommandError> {
         match self {
-            Self::Check => {
-                settings.check()?;
-                let tls = settings.listening.tls()?;
-                match tls.and_then(|(_, tls)| certificate::concern(&tls)) {
-                    Some(concern) if concern.is_fatal() => return Err(concern.into()),
-                    Some(concern) => writeln!(out, "{concern}")?,
-                    None => {}
-                }
-                Ok(writeln!(out, "the settings and the store are sound")?)
-            }
+            Self::Check => check(settings, out).await,
             Self::Backup { path } => {
                 settings.back_up(path)?;
                 let size = ByteSize(path.metadata()?.len());
@@ -192,30 +230,38 @@ impl Command {
                 )?)
             }
             Self::Restored => {
-                settings.mark_restored()?;
+                settings.mark_restored().await?;
                 Ok(writeln!(out, "the store counts as restored")?)
             }
             Self::Salvage { path } => Ok(writeln!(out, "{}", settings.salvage(path)?)?),
-            Self::User(command) => on_engine(settings, async |engine| {
-                command.run(engine, &mut *out).await
-            }),
-            Self::Session(command) => on_engine(settings, async |engine| {
-                command.run(engine, &mut *out).await
-            }),
+            #[cfg(all(feature = "postgres", feature = "sqlite"))]
+            Self::Migrate { from, to } => {
+                migrate::run(from, to.as_ref().unwrap_or(&settings.store), out).await
+            }
+            Self::User(command) => {
+                let engine = settings.engine_beside().await?.build()?;
+                command.run(&engine, out).await
+            }
+            Self::Session(command) => {
+                let engine = settings.engine_beside().await?.build()?;
+                command.run(&engine, out).await
+            }
         }
     }
 }
 
-fn on_engine(
-    settings: &Settings,
-    act: impl AsyncFnOnce(&Engine) -> Result<(), CommandError>,
-) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(CommandError::Runtime)?;
-    let engine = settings.engine_beside()?.build()?;
-    runtime.block_on(act(&engine))
+async fn check(settings: &Settings, out: &mut impl Write) -> Result<(), CommandError> {
+    let concerns = settings.check().await?;
+    let tls = settings.listening.tls()?;
+    match tls.and_then(|tls| certificate::concern(&tls)) {
+        Some(concern) if concern.is_fatal() => return Err(concern.into()),
+        Some(concern) => writeln!(out, "{concern}")?,
+        None => {}
+    }
+    for concern in concerns {
+        writeln!(out, "{concern}")?;
+    }
+    Ok(writeln!(out, "the settings and the store are sound")?)
 }
 
 impl UserCommand {

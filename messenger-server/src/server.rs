@@ -3,8 +3,11 @@
 use crate::budget::Budget;
 use crate::connection::{ConnectionTask, Shares, flood_places};
 use crate::meters::{self, Meters};
+#[cfg(feature = "websocket")]
+use crate::websocket::Origins;
 use crate::{Tls, Transport, proxy};
-use messenger_core::{Connection, DriverLimits, Engine};
+use bytes::Bytes;
+use messenger_core::{DriverLimits, Engine};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -42,7 +45,27 @@ pub struct Server {
 }
 
 /// Whose handshake failed, and why.
-type Failed = (IpAddr, io::Error);
+pub(crate) type Failed = (IpAddr, io::Error);
+
+/// How frames are told apart on a stream.
+pub(crate) enum Framing {
+    /// They follow each other without a delimiter.
+    Stream,
+    /// Each is a text message of a WebSocket. These bytes have come behind its handshake already.
+    WebSocket(Bytes),
+}
+
+/// What the connections of a listener speak.
+#[derive(Clone)]
+pub(crate) enum Over {
+    Tcp,
+    Tls(Tls),
+    #[cfg(feature = "websocket")]
+    WebSocket {
+        tls: Option<Tls>,
+        origins: Arc<Origins>,
+    },
+}
 
 /// How a server stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +121,12 @@ impl Server {
         self.stop.cancel();
     }
 
+    /// Completes when connections are told to stop.
+    #[cfg(feature = "binary")]
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> {
+        self.stop.cancelled()
+    }
+
     /// Serves one stream until it ends, for an embedder that accepts connections itself. It counts among
     /// [`Transport::connections`]: when there are as many as may be, it ends at once. [`stop`](Self::stop)
     /// reaches it, and [`drain`](Self::drain) waits for it.
@@ -112,10 +141,7 @@ impl Server {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let permit = self.permit();
-        self.accepted(permit.map(|permit| {
-            let connection = self.engine.connect();
-            (permit, self.task(stream, connection, None))
-        }))
+        self.accepted(permit.map(|permit| (permit, self.task(stream, None, Framing::Stream))))
     }
 
     /// As [`connection`](Self::connection), for a stream that comes from this address.
@@ -131,11 +157,30 @@ impl Server {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let permit = self.permit();
-        self.accepted(permit.map(|permit| (permit, self.task_from(stream, peer))))
+        self.accepted(permit.map(|permit| (permit, self.task(stream, Some(peer), Framing::Stream))))
+    }
+
+    /// Serves one stream that has become a WebSocket (RFC 6455) until it ends: one JSON object a text message. The HTTP
+    /// upgrade is behind it; with the feature `websocket`, `websocket::upgrade` does both. With `peer` it is held to what
+    /// one address may do in a time. Otherwise as [`connection`](Self::connection).
+    ///
+    /// # Cancel safety
+    /// As [`connection`](Self::connection).
+    pub fn websocket<S>(
+        &self,
+        stream: S,
+        peer: Option<IpAddr>,
+    ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let framing = Framing::WebSocket(Bytes::new());
+        let permit = self.permit();
+        self.accepted(permit.map(|permit| (permit, self.task(stream, peer, framing))))
     }
 
     /// Has a connection that the embedder has accepted waited for, and cut. `None` is one that was turned away.
-    fn accepted<T>(
+    pub(crate) fn accepted<T>(
         &self,
         accepted: Option<(OwnedSemaphorePermit, T)>,
     ) -> impl Future<Output = ()> + Send + use<T>
@@ -155,22 +200,19 @@ impl Server {
         }
     }
 
-    fn task_from<S>(&self, stream: S, peer: IpAddr) -> impl Future<Output = ()> + Send + use<S>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        self.task(stream, self.engine.connect_from(peer), Some(peer))
-    }
-
-    fn task<S>(
+    pub(crate) fn task<S>(
         &self,
         stream: S,
-        connection: Connection,
         peer: Option<IpAddr>,
+        framing: Framing,
     ) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let connection = match peer {
+            Some(peer) => self.engine.connect_from(peer),
+            None => self.engine.connect(),
+        };
         let peer = peer.map(tracing::field::display);
         // Whatever is logged meanwhile tells which connection it was.
         let span = error_span!("connection", id = %connection.id(), peer);
@@ -188,6 +230,10 @@ impl Server {
             shares,
             self.stop.child_token(),
         );
+        let task = match framing {
+            Framing::Stream => task,
+            Framing::WebSocket(received) => task.over_websocket(&received),
+        };
         task.instrument(span)
     }
 
@@ -201,7 +247,7 @@ impl Server {
     /// Dropping the future closes the listener and cuts all its connections, without letting them finish. What was
     /// delivered to them last may not be stored yet: [`Engine::shut_down`] stores it.
     pub async fn serve(&self, listener: TcpListener, until: impl Future<Output = ()>) -> Drained {
-        self.accept(listener, None, until).await
+        self.accept(listener, Over::Tcp, until).await
     }
 
     /// As [`serve`](Self::serve), over TLS. A server may do both at once, with two listeners.
@@ -214,13 +260,13 @@ impl Server {
         tls: Tls,
         until: impl Future<Output = ()>,
     ) -> Drained {
-        self.accept(listener, Some(tls), until).await
+        self.accept(listener, Over::Tls(tls), until).await
     }
 
-    async fn accept(
+    pub(crate) async fn accept(
         &self,
         listener: TcpListener,
-        tls: Option<Tls>,
+        over: Over,
         until: impl Future<Output = ()>,
     ) -> Drained {
         let mut connections = JoinSet::new();
@@ -230,7 +276,7 @@ impl Server {
                 () = &mut until => break,
                 () = self.stop.cancelled() => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.take(&mut connections, stream, peer, tls.clone()),
+                    Ok((stream, peer)) => self.take(&mut connections, stream, peer, over.clone()),
                     Err(error) => after_accept_failure(&error).await,
                 },
                 Some(_) = connections.join_next() => {}
@@ -241,7 +287,7 @@ impl Server {
     }
 
     /// Leave for one more connection, unless there are too many.
-    fn permit(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn permit(&self) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.connections).try_acquire_owned().ok();
         if permit.is_none() {
             self.meters.max_connections.increment(1);
@@ -255,13 +301,7 @@ impl Server {
     }
 
     /// Starts a connection's task, or turns it away when there are too many.
-    fn take(
-        &self,
-        connections: &mut JoinSet<()>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        tls: Option<Tls>,
-    ) {
+    fn take(&self, connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, over: Over) {
         let Some(permit) = self.permit() else {
             return;
         };
@@ -271,20 +311,35 @@ impl Server {
         }
         let peer = peer.ip().to_canonical();
         let is_proxy = self.is_proxy(peer);
-        match tls {
-            Some(tls) => {
+        match over {
+            Over::Tls(tls) => {
                 self.meters.tls_accepted.increment(1);
                 let connection = self.clone().over_tls(stream, peer, tls);
                 connections.spawn(hold(permit, Box::pin(connection)));
             }
-            None if is_proxy => {
+            Over::Tcp if is_proxy => {
                 self.meters.tcp_accepted.increment(1);
                 let connection = self.clone().behind_proxy(stream, peer);
                 connections.spawn(hold(permit, Box::pin(connection)));
             }
-            None => {
+            Over::Tcp => {
                 self.meters.tcp_accepted.increment(1);
-                let connection = self.task_from(stream, peer);
+                let connection = self.task(stream, Some(peer), Framing::Stream);
+                connections.spawn(hold(permit, Box::pin(connection)));
+            }
+            #[cfg(feature = "websocket")]
+            Over::WebSocket { tls: None, origins } => {
+                self.meters.ws_accepted.increment(1);
+                let connection = self.clone().over_ws(stream, peer, origins);
+                connections.spawn(hold(permit, Box::pin(connection)));
+            }
+            #[cfg(feature = "websocket")]
+            Over::WebSocket {
+                tls: Some(tls),
+                origins,
+            } => {
+                self.meters.wss_accepted.increment(1);
+                let connection = self.clone().over_wss(stream, peer, tls, origins);
                 connections.spawn(hold(permit, Box::pin(connection)));
             }
         }
@@ -308,7 +363,7 @@ impl Server {
             Ok((accepted.map_err(|error| (client, error))?, client))
         };
         if let Some((stream, client)) = self.open(peer, opening(stream)).await {
-            Box::pin(self.task_from(stream, client)).await;
+            Box::pin(self.task(stream, Some(client), Framing::Stream)).await;
         }
     }
 
@@ -318,12 +373,16 @@ impl Server {
             Ok((stream, client))
         };
         if let Some((stream, client)) = self.open(peer, opening(stream)).await {
-            Box::pin(self.task_from(stream, client)).await;
+            Box::pin(self.task(stream, Some(client), Framing::Stream)).await;
         }
     }
 
     /// Where the client is: whatever a proxy says, and otherwise whoever is connected.
-    async fn client(&self, stream: &mut TcpStream, peer: IpAddr) -> Result<IpAddr, Failed> {
+    pub(crate) async fn client(
+        &self,
+        stream: &mut TcpStream,
+        peer: IpAddr,
+    ) -> Result<IpAddr, Failed> {
         if !self.is_proxy(peer) {
             return Ok(peer);
         }
@@ -332,7 +391,7 @@ impl Server {
     }
 
     /// What comes before the first frame, within bounds of number and time.
-    async fn open<T>(
+    pub(crate) async fn open<T>(
         &self,
         peer: IpAddr,
         opening: impl Future<Output = Result<T, Failed>>,

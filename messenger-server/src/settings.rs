@@ -5,10 +5,12 @@ mod legacy;
 mod listening;
 mod numbers;
 mod stores;
+mod upkeep;
+pub(crate) mod url;
 
 pub use errors::SettingsError;
 pub use listening::{ListenSettings, MetricsListen};
-pub use stores::{NotifierUrl, StoreUrl};
+pub use stores::{NotifierUrl, OtherNodes, StoreUrl};
 
 use crate::Transport;
 use clap::Parser;
@@ -19,6 +21,7 @@ use messenger_proto::Braces;
 use numbers::{ConnectionSettings, DAY, LifetimeSettings, LimitSettings, RateSettings};
 use std::time::Duration;
 use stores::DEFAULT_STORE;
+use url::Url;
 
 /// A messenger server: JSON objects over TCP.
 ///
@@ -41,20 +44,26 @@ pub struct Settings {
     )]
     pub log_format: LogFormat,
 
-    /// Where everything is kept: `sqlite:PATH`, in a file; `memory:`, until the process ends.
+    /// Where everything is kept: `sqlite:PATH`, in a file; `postgres://USER:PASSWORD@HOST/NAME`, in a database that several
+    /// servers may share; `memory:`, until the process ends.
     #[arg(
         long,
         env = "MESSENGER_STORE",
+        hide_env_values = true,
+        value_parser = Url::<StoreUrl>::new(),
         default_value = DEFAULT_STORE,
         value_name = "URL",
         global = true
     )]
     pub store: StoreUrl,
 
-    /// How connections learn of messages: `local:`, within the process.
+    /// How connections learn of messages: `local:`, within the process; `nats://HOST,HOST`, also from other servers
+    /// on the same store.
     #[arg(
         long,
         env = "MESSENGER_NOTIFIER",
+        hide_env_values = true,
+        value_parser = Url::<NotifierUrl>::new(),
         default_value = "local:",
         value_name = "URL",
         global = true
@@ -241,7 +250,11 @@ impl Settings {
         transport
     }
 
-    fn check_numbers(&self) -> Result<(), SettingsError> {
+    /// Whether what was given fits together.
+    fn check_fit(&self) -> Result<(), SettingsError> {
+        if !self.notifier.is_of(&self.store) {
+            return Err(SettingsError::OwnStore);
+        }
         if self.connection.max_frame_before_auth > self.connection.max_frame {
             return Err(SettingsError::FrameBeforeAuth);
         }

@@ -23,7 +23,7 @@ pub struct Transport {
     pub connections: usize,
     /// How long a client may take to authenticate. 5 minutes.
     pub time_to_auth: Duration,
-    /// How long a TLS handshake, or a proxy's header, may take. 10 s.
+    /// How long a TLS handshake, a proxy's header and a request for a WebSocket may take together. 10 s.
     pub handshake_time: Duration,
     /// How many of these may be under way at once; more connections are turned away. 1,024.
     pub handshakes: usize,
@@ -34,7 +34,8 @@ pub struct Transport {
     pub write_stall: Duration,
     /// How long connections may take to finish when the server stops. 10 s.
     pub drain: Duration,
-    /// TCP keepalive. 60 s.
+    /// TCP keepalive. Over WebSocket a client that has been silent for so long, or for half of that, is pinged as well, and
+    /// has [`write_stall`](Self::write_stall) to answer. 60 s.
     pub keepalive: Duration,
     /// How braces in strings are written. Escaped.
     pub braces: Braces,

@@ -16,6 +16,7 @@ use std::process::Stdio;
 use support::Raw;
 use support::certificate::Files;
 use support::process::{Process, flags};
+use support::websocket::WebSocket;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
@@ -84,6 +85,17 @@ async fn the_second_socket_is_for_tls() {
     assert_eq!(process.address, plain);
     // Welcomed.
     files.client(&over_tls).await;
+}
+
+#[tokio::test]
+async fn without_tls_it_is_for_websocket() {
+    let folder = tempfile::tempdir().unwrap();
+    let [(first, plain), (second, over_websocket)] = [socket(), socket()];
+    let mut command = command(&folder.path().join("messenger.db"), 2, [&first, &second]);
+    command.args(["--ws-listen", "127.0.0.1:0"]);
+    let process = Process::spawn(command).await;
+    assert_eq!(process.address, plain);
+    WebSocket::log_in(over_websocket.parse().unwrap(), "ann").await;
 }
 
 #[tokio::test]

@@ -10,11 +10,15 @@
 mod support;
 
 use clap::Parser;
+use messenger_core::storage::{MemoryStorage, Storage};
+use messenger_postgres::PostgresStorage;
 use messenger_server::Settings;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use support::{Raw, TestServer};
+use testing_servers::Postgres;
 use tokio::io::AsyncWriteExt;
 
 struct Conversation {
@@ -125,6 +129,10 @@ impl Conversation {
 }
 
 async fn hold(file: &str) {
+    hold_on(Arc::new(MemoryStorage::new()), file).await;
+}
+
+async fn hold_on(storage: Arc<dyn Storage>, file: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/conversations")
         .join(file);
@@ -136,7 +144,7 @@ async fn hold(file: &str) {
     let flags = flags.unwrap_or_default().split_whitespace();
     let settings = Settings::parse_from(["messenger-server"].into_iter().chain(flags));
     let mut conversation = Conversation {
-        server: TestServer::start(settings.policy(), settings.transport()).await,
+        server: TestServer::start_on(storage, settings.policy(), settings.transport()).await,
         connections: HashMap::new(),
         bound: Map::new(),
     };
@@ -160,6 +168,16 @@ macro_rules! conversations {
         async fn $name() {
             hold(concat!(stringify!($name), ".txt")).await;
         })*
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn all_are_held_on_a_database() {
+            let postgres = Postgres::start().await;
+            for file in [$(concat!(stringify!($name), ".txt"),)*] {
+                let url = postgres.database().await;
+                let storage = PostgresStorage::connect(&url).await.unwrap();
+                hold_on(Arc::new(storage), file).await;
+            }
+        }
 
         #[test]
         fn every_file_is_held() {

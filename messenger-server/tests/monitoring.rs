@@ -19,39 +19,25 @@ use messenger_core::{Engine, Policy, SessionKind};
 use messenger_server::{Monitoring, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use support::http::{ask, get};
 use support::process::Process;
 use support::{SOON, TestServer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Asks for a page; its status and text.
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let (head, body) = ask(address, "GET", path).await;
-    (head[9..12].parse().unwrap(), body)
-}
-
-/// Asks; the head and the body of the answer.
-async fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut response = String::new();
-    let read = stream.read_to_string(&mut response);
-    timeout(SOON, read).await.unwrap().unwrap();
-    let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), body.to_owned())
-}
-
-/// The metrics that a document names, but for that of certificates: there is none here. (A line of the log has the
-/// name of a crate in it.)
+/// The metrics that a document names, but for those of certificates, of a database and of NATS: there are none here. (A
+/// line of the log has the name of a crate in it.)
 fn names(document: &str) -> impl Iterator<Item = &str> {
     let words = document.split(|c: char| !c.is_ascii_lowercase() && c != '_');
     words.filter(|word| {
         (word.starts_with("messenger_") || word.starts_with("process_"))
             && !word.starts_with("messenger_certificate")
+            && !word.starts_with("messenger_postgres_")
+            && !word.starts_with("messenger_notifier_")
+            && *word != "messenger_notices_dropped_total"
             && *word != "messenger_core"
     })
 }
@@ -219,17 +205,23 @@ async fn metrics_and_health_are_told() {
     assert_eq!(get(address, "/healthz").await, (200, "alive\n".to_owned()));
     assert_eq!(get(address, "/readyz").await, (200, "ready\n".to_owned()));
     storage.set_failing(true);
-    let store_fails = (503, "the store fails\n".to_owned());
-    assert_eq!(get(address, "/readyz").await, store_fails);
+    let (status, parts) = get(address, "/readyz").await;
+    assert_eq!(status, 503);
+    let mut parts = parts.lines();
+    assert_eq!(parts.next(), Some("not ready"));
+    let store = parts.next().unwrap();
+    assert!(store.starts_with("the store failed: "), "{store}");
+    assert_eq!(parts.next(), None);
     storage.set_failing(false);
     assert_eq!(get(address, "/readyz").await.0, 200);
     let deaf = Engine::builder().notifier(Arc::new(Deaf)).build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let its = listener.local_addr().unwrap();
     tokio::spawn(of_deaf.serve(listener, deaf, stopping.clone().cancelled_owned()));
-    let (status, sentence) = get(its, "/readyz").await;
+    let (status, parts) = get(its, "/readyz").await;
     assert_eq!(status, 200, "messages come all the same");
-    assert!(sentence.contains("the notifier fails"), "{sentence}");
+    let expected = "ready\nthe notifier fails: it tells nobody anything\n";
+    assert_eq!(parts, expected);
     stopping.cancel();
     assert_eq!(get(address, "/readyz").await.0, 503);
     assert_eq!(get(address, "/healthz").await.0, 200);

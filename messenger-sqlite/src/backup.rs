@@ -2,7 +2,7 @@
 
 use crate::lock::Lock;
 use crate::place::beside;
-use crate::{BackupError, OpenError, file, place, restored};
+use crate::{BackupError, OpenError, file, moved, place, restored};
 use rusqlite::Connection;
 use std::fs::File;
 use std::io;
@@ -67,7 +67,7 @@ fn remove(partial: &Path) {
 /// are marked already. No server may be using it.
 ///
 /// The sequence numbers of all inboxes go on above any that the lost store can have given, so that no client takes a new
-/// message for one it has seen.
+/// message for one it has seen. A store that was [moved](crate::TransferSource) elsewhere is one again, as it was then.
 ///
 /// # Errors
 /// See [`OpenError`].
@@ -76,8 +76,12 @@ pub fn mark_restored(store: &Path) -> Result<(), OpenError> {
     // Or one would be made.
     drop(file::open_for_copying(path)?);
     let _lock = Lock::take(path)?;
-    let connection = file::open_for_writing(path, false)?;
-    restored::jump(&connection).map_err(|source| OpenError::Sqlite {
+    let connection = file::open_even_if_moved(path, false)?;
+    let jump = || {
+        restored::jump(&connection)?;
+        moved::unmark(&connection)
+    };
+    jump().map_err(|source| OpenError::Sqlite {
         path: path.to_owned(),
         source: source.into(),
     })

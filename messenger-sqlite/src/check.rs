@@ -1,7 +1,7 @@
 //! Whether a store is sound.
 
 use crate::place::beside;
-use crate::{CheckError, OpenError, file, fit, header, place, untouched};
+use crate::{CheckError, OpenError, file, fit, header, moved, place, untouched};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -60,6 +60,7 @@ fn find_fault(path: &Path) -> Result<Option<String>, OpenError> {
         let found = found.map_err(failed)?;
         if found == "ok" {
             fit::check(&connection, path)?;
+            moved::check(&connection, path)?;
         }
         Ok(found)
     };

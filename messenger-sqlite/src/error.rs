@@ -94,6 +94,12 @@ pub enum OpenError {
         /// The store's file.
         path: PathBuf,
     },
+    /// All that is in it was moved to a database.
+    #[error("{} was moved to a database, on which its users may be now; to go on with the file nevertheless, as with an older copy: messenger-server restored --store sqlite:{}", path.display(), path.display())]
+    Moved {
+        /// The store's file.
+        path: PathBuf,
+    },
     /// It is a SQLite file of something else.
     #[error("{} is not a messenger store; give another path", path.display())]
     NotOurs {

@@ -1,6 +1,6 @@
 //! The file: its format, its connections.
 
-use crate::{OpenError, fit, header, restored, skeletons};
+use crate::{OpenError, fit, header, moved, restored, skeletons};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs::OpenOptions;
@@ -39,6 +39,13 @@ const STATEMENTS: usize = 64;
 
 /// The connection that writes. Makes the store, if that may be, or upgrades it.
 pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connection, OpenError> {
+    let connection = open_even_if_moved(path, may_begin)?;
+    moved::check(&connection, path)?;
+    Ok(connection)
+}
+
+/// The same, also of a store that was moved elsewhere.
+pub(crate) fn open_even_if_moved(path: &Path, may_begin: bool) -> Result<Connection, OpenError> {
     make_private(path);
     header::check(path)?;
     let mut connection = open_writable(path, OpenFlags::SQLITE_OPEN_CREATE)?;
@@ -88,6 +95,7 @@ pub(crate) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
             path: path.to_owned(),
         });
     }
+    moved::check(&connection, path)?;
     // A copy stays one, and beside those there is never a log of their own.
     if !counts_as_copy(&connection).map_err(failed)? {
         use_log(&connection).map_err(failed)?;

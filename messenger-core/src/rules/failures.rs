@@ -7,6 +7,9 @@ use crate::rates::{Denied, TooMany};
 use crate::storage::{AddContactError, AppendError, StorageError};
 use messenger_proto::{ErrorCode, Failure};
 
+const UNKNOWN: &str =
+    "Temporarily unavailable, and not known whether it was done: try again, a message with its mid";
+
 pub(crate) fn need_auth() -> Failure {
     Failure::new(ErrorCode::NeedAuth, "Authenticate first")
 }
@@ -49,11 +52,10 @@ fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Failure {
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         let failure = unavailable(&error);
-        if !error.is_unknown() {
-            return failure;
+        match error.is_unknown() {
+            true => Self::new(failure.code, UNKNOWN),
+            false => failure,
         }
-        let text = "Temporarily unavailable, and not known whether it was done: try again, a message with its mid";
-        Self::new(failure.code, text)
     }
 }
 
@@ -88,7 +90,14 @@ impl From<AuthenticatorError> for Failure {
     fn from(error: AuthenticatorError) -> Self {
         match error {
             AuthenticatorError::Busy => TooMany("Too many logins, try later").into(),
-            AuthenticatorError::Unavailable(_) => unavailable(&error),
+            AuthenticatorError::Unavailable(ref cause) => {
+                let failure = unavailable(&error);
+                let cause = cause.downcast_ref::<StorageError>();
+                match cause.is_some_and(StorageError::is_unknown) {
+                    true => Self::new(failure.code, UNKNOWN),
+                    false => failure,
+                }
+            }
         }
     }
 }

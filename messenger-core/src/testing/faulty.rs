@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 /// How long a store gathers watermarks that is in the same process.
 const NEAR: Duration = Duration::from_millis(20);
@@ -41,6 +42,7 @@ struct State {
     fails: AtomicBool,
     loses_answers: AtomicBool,
     hangs: AtomicBool,
+    delay: Mutex<Duration>,
     calls: AtomicUsize,
     purges: AtomicUsize,
     budgets: Mutex<HashMap<(SharedLimit, String), u64>>,
@@ -57,6 +59,7 @@ impl FaultyStorage {
             fails: AtomicBool::new(false),
             loses_answers: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
+            delay: Mutex::default(),
             calls: AtomicUsize::new(0),
             purges: AtomicUsize::new(0),
             budgets: Mutex::default(),
@@ -107,6 +110,11 @@ impl FaultyStorage {
         self.state.hangs.store(hangs, Ordering::SeqCst);
     }
 
+    /// Makes every call from now on take so long, but for appends that are done at once.
+    pub fn set_delay(&self, delay: Duration) {
+        *self.state.delay.lock() = delay;
+    }
+
     /// How many calls were made so far, but for appends that were done at once.
     pub fn calls(&self) -> usize {
         self.state.calls.load(Ordering::SeqCst)
@@ -154,6 +162,10 @@ impl FaultyStorage {
         self.state.calls.fetch_add(1, Ordering::SeqCst);
         if self.state.hangs.load(Ordering::SeqCst) {
             pending::<()>().await;
+        }
+        let delay = *self.state.delay.lock();
+        if !delay.is_zero() {
+            sleep(delay).await;
         }
         self.fail()
     }
@@ -433,6 +445,15 @@ impl Storage for FaultyStorage {
         self.state.purges.fetch_add(1, Ordering::SeqCst);
         let again = self.inner.purge_expired(expiry).await?;
         Ok(if self.is_far { HOUR } else { again })
+    }
+
+    fn looked_at_every(&self) -> Duration {
+        self.inner.looked_at_every()
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StorageError> {
+        self.fault().await?;
+        self.inner.time().await
     }
 
     async fn check(&self) -> Result<(), StorageError> {

@@ -1,14 +1,17 @@
 //! Who is let in, and to whom a node talks.
 
-use crate::support::{Nats, hears, node, pair, trouble, until};
+use crate::credentials::Vouching;
+use crate::support::{hears, node, pair, trouble, until};
 use messenger_nats::{ConnectError, NatsNotifier};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::fs;
+use std::path::PathBuf;
+use testing_servers::Nats;
 
 #[tokio::test]
 async fn a_wrong_password_is_told_and_not_shown() {
     let nats = Nats::start(&["--user", "ann", "--pass", "a/b?c"]);
-    let with = |user: &str| format!("nats://{user}@127.0.0.1:{}?prefix=chat", nats.port);
+    let with = |user: &str| format!("nats://{user}@127.0.0.1:{}?prefix=chat", nats.port());
     pair(&with("ann:a%2Fb%3Fc")).await;
     let refused = node(&with("ann:wrong")).await;
     until("it is told", || {
@@ -23,6 +26,32 @@ async fn a_wrong_password_is_told_and_not_shown() {
 }
 
 #[tokio::test]
+async fn a_token_lets_a_node_in() {
+    let nats = Nats::start(&["--auth", "s3cret"]);
+    pair(&format!("nats://s3cret@127.0.0.1:{}", nats.port())).await;
+    let refused = node(&format!("nats://wrong@127.0.0.1:{}", nats.port())).await;
+    until("it is told", || {
+        trouble(&refused).contains("authorization violation")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn credentials_let_a_node_in() {
+    let server = Vouching::start();
+    let with = |file: PathBuf| format!("{}?creds={}", server.nats.url(), file.display());
+    pair(&with(server.user())).await;
+    let refused = node(&with(server.stranger())).await;
+    until("it is told", || {
+        trouble(&refused).contains("authorization violation")
+    })
+    .await;
+    let nowhere = with("/nowhere/user.creds".into()).parse().unwrap();
+    let nowhere = NatsNotifier::connect(nowhere).await;
+    assert!(matches!(nowhere, Err(ConnectError::Credentials(_))));
+}
+
+#[tokio::test]
 async fn a_user_who_may_not_listen_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("nats.conf");
@@ -31,7 +60,7 @@ async fn a_user_who_may_not_listen_is_told_so() {
     ] }"#;
     fs::write(&config, rules).unwrap();
     let nats = Nats::start(&["--config", config.to_str().unwrap()]);
-    let deaf = node(&format!("nats://ann:secret@127.0.0.1:{}", nats.port)).await;
+    let deaf = node(&format!("nats://ann:secret@127.0.0.1:{}", nats.port())).await;
     until("it is told", || {
         trouble(&deaf).contains("Permissions Violation")
     })
@@ -48,16 +77,16 @@ async fn only_a_server_with_the_right_certificate_is_talked_to() {
     fs::write(&cert_file, cert.pem()).unwrap();
     fs::write(&key_file, signing_key.serialize_pem()).unwrap();
     let nats = Nats::start(&["--tls", "--tlscert", &cert_file, "--tlskey", &key_file]);
-    let trusting = format!("tls://127.0.0.1:{}?ca={cert_file}", nats.port);
+    let trusting = format!("tls://127.0.0.1:{}?ca={cert_file}", nats.port());
     let (one, other) = pair(&trusting).await;
-    for distrustful in [format!("tls://127.0.0.1:{}", nats.port), nats.url()] {
+    for distrustful in [format!("tls://127.0.0.1:{}", nats.port()), nats.url()] {
         let node = node(&distrustful).await;
         until("it is refused", || trouble(&node).contains("IO error")).await;
     }
     hears(&one, &other).await;
     // A server without TLS is not talked to in the clear.
     let plain = Nats::start(&[]);
-    let node = node(&format!("tls://127.0.0.1:{}?ca={cert_file}", plain.port)).await;
+    let node = node(&format!("tls://127.0.0.1:{}?ca={cert_file}", plain.port())).await;
     until("it is refused", || {
         let trouble = trouble(&node);
         !trouble.is_empty() && !trouble.contains("not connected yet")

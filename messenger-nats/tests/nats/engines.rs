@@ -1,11 +1,12 @@
 //! Two engines that share a store.
 
-use crate::support::{Nats, SOON, pair, trouble, until};
+use crate::support::{SOON, pair, trouble, until};
 use messenger_core::proto::{Auth, Register, SendMessage};
 use messenger_core::storage::MemoryStorage;
 use messenger_core::{Builder, Connection, Engine, EventsEnded, Policy};
 use messenger_nats::NatsNotifier;
 use std::sync::Arc;
+use testing_servers::Nats;
 use tokio::time::timeout;
 
 struct Nodes {

@@ -1,10 +1,9 @@
 //! Servers that go, come back, or stand still.
 
-use crate::support::{
-    Nats, SOON, copy, expect, hears, mailbox, node, pair, stored, trouble, until,
-};
+use crate::support::{SOON, copy, expect, hears, mailbox, node, pair, stored, trouble, until};
 use messenger_core::notifier::Notifier;
 use messenger_core::proto::UserId;
+use testing_servers::Nats;
 use tokio::time::timeout;
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! What nodes hear that no node of this version would say.
 
-use crate::support::{Nats, copy, expect, mail, mailbox, node, stored, trouble, until};
+use crate::support::{copy, expect, mail, mailbox, node, stored, trouble, until};
 use async_nats::Client;
 use messenger_core::notifier::{Mailbox, Notifier, Subscription};
 use messenger_core::proto::UserId;
 use messenger_nats::NatsNotifier;
 use std::sync::Arc;
 use std::time::Duration;
+use testing_servers::Nats;
 use tokio::time::timeout;
 
 const NOTICES: u8 = 1;

@@ -8,6 +8,7 @@
 )] // a test fails by panicking
 
 mod access;
+mod credentials;
 mod engines;
 mod faults;
 mod frames;

@@ -1,18 +1,26 @@
 //! What nodes tell each other.
 
-use crate::support::{Nats, SOON, copy, expect, mail, mailbox, node, pair, stored};
+use crate::support::{SOON, copy, expect, mail, mailbox, node, pair, stored};
 use async_nats::ConnectOptions;
 use futures_util::StreamExt;
 use messenger_core::notifier::{Mail, Notifier};
 use messenger_core::proto::UserId;
 use messenger_core::testing;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use testing_servers::Nats;
 use tokio::time::timeout;
 
 #[tokio::test]
 async fn it_does_what_every_notifier_does() {
     let nats = Nats::start(&[]);
-    testing::notifier::suite(async || pair(&nats.url()).await).await;
+    let pairs = AtomicUsize::new(0);
+    let next = async || {
+        // What the pair before has said last may come when this one is there.
+        let number = pairs.fetch_add(1, Ordering::Relaxed);
+        pair(&format!("{}?prefix=pair{number}", nats.url())).await
+    };
+    testing::notifier::suite(next).await;
 }
 
 /// A copy is not sent again by itself when a machine is so busy that a frame of it is lost.

@@ -17,8 +17,9 @@ CREATE TABLE users (
     user_status text COLLATE "C" NOT NULL DEFAULT '',
     email_key   text COLLATE "C",                        -- as it is compared
     phone_key   text COLLATE "C",
-    picture     text COLLATE "C" NOT NULL DEFAULT ''     -- base64
-);
+    picture     text COLLATE "C" NOT NULL DEFAULT '',    -- base64
+    ephemeral_ended bigint NOT NULL DEFAULT 0            -- how often all sessions that are kept nowhere were ended
+) WITH (fillfactor = 90);
 ALTER TABLE users ALTER picture SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX account_nicks ON users (nick) WHERE pass_hash IS NOT NULL;
 CREATE INDEX users_by_skeleton ON users (skeleton);
@@ -66,7 +67,7 @@ CREATE TABLE messages (
     mime       text COLLATE "C" NOT NULL,
     attachment text COLLATE "C" NOT NULL,                -- base64
     PRIMARY KEY (user_no, seq)
-);
+) PARTITION BY HASH (user_no);
 ALTER TABLE messages ALTER attachment SET STORAGE EXTERNAL;
 
 CREATE TABLE mids (
@@ -78,7 +79,7 @@ CREATE TABLE mids (
     id        text COLLATE "C" NOT NULL,                 -- what the message was answered with
     time      bigint NOT NULL,
     PRIMARY KEY (user_no, sender_no, mid)
-);
+) PARTITION BY HASH (user_no);
 CREATE INDEX mids_by_age ON mids (used_us);
 
 CREATE TABLE sessions (
@@ -87,25 +88,22 @@ CREATE TABLE sessions (
     given    bigint NOT NULL,                            -- its place in the inbox
     ack      boolean NOT NULL,
     used_us  bigint NOT NULL,
-    aged_us  bigint NOT NULL,                            -- `used_us` when a purge has last looked
+    aged_us  bigint NOT NULL,                            -- `used_us` at most six hours ago, or earlier
     PRIMARY KEY (user_no, key)
 ) WITH (fillfactor = 60);
 CREATE INDEX sessions_by_age ON sessions (aged_us);
-
-CREATE TYPE append_outcome AS (
-    kind      smallint,                                  -- see lane.rs
-    seq       bigint,
-    recipient bigint,
-    dropped   bigint,
-    id        text,
-    time      bigint
-);
 
 -- The last batch of each lane, and what it came to: whoever asks for it again is told, and nothing is done twice.
 CREATE TABLE lanes (
     lane    bigint PRIMARY KEY,
     batch   bigint NOT NULL,
-    outcome append_outcome[] NOT NULL DEFAULT '{}',
+    nos     bigint[],                                    -- its recipients; 0 for whoever is no user
+    bases   bigint[],                                    -- their messages stand behind these places; -1: see kinds; -2: was locked
+    kinds   smallint[],                                  -- what each message came to that was looked at alone, see batch.rs
+    seqs    bigint[],
+    dropped bigint[],
+    ids     text[],
+    times   bigint[],
     seen    timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 10);
 
@@ -115,4 +113,24 @@ CREATE UNLOGGED TABLE budgets (
     key     text COLLATE "C" NOT NULL,
     full_us bigint NOT NULL,                             -- when the budget is whole again
     PRIMARY KEY (kind, key)
-) WITH (fillfactor = 70);
+);
+CREATE INDEX budgets_by_age ON budgets (full_us);
+
+-- What grows with the messages lies in parts, each of which is cleaned for itself. What is updated or deleted all the time is
+-- cleaned soon, and what only grows is frozen as it comes.
+DO $$
+BEGIN
+    FOR part IN 0..15 LOOP
+        EXECUTE format(
+            'CREATE TABLE messages_%s PARTITION OF messages FOR VALUES WITH (MODULUS 16, REMAINDER %s) WITH (
+                autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000,
+                autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.2)', part, part);
+        EXECUTE format(
+            'CREATE TABLE mids_%s PARTITION OF mids FOR VALUES WITH (MODULUS 16, REMAINDER %s) WITH (
+                autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000,
+                autovacuum_vacuum_cost_delay = 0)', part, part);
+    END LOOP;
+END $$;
+ALTER TABLE inboxes SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE sessions SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE lanes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);

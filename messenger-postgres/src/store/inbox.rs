@@ -32,17 +32,19 @@ pub(super) async fn read_for(
     page: PageLimits,
 ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
     // A row without a message says that there is none.
-    let select = "SELECT p.* FROM users u LEFT JOIN LATERAL inbox_v1(u.no, $2, $3, $4) p ON true
-                  WHERE u.no = $1 AND ($5 IS NULL OR EXISTS (
-                      SELECT FROM sessions s WHERE s.user_no = u.no AND s.key = $5
-                  )) ORDER BY p.seq";
+    let select = "SELECT p.* FROM (SELECT 1) one LEFT JOIN inbox_v1($1, $2, $3, $4) p ON true
+                  WHERE CASE WHEN $5 IS NULL
+                      THEN EXISTS (SELECT FROM users u WHERE u.no = $1 AND u.ephemeral_ended = $6)
+                      ELSE EXISTS (SELECT FROM sessions s WHERE s.user_no = $1 AND s.key = $5)
+                  END ORDER BY p.seq";
     let UserNumber(number) = look.owner.number;
     let params = Params::new()
         .number(number)
         .number(after)
         .number(page.messages)
         .number(page.bytes)
-        .optional_key(look.session.as_ref());
+        .optional_key(look.session.as_ref())
+        .number(look.ephemeral_ended);
     let rows = calls.read(select, params).await?;
     if rows.is_empty() {
         return Ok(None);

@@ -1,8 +1,10 @@
 //! Sessions and their places.
 
-use crate::calls::Calls;
+use crate::calls::{Answer, Calls, Failure};
+use crate::lane::LaneRow;
 use crate::params::Params;
-use crate::row::{Columns, session_key};
+use crate::row::{Columns, session_key, unsigned};
+use messenger_core::clock::Timestamp;
 use messenger_core::proto::UserId;
 use messenger_core::storage::{
     Look, NewSession, OpenSessionError, OpenedSession, ResumedSession, Seen, SessionKey,
@@ -37,8 +39,7 @@ pub(super) async fn resume(
     user: &UserId,
     key: &SessionKey,
 ) -> Result<Option<ResumedSession>, StorageError> {
-    let select = "SELECT u.no, s.given, s.ack, s.used_us, u.nick
-        FROM users u JOIN sessions s ON s.user_no = u.no WHERE u.login = $1 AND s.key = $2";
+    let select = "SELECT no, given, ack, used_us, nick FROM resume_v1($1, $2)";
     let params = Params::new().text(user.as_str()).optional_key(Some(key));
     let rows = calls.read(select, params).await?;
     let resumed = rows
@@ -67,6 +68,27 @@ pub(super) async fn end(
     calls.write(end, params).await.map(drop)
 }
 
+pub(super) async fn end_ephemeral(calls: &Calls, user: &UserId) -> Result<(), StorageError> {
+    // Counted twice when it is done twice, it tells the same.
+    let update = "UPDATE users SET ephemeral_ended = ephemeral_ended + 1 WHERE login = $1";
+    let params = Params::new().text(user.as_str());
+    calls.write(update, params).await.map(drop)
+}
+
+pub(super) async fn ephemeral_ended(calls: &Calls, user: &UserId) -> Result<u64, StorageError> {
+    let select = "SELECT ephemeral_ended FROM users WHERE login = $1";
+    let params = Params::new().text(user.as_str());
+    let rows = calls.read(select, params).await?;
+    rows.first().map_or(Ok(0), |row| row.number(0))
+}
+
+/// When any session was used last, as the index by age tells: that may be six hours late.
+pub(super) async fn latest_use(calls: &Calls) -> Result<Option<Timestamp>, StorageError> {
+    let select = "SELECT aged_us FROM sessions ORDER BY aged_us DESC LIMIT 1";
+    let rows = calls.read(select, Params::new()).await?;
+    rows.first().map(|row| row.time(0)).transpose()
+}
+
 pub(super) async fn advance(calls: &Calls, marks: &[Watermark]) -> Result<(), StorageError> {
     let params = Params::new()
         .texts(marks.iter().map(|mark| mark.user.as_str()))
@@ -77,24 +99,32 @@ pub(super) async fn advance(calls: &Calls, marks: &[Watermark]) -> Result<(), St
     calls.write(advance, params).await.map(drop)
 }
 
-pub(super) async fn look(calls: &Calls, looks: &[Look]) -> Result<Vec<Seen>, StorageError> {
-    let select = "SELECT CASE WHEN l.key IS NULL OR s.key IS NOT NULL THEN i.newest END
-        FROM unnest($1, $2) WITH ORDINALITY AS l (no, key, n)
-        LEFT JOIN inboxes i ON i.user_no = l.no
-        LEFT JOIN sessions s ON s.user_no = l.no AND s.key = l.key
-        ORDER BY l.n";
+/// The lanes are looked for as well: whether the database still has what they were answered.
+pub(super) async fn look(
+    calls: &Calls,
+    looks: &[Look],
+    lanes: &[&LaneRow],
+) -> Result<Answer, Failure> {
     let sessions = looks.iter().map(|look| look.session.as_ref());
     let params = Params::new()
         .numbers(looks.iter().map(|look| look.owner.number.0))
-        .optional_bytes(sessions.map(|session| session.map(|SessionKey(key)| *key)));
-    let rows = calls.read(select, params).await?;
-    let seen = rows.iter().map(|row| {
-        Ok(match row.value::<Option<i64>>(0)? {
-            Some(_) => Seen::There {
-                newest: row.number(0)?,
-            },
-            None => Seen::Ended,
-        })
+        .optional_bytes(sessions.map(|session| session.map(|SessionKey(key)| *key)))
+        .numbers(looks.iter().map(|look| look.ephemeral_ended))
+        .numbers(lanes.iter().map(|lane| lane.number))
+        .numbers(lanes.iter().map(|lane| lane.answered()));
+    calls
+        .call("SELECT look_v1($1, $2, $3, $4, $5)", params)
+        .await
+}
+
+pub(super) fn seen(answer: &Answer) -> Result<Vec<Seen>, StorageError> {
+    let newest = answer.first().map(|row| row.value(0)).transpose()?;
+    let newest: Vec<Option<i64>> = newest.flatten().unwrap_or_default();
+    let seen = newest.into_iter().map(|newest| match newest {
+        Some(newest) => Seen::There {
+            newest: unsigned(newest),
+        },
+        None => Seen::Ended,
     });
-    seen.collect()
+    Ok(seen.collect())
 }

@@ -1,8 +1,9 @@
 //! What a connection receives.
 
+use super::websocket::{Close, Decoded, FrameDecoder, FrameError};
 use crate::budget::{Evicted, PROGRESS, Reservation};
-use bytes::{BufMut, BytesMut};
-use messenger_proto::{BadRequest, CodecError, Inbound, ServerCodec};
+use bytes::{BufMut, Bytes, BytesMut};
+use messenger_proto::{BadRequest, CodecError, Inbound, ServerCodec, SplitError};
 use std::cell::Cell;
 use std::io;
 use std::mem;
@@ -54,6 +55,26 @@ pub(super) struct Input {
     seen: usize,
     /// Until when pieces of a large frame are gathered.
     gathering: Option<Pin<Box<Sleep>>>,
+    /// Over WebSocket `buffer` holds what has come of one message.
+    websocket: Option<Box<WebSocketInput>>,
+}
+
+/// What is received over WebSocket, before it is a message.
+#[derive(Default)]
+struct WebSocketInput {
+    decoder: FrameDecoder,
+    /// Received, and not taken out of its frames yet.
+    received: BytesMut,
+    /// That is the thread's buffer, until the end of this poll.
+    is_lent: bool,
+    /// The message that is under way has had its object.
+    has_object: bool,
+    /// All of the message is there.
+    is_whole: bool,
+    /// The last ping, to be answered.
+    ping: Option<Bytes>,
+    /// The client sends nothing more.
+    is_closed: bool,
 }
 
 /// Why nothing can be read any more.
@@ -64,6 +85,34 @@ pub(super) enum ReadError {
     /// The unfinished frame had to give way to others.
     #[error("too many frames are half sent; this one stood still, try later")]
     Evicted,
+}
+
+/// What was received cannot be understood.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InputError {
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("a message is one whole JSON object")]
+    NotOneObject,
+}
+
+impl InputError {
+    /// True for a frame over the limit.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.close() == Close::TooLong
+    }
+
+    pub(super) fn close(&self) -> Close {
+        match self {
+            Self::Codec(CodecError::Split(SplitError::TooLong { .. }))
+            | Self::Frame(FrameError::TooLong { .. }) => Close::TooLong,
+            Self::Codec(_) | Self::NotOneObject => Close::Invalid,
+            Self::Frame(FrameError::Binary) => Close::Binary,
+            Self::Frame(FrameError::Protocol(_)) => Close::Protocol,
+        }
+    }
 }
 
 impl From<Evicted> for ReadError {
@@ -83,7 +132,16 @@ impl Input {
             share,
             seen: 0,
             gathering: None,
+            websocket: None,
         }
+    }
+
+    /// Reads messages over WebSocket. `received` has come already.
+    pub(super) fn become_websocket(&mut self, received: &[u8]) {
+        self.websocket = Some(Box::new(WebSocketInput {
+            received: received.into(),
+            ..WebSocketInput::default()
+        }));
     }
 
     pub(super) fn set_limit(&mut self, limit: usize) {
@@ -93,14 +151,23 @@ impl Input {
 
     /// The next request, or what ought to have been one, if a whole frame is there.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<Result<Inbound, BadRequest>>, CodecError> {
+    pub(super) fn next(&mut self) -> Result<Option<Result<Inbound, BadRequest>>, InputError> {
+        if self.websocket.is_some() {
+            return self.next_message();
+        }
         if self.buffer.is_empty() {
             return Ok(None);
         }
+        Ok(self.decode()?)
+    }
+
+    /// The next request in the buffer, if a whole frame is there.
+    #[inline]
+    fn decode(&mut self) -> Result<Option<Result<Inbound, BadRequest>>, CodecError> {
         let before = self.buffer.len();
         let request = self.codec.decode(&mut self.buffer);
         self.length = before - self.buffer.len();
-        if self.buffer.is_empty() {
+        if self.buffer.is_empty() && self.websocket.is_none() {
             self.clear();
         } else if let Ok(Some(_)) = request {
             // What follows is another frame, and may be a small one.
@@ -111,6 +178,53 @@ impl Input {
             }
         }
         request
+    }
+
+    /// The same over WebSocket. What has come of a message is looked at at once, as over TCP; at its end there must
+    /// be one object in it and no more.
+    fn next_message(&mut self) -> Result<Option<Result<Inbound, BadRequest>>, InputError> {
+        loop {
+            if !self.buffer.is_empty()
+                && let Some(request) = self.decode()?
+            {
+                let websocket = self.websocket.as_mut();
+                let is_second = websocket.is_some_and(|it| mem::replace(&mut it.has_object, true));
+                return match is_second {
+                    true => Err(InputError::NotOneObject),
+                    false => Ok(Some(request)),
+                };
+            }
+            let Some(websocket) = &mut self.websocket else {
+                return Ok(None);
+            };
+            if mem::take(&mut websocket.is_whole) {
+                if !self.buffer.is_empty() {
+                    return Err(InputError::NotOneObject);
+                }
+                websocket.has_object = false;
+                self.share.release();
+                self.seen = 0;
+            }
+            if websocket.is_closed {
+                return Ok(None);
+            }
+            let before = self.buffer.len();
+            let WebSocketInput {
+                decoder, received, ..
+            } = &mut **websocket;
+            match decoder.decode(received, &mut self.buffer, self.limit)? {
+                Decoded::Message => websocket.is_whole = true,
+                Decoded::Partial if self.buffer.len() == before => return Ok(None),
+                Decoded::Partial => {}
+                Decoded::Ping(ping) => websocket.ping = Some(ping),
+                Decoded::Close => websocket.is_closed = true,
+            }
+        }
+    }
+
+    /// What the last ping said, if it was not answered yet.
+    pub(super) fn take_ping(&mut self) -> Option<Bytes> {
+        self.websocket.as_mut()?.ping.take()
     }
 
     /// The length in bytes of the frame that was decoded last.
@@ -127,32 +241,65 @@ impl Input {
         // One byte over the limit tells that a frame is too long.
         let most = self.limit.saturating_add(1);
         let room = most.saturating_sub(self.buffer.len()).max(1);
-        let is_large = self.buffer.len() >= LARGE;
+        let is_large = self.buffer.len() >= LARGE && self.is_within_payload();
         let room = room.min(if is_large { LARGE_CHUNK } else { CHUNK });
-        let buffer = &mut self.buffer;
-        if buffer.is_empty() {
-            let read = ready!(read_chunk(stream, room, cx, |chunk| mem::swap(
-                buffer, chunk
-            )))?;
-            self.is_lent = read > 0;
-            return Poll::Ready(Ok(read));
+        if self.websocket.as_ref().is_some_and(|it| it.is_closed) {
+            return Poll::Ready(Ok(0));
         }
-        self.release_buffers();
-        let more = if is_large { room } else { 0 };
-        ready!(self.poll_hold(self.buffer.len() + more, cx))?;
+        if !self.buffer.is_empty() {
+            self.release_buffers();
+            let more = if is_large { room } else { 0 };
+            ready!(self.poll_hold(self.buffer.len() + more, cx))?;
+        }
         if is_large {
             ready!(self.poll_gathered(cx));
             self.grow(most);
-            let mut buffer = (&mut self.buffer).limit(room);
-            let read = ready!(poll_read_buf(Pin::new(stream), cx, &mut buffer))?;
-            if read < SMALL_PIECE.min(room) {
-                self.gathering = Some(Box::pin(sleep(GATHERED_FOR)));
-            }
-            return Poll::Ready(Ok(read));
+            return self.read_large(room, stream, cx);
         }
-        let buffer = &mut self.buffer;
-        read_chunk(stream, room, cx, |chunk| buffer.extend_from_slice(chunk))
-            .map_err(ReadError::from)
+        let (buffer, is_lent) = match &mut self.websocket {
+            Some(websocket) => {
+                websocket.release_buffer();
+                (&mut websocket.received, &mut websocket.is_lent)
+            }
+            None => (&mut self.buffer, &mut self.is_lent),
+        };
+        let read = ready!(read_chunk(stream, room, cx, |chunk| {
+            if buffer.is_empty() {
+                mem::swap(buffer, chunk);
+                *is_lent = true;
+            } else {
+                buffer.extend_from_slice(chunk);
+            }
+        }))?;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Reads more of a large frame straight to where it belongs.
+    fn read_large(
+        &mut self,
+        room: usize,
+        stream: &mut (impl AsyncRead + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, ReadError>> {
+        let before = self.buffer.len();
+        let payload = self.websocket.as_ref().map(|it| it.decoder.left());
+        let room = room.min(payload.unwrap_or(room));
+        let mut buffer = (&mut self.buffer).limit(room);
+        let read = ready!(poll_read_buf(Pin::new(stream), cx, &mut buffer))?;
+        if read < SMALL_PIECE.min(room) {
+            self.gathering = Some(Box::pin(sleep(GATHERED_FOR)));
+        }
+        if let Some(websocket) = &mut self.websocket {
+            let payload = self.buffer.get_mut(before..).unwrap_or_default();
+            websocket.is_whole |= websocket.decoder.unmask(payload);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// True when what comes next belongs to the frame in the buffer, for sure.
+    fn is_within_payload(&self) -> bool {
+        let websocket = self.websocket.as_ref();
+        websocket.is_none_or(|it| it.received.is_empty() && it.decoder.left() > 0)
     }
 
     /// Gives the thread's buffer back, at the end of every poll.
@@ -162,11 +309,23 @@ impl Input {
             SCRATCH.set(mem::replace(&mut self.buffer, rest));
             self.is_lent = false;
         }
+        if let Some(websocket) = &mut self.websocket {
+            websocket.release_buffer();
+            if self.buffer.is_empty() {
+                self.buffer = BytesMut::new();
+            }
+        }
     }
 
     /// True when nothing received is left.
     pub(super) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        let websocket = self.websocket.as_ref();
+        self.buffer.is_empty() && websocket.is_none_or(|it| it.received.is_empty())
+    }
+
+    /// True while nothing is read because others have the room for it.
+    pub(super) fn is_waiting_for_room(&self) -> bool {
+        self.share.is_waiting()
     }
 
     /// True when the unfinished frame had to give way to others.
@@ -225,9 +384,24 @@ impl Input {
         self.buffer.clear();
         self.release_buffers();
         self.buffer = BytesMut::new();
+        if let Some(websocket) = &mut self.websocket {
+            websocket.received = BytesMut::new();
+            websocket.is_closed = true;
+        }
         self.share.release();
         self.seen = 0;
         self.gathering = None;
+    }
+}
+
+impl WebSocketInput {
+    /// Gives the thread's buffer back.
+    fn release_buffer(&mut self) {
+        if self.is_lent {
+            let rest = BytesMut::from(&*self.received);
+            SCRATCH.set(mem::replace(&mut self.received, rest));
+            self.is_lent = false;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What waits to be written.
 
-use bytes::{Buf, Bytes, BytesMut};
+use super::websocket::{Close, Opcode, ROOM, put_header, whole_header};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use messenger_core::DeliveryToken;
 use messenger_proto::{Escapes, EvMessage, Event, ListResponse, Outbound, Response};
 use std::collections::VecDeque;
@@ -30,7 +31,11 @@ const LONG: usize = 4 * 1024;
 enum Piece {
     Bytes(Bytes),
     /// Encoded when everything before it is written, some at a time.
-    List(ListResponse),
+    List {
+        list: ListResponse,
+        /// Some of it is encoded already.
+        is_begun: bool,
+    },
 }
 
 /// What waits to be written, and which messages are delivered once it is.
@@ -54,6 +59,8 @@ pub(super) struct Output {
     places: VecDeque<(u64, DeliveryToken)>,
     /// Where the frames end that wait, by the bytes queued until then, if frames may have to be written alone.
     ends: Option<VecDeque<u64>>,
+    /// Each frame is a text message.
+    is_websocket: bool,
 }
 
 impl Output {
@@ -70,7 +77,14 @@ impl Output {
             flushed: 0,
             places: VecDeque::new(),
             ends: apart.then(VecDeque::new),
+            is_websocket: false,
         }
+    }
+
+    /// Each frame becomes a text message.
+    pub(super) fn become_websocket(&mut self) {
+        self.is_websocket = true;
+        self.ends = None;
     }
 
     /// How many bytes wait; of lists, about.
@@ -121,21 +135,74 @@ impl Output {
                 self.end_tail();
                 self.lists += 1;
                 self.list_bytes += list.bytes_left();
-                self.pieces.push_back(Piece::List(list));
+                let is_begun = false;
+                self.pieces.push_back(Piece::List { list, is_begun });
             }
             Err(other) => self.append(|tail, escapes| other.encode(tail, escapes)),
         }
     }
 
     fn append(&mut self, encode: impl FnOnce(&mut BytesMut, Escapes)) {
+        self.append_as(Opcode::Text, encode);
+    }
+
+    /// Queues what is one frame of this kind over WebSocket, and as it is over TCP.
+    fn append_as(&mut self, opcode: Opcode, encode: impl FnOnce(&mut BytesMut, Escapes)) {
         self.make_room(SMALL);
         let before = self.tail.len();
+        if self.is_websocket {
+            self.tail.put_bytes(0, ROOM);
+        }
         encode(&mut self.tail, self.escapes);
+        if self.is_websocket {
+            put_header(&mut self.tail, before, opcode, true);
+        }
         self.queued += (self.tail.len() - before) as u64;
+    }
+
+    /// Asks a client over WebSocket for a sign of life.
+    pub(super) fn push_ping(&mut self) {
+        self.append_as(Opcode::Ping, |_, _| {});
+    }
+
+    /// Answers a ping.
+    pub(super) fn push_pong(&mut self, ping: &[u8]) {
+        self.append_as(Opcode::Pong, |tail, _| tail.extend_from_slice(ping));
+    }
+
+    /// Tells a client over WebSocket why nothing more will come. Over TCP there is no way to.
+    pub(super) fn push_close(&mut self, close: Close) {
+        if self.is_websocket {
+            self.append_as(Opcode::Close, |tail, _| {
+                let (code, sentence) = close.told();
+                tail.put_u16(code);
+                tail.extend_from_slice(sentence.as_bytes());
+            });
+        }
     }
 
     /// Queues a message; a large one shares its bytes with whoever else is given it.
     fn push_message(&mut self, message: &EvMessage) {
+        if !self.is_websocket {
+            return self.push_pieces(message);
+        }
+        if message.message.size() < LONG {
+            return self.append(|tail, escapes| message.encode(tail, escapes));
+        }
+        // How long it is is known when it is encoded.
+        self.end_tail();
+        let (place, before) = (self.pieces.len(), self.queued);
+        self.pieces.push_back(Piece::Bytes(Bytes::new()));
+        self.push_pieces(message);
+        let length = usize::try_from(self.queued - before).unwrap_or(usize::MAX);
+        let header = whole_header(length);
+        self.queued += header.len() as u64;
+        if let Some(piece) = self.pieces.get_mut(place) {
+            *piece = Piece::Bytes(header);
+        }
+    }
+
+    fn push_pieces(&mut self, message: &EvMessage) {
         self.make_room(message.message.size().min(LONG) + SMALL);
         let Self { pieces, queued, .. } = self;
         let mut counted = self.tail.len();
@@ -246,6 +313,7 @@ impl Output {
     /// Drops what waits: nobody will take it.
     pub(super) fn clear(&mut self) {
         *self = Self {
+            is_websocket: self.is_websocket,
             written: self.queued,
             flushed: self.queued,
             queued: self.queued,
@@ -290,13 +358,25 @@ impl Output {
 
     /// Encodes some of the list that everything before is written of.
     fn encode_list(&mut self) {
-        let Some(Piece::List(list)) = self.pieces.front_mut() else {
+        let Some(Piece::List { list, is_begun }) = self.pieces.front_mut() else {
             return;
         };
         let mut out = BytesMut::with_capacity(LIST_CHUNK + SMALL);
+        if self.is_websocket {
+            out.put_bytes(0, ROOM);
+        }
         let before = list.bytes_left();
         let is_more = list.encode_some(LIST_CHUNK, &mut out, self.escapes);
         self.list_bytes -= before - list.bytes_left();
+        let is_first = !std::mem::replace(is_begun, true);
+        if self.is_websocket {
+            // How long the whole is nobody knows yet: it comes in fragments.
+            let opcode = match is_first {
+                true => Opcode::Text,
+                false => Opcode::Continuation,
+            };
+            put_header(&mut out, 0, opcode, !is_more);
+        }
         if !is_more {
             self.pieces.pop_front();
             self.lists -= 1;
@@ -326,7 +406,7 @@ impl Piece {
     fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
-            Self::List(_) => None,
+            Self::List { .. } => None,
         }
     }
 }

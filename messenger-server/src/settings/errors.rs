@@ -1,6 +1,8 @@
 //! Settings that cannot be used.
 
 use crate::TlsError;
+#[cfg(feature = "postgres")]
+use messenger_core::{BuildError, ClockError, storage::StorageError};
 use std::path::PathBuf;
 
 /// A setting that cannot be used.
@@ -8,11 +10,25 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum SettingsError {
     /// No store has this name.
-    #[error("there is no such store in this program; use sqlite:PATH or memory:")]
+    #[error(
+        "there is no such store in this program; use postgres://HOST/NAME, sqlite:PATH or memory:"
+    )]
     Store,
-    /// What was asked for is of a store in a file, and this one is none.
-    #[error("this needs a store in a file; say which: --store sqlite:PATH")]
-    NoFile,
+    /// What was asked for is of a store that is kept, and this one ends with its server.
+    #[error(
+        "this needs a store that is kept; say which: --store sqlite:PATH or postgres://HOST/NAME"
+    )]
+    NotKept,
+    /// A database is not a file to copy.
+    #[error(
+        "a database is copied by PostgreSQL's own means: pg_basebackup with archived WAL, or pg_dump on a standby; once a copy is in place: messenger-server restored"
+    )]
+    DatabaseCopy,
+    /// A database is not a file to save.
+    #[error(
+        "a damaged database is PostgreSQL's own affair: pg_amcheck finds what is damaged; once an older copy is in its place: messenger-server restored"
+    )]
+    DatabaseDamage,
     /// There is nothing at the store's path.
     #[error(
         "there is no store at {}; say where it is (--store sqlite:PATH), or start a server, which makes one",
@@ -23,7 +39,9 @@ pub enum SettingsError {
         path: PathBuf,
     },
     /// An address for TLS without a certificate, or the other way round.
-    #[error("--tls-listen, --tls-cert and --tls-key belong together; give all three or none")]
+    #[error(
+        "--tls-listen (or --wss-listen, or --web-tls-listen), --tls-cert and --tls-key belong together; give all three or none"
+    )]
     HalfTls,
     /// It is no address to listen on.
     #[error(
@@ -53,8 +71,37 @@ pub enum SettingsError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// No notifier has this name.
-    #[error("there is no such notifier; use local:")]
+    #[error("there is no such notifier in this program; use nats://HOST or local:")]
     Notifier,
+    /// There are other nodes to tell, and they have other stores.
+    #[error(
+        "--notifier nats:// is for nodes that share a store; say which: --store postgres://HOST/NAME"
+    )]
+    OwnStore,
+    /// The store's database is none, or cannot be used.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Database(#[from] messenger_postgres::ConnectError),
+    /// See [`BuildError`].
+    #[cfg(feature = "postgres")]
+    #[error("the engine could not be built")]
+    Engine(#[from] BuildError),
+    /// The database does not answer.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Its clock is not this machine's.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// It is not said where NATS is.
+    #[cfg(feature = "nats")]
+    #[error(transparent)]
+    NatsUrl(#[from] messenger_nats::ServersError),
+    /// NATS cannot be used.
+    #[cfg(feature = "nats")]
+    #[error(transparent)]
+    Nats(#[from] messenger_nats::ConnectError),
     /// The store's file cannot be opened.
     #[cfg(feature = "sqlite")]
     #[error(transparent)]

@@ -2,6 +2,7 @@
 
 use super::SettingsError;
 use crate::Tls;
+use crate::websocket::Origins;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -31,6 +32,36 @@ pub struct ListenSettings {
     )]
     pub tls_listen: Option<SocketAddr>,
 
+    /// The address and port to listen on for WebSocket, at the paths / and /ws: one JSON object a text message.
+    #[arg(
+        long,
+        env = "MESSENGER_WS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        value_parser = listen_address,
+        global = true
+    )]
+    pub ws_listen: Option<SocketAddr>,
+
+    /// The address and port to listen on for WebSocket over TLS; needs --tls-cert and --tls-key.
+    #[arg(
+        long,
+        env = "MESSENGER_WSS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        value_parser = listen_address,
+        global = true
+    )]
+    pub wss_listen: Option<SocketAddr>,
+
+    /// Pages of which origins may connect over WebSocket, such as https://example.org,http://localhost:8080, or `*` for
+    /// all. Programs that are no browsers always may. [default: those of the host that the browser connects to]
+    #[arg(
+        long,
+        env = "MESSENGER_WS_ORIGIN",
+        value_name = "ORIGINS|*",
+        global = true
+    )]
+    pub ws_origin: Option<Origins>,
+
     /// The certificate chain of TLS, the server's own first, as PEM. It is read again when it changes,
     /// and on SIGHUP.
     #[arg(long, env = "MESSENGER_TLS_CERT", value_name = "FILE", global = true)]
@@ -39,6 +70,26 @@ pub struct ListenSettings {
     /// The key of that certificate, as PEM.
     #[arg(long, env = "MESSENGER_TLS_KEY", value_name = "FILE", global = true)]
     pub tls_key: Option<PathBuf>,
+
+    /// The address and port of the web page, a messenger for people with a browser.
+    #[arg(
+        long,
+        env = "MESSENGER_WEB_LISTEN",
+        value_name = "ADDRESS:PORT",
+        value_parser = listen_address,
+        global = true
+    )]
+    pub web_listen: Option<SocketAddr>,
+
+    /// The address and port of the web page over TLS; needs --tls-cert and --tls-key.
+    #[arg(
+        long,
+        env = "MESSENGER_WEB_TLS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        value_parser = listen_address,
+        global = true
+    )]
+    pub web_tls_listen: Option<SocketAddr>,
 
     /// Networks of proxies, such as 10.0.0.0/8,192.0.2.1: connections from there begin with a header
     /// of the PROXY protocol (version 1 or 2) that tells where the client is.
@@ -73,16 +124,16 @@ pub enum MetricsListen {
 }
 
 impl ListenSettings {
-    /// Where to listen for TLS, and with which certificate; `None` when it was not asked for.
+    /// The certificate of what is listened on for TLS; `None` when nothing is.
     ///
     /// # Errors
     /// Something of it is missing, or the certificate cannot be used.
-    pub fn tls(&self) -> Result<Option<(SocketAddr, Tls)>, SettingsError> {
-        match (self.tls_listen, &self.tls_cert, &self.tls_key) {
-            (None, None, None) => Ok(None),
-            (Some(address), Some(certificates), Some(key)) => {
-                Ok(Some((address, Tls::load(certificates, key)?)))
-            }
+    pub fn tls(&self) -> Result<Option<Tls>, SettingsError> {
+        let listens = [self.tls_listen, self.wss_listen, self.web_tls_listen];
+        let is_wanted = listens.iter().any(Option::is_some);
+        match (is_wanted, &self.tls_cert, &self.tls_key) {
+            (false, None, None) => Ok(None),
+            (true, Some(certificates), Some(key)) => Ok(Some(Tls::load(certificates, key)?)),
             _ => Err(SettingsError::HalfTls),
         }
     }

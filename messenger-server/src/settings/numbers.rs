@@ -77,7 +77,7 @@ numbers! {
         listen_backlog = "MESSENGER_LISTEN_BACKLOG" "COUNT" BACKLOG, BACKLOG_BY_DEFAULT;
         /// How long a client may take to authenticate.
         auth_timeout = "MESSENGER_AUTH_TIMEOUT" "SECONDS" SECONDS, Transport::default().time_to_auth.as_secs();
-        /// How long a TLS handshake, or a proxy's header, may take.
+        /// How long a TLS handshake, a proxy's header and a request for a WebSocket may take together.
         handshake_timeout = "MESSENGER_HANDSHAKE_TIMEOUT" "SECONDS" SECONDS, Transport::default().handshake_time.as_secs();
         /// How many TLS handshakes and proxies' headers may be under way at once; more connections are turned away.
         max_handshakes = "MESSENGER_MAX_HANDSHAKES" "COUNT" COUNT, Transport::default().handshakes;
@@ -87,7 +87,8 @@ numbers! {
         max_outgoing_total = "MESSENGER_MAX_OUTGOING_TOTAL" "BYTES" BYTES, Transport::default().outgoing;
         /// A client that takes nothing for so long, though something waits for it, is disconnected.
         write_timeout = "MESSENGER_WRITE_TIMEOUT" "SECONDS" SECONDS, Transport::default().write_stall.as_secs();
-        /// How long a connection may be silent before TCP keepalive probes it.
+        /// How long a connection may be silent before TCP keepalive probes it, and a client over WebSocket is pinged at the
+        /// latest.
         keepalive = "MESSENGER_KEEPALIVE" "SECONDS" KEEPALIVE, Transport::default().keepalive.as_secs();
         /// How long connections may take to finish when the server stops.
         drain_timeout = "MESSENGER_DRAIN_TIMEOUT" "SECONDS" SECONDS, Transport::default().drain.as_secs();
@@ -140,11 +141,11 @@ numbers! {
 numbers! {
     /// What clients may do in a time; over it they are told to try later (20).
     "Rates" RateSettings {
-        /// Failed attempts to authenticate with one login, a minute.
+        /// Failed attempts to authenticate with one login, a minute; servers on one database count together.
         max_failed_auth = "MESSENGER_MAX_FAILED_AUTH" "COUNT" RATE, Rates::default().failed_auth_login.burst;
-        /// Failed attempts to authenticate from one address, a minute.
+        /// Failed attempts to authenticate from one address, a minute, at one server.
         max_failed_auth_address = "MESSENGER_MAX_FAILED_AUTH_ADDRESS" "COUNT" RATE, Rates::default().failed_auth_address.burst;
-        /// Registrations from one address, an hour.
+        /// Registrations from one address, an hour, at one server.
         max_registrations = "MESSENGER_MAX_REGISTRATIONS" "COUNT" RATE, Rates::default().registrations.burst;
         /// Messages of one session, a second.
         max_message_rate = "MESSENGER_MAX_MESSAGE_RATE" "COUNT" RATE, MESSAGES_A_SECOND;
@@ -154,7 +155,7 @@ numbers! {
         max_byte_rate = "MESSENGER_MAX_BYTE_RATE" "BYTES" RATE, BYTES_A_SECOND;
         /// Bytes of one session's messages at once; a larger message is accepted when none of them is used, and uses all.
         max_byte_burst = "MESSENGER_MAX_BYTE_BURST" "BYTES" RATE, Rates::default().message_bytes.burst;
-        /// Address-book entries that one user imports, a day.
+        /// Address-book entries that one user imports, a day; servers on one database count together.
         max_import_day = "MESSENGER_MAX_IMPORT_DAY" "COUNT" RATE, Rates::default().import.burst;
     }
 }

@@ -1,9 +1,9 @@
-//! The store and the notifier, and what an operator does with a store.
+//! The store and the notifier.
 
 use super::{Settings, SettingsError};
 use messenger_core::storage::MemoryStorage;
 use messenger_core::{Builder, Engine};
-use std::path::Path;
+use std::fmt;
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -23,14 +23,20 @@ pub enum StoreUrl {
     /// `sqlite:PATH` (feature `sqlite`)
     #[cfg(feature = "sqlite")]
     Sqlite(PathBuf),
+    /// `postgres://…` (feature `postgres`)
+    #[cfg(feature = "postgres")]
+    Postgres(Box<messenger_postgres::Database>),
 }
 
 /// A notifier, named by a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotifierUrl {
     /// `local:`
     Local,
+    /// `nats://…` and `tls://…` (feature `nats`)
+    #[cfg(feature = "nats")]
+    Nats(Box<messenger_nats::Servers>),
 }
 
 impl FromStr for StoreUrl {
@@ -43,7 +49,25 @@ impl FromStr for StoreUrl {
             Some(("sqlite", path)) if !path.is_empty() && !path.starts_with(':') => {
                 Ok(Self::Sqlite(path.into()))
             }
+            #[cfg(feature = "postgres")]
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(Box::new(url.parse()?))),
             _ => Err(SettingsError::Store),
+        }
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    /// Where everything is kept, without a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory, until the server ends"),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(path) => match std::path::absolute(path) {
+                Ok(path) => write!(f, "{}", path.display()),
+                Err(_) => write!(f, "{}", path.display()),
+            },
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => write!(f, "PostgreSQL at {database}"),
         }
     }
 }
@@ -52,127 +76,100 @@ impl FromStr for NotifierUrl {
     type Err = SettingsError;
 
     fn from_str(url: &str) -> Result<Self, SettingsError> {
-        match url {
-            "local:" => Ok(Self::Local),
+        match url.split_once(':') {
+            Some(("local", "")) => Ok(Self::Local),
+            #[cfg(feature = "nats")]
+            Some(("nats" | "tls", _)) => Ok(Self::Nats(Box::new(url.parse()?))),
             _ => Err(SettingsError::Notifier),
         }
     }
 }
 
+/// The other nodes, as far as this one tells them anything.
+#[must_use]
+#[derive(Debug)]
+pub struct OtherNodes {
+    #[cfg(feature = "nats")]
+    nats: Option<Arc<messenger_nats::NatsNotifier>>,
+}
+
+impl OtherNodes {
+    const fn none() -> Self {
+        Self {
+            #[cfg(feature = "nats")]
+            nats: None,
+        }
+    }
+
+    /// Tells them what is left to tell, and that this one goes. It takes two seconds at the most.
+    pub async fn leave(&self) {
+        #[cfg(feature = "nats")]
+        if let Some(nats) = &self.nats {
+            nats.close().await;
+        }
+    }
+}
+
+impl NotifierUrl {
+    /// Whether it is for nodes on a store like this.
+    pub(super) fn is_of(&self, store: &StoreUrl) -> bool {
+        match (self, store) {
+            (Self::Local, _) => true,
+            #[cfg(all(feature = "nats", feature = "postgres"))]
+            (Self::Nats(_), StoreUrl::Postgres(_)) => true,
+            #[cfg(feature = "nats")]
+            (Self::Nats(_), _) => false,
+        }
+    }
+
+    /// Nodes that share a store know each other by its id.
+    #[cfg(feature = "postgres")]
+    #[cfg_attr(not(feature = "nats"), expect(unused_variables))] // no other nodes to know
+    pub(super) async fn connect(
+        &self,
+        builder: Builder,
+        store: &str,
+    ) -> Result<(Builder, OtherNodes), SettingsError> {
+        match self {
+            // The builder's own.
+            Self::Local => Ok((builder, OtherNodes::none())),
+            #[cfg(feature = "nats")]
+            Self::Nats(servers) => {
+                let servers = (**servers).clone().or_prefix(store)?;
+                let nats = Arc::new(messenger_nats::NatsNotifier::connect(servers).await?);
+                let builder = builder.notifier(nats.clone());
+                Ok((builder, OtherNodes { nats: Some(nats) }))
+            }
+        }
+    }
+}
+
 impl Settings {
-    /// Whether a server would serve with these settings what was stored: the store is there and sound, and so is the
-    /// certificate.
-    ///
-    /// # Errors
-    /// It would not.
-    pub fn check(&self) -> Result<(), SettingsError> {
-        self.check_numbers()?;
-        self.listening.tls()?;
-        match &self.store {
-            StoreUrl::Memory => {}
-            #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(path) => messenger_sqlite::check(path)?,
-        }
-        Ok(())
-    }
-
-    /// Where the store is, for whoever reads it.
-    ///
-    /// # Errors
-    /// The store is not a file, or there is none yet.
-    pub fn existing_store(&self) -> Result<&Path, SettingsError> {
-        match &self.store {
-            StoreUrl::Memory => Err(SettingsError::NoFile),
-            #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(path) if path.try_exists().is_ok_and(|exists| !exists) => {
-                let path = path.clone();
-                Err(SettingsError::NoStore { path })
-            }
-            #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(path) => Ok(path),
-        }
-    }
-
-    /// An engine for an operator's calls, on a store that a server may be using meanwhile.
-    ///
-    /// # Errors
-    /// The store is not a file, is not there, or cannot be opened.
-    pub fn engine_beside(&self) -> Result<Builder, SettingsError> {
-        match &self.store {
-            #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(_) => {
-                let path = self.existing_store()?;
-                let storage = messenger_sqlite::SqliteStorage::open_beside(path)?;
-                let builder = Engine::builder().policy(self.policy());
-                let builder = builder.storage(Arc::new(storage));
-                Ok(builder.manual_maintenance())
-            }
-            StoreUrl::Memory => Err(SettingsError::NoFile),
-        }
-    }
-
-    /// Copies the store to a new file, also while a server uses it.
-    ///
-    /// # Errors
-    /// The store is not a file, is not there, or cannot be read; or the copy cannot be written.
-    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] // no store to copy
-    pub fn back_up(&self, to: &Path) -> Result<(), SettingsError> {
-        match &self.store {
-            #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(_) => Ok(messenger_sqlite::back_up(self.existing_store()?, to)?),
-            StoreUrl::Memory => Err(SettingsError::NoFile),
-        }
-    }
-
-    /// Saves what can be read of a damaged store to a new file; a table of how much that was.
-    ///
-    /// # Errors
-    /// The store is not a file, is not there, or nothing can be read of it; or the new file cannot be written.
-    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] // no store to save
-    pub fn salvage(&self, to: &Path) -> Result<String, SettingsError> {
-        match &self.store {
-            #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(_) => {
-                Ok(messenger_sqlite::salvage(self.existing_store()?, to)?.to_string())
-            }
-            StoreUrl::Memory => Err(SettingsError::NoFile),
-        }
-    }
-
-    /// Says that the store is an older copy of one that was lost.
-    ///
-    /// # Errors
-    /// The store is not a file, is not there, cannot be opened, or a server uses it.
-    pub fn mark_restored(&self) -> Result<(), SettingsError> {
-        match &self.store {
-            #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(_) => Ok(messenger_sqlite::mark_restored(self.existing_store()?)?),
-            StoreUrl::Memory => Err(SettingsError::NoFile),
-        }
-    }
-
     /// An engine builder with the store and the notifier that were asked for.
     ///
     /// # Errors
     /// The store cannot be opened.
-    pub fn engine(&self) -> Result<Builder, SettingsError> {
-        self.check_numbers()?;
+    pub async fn engine(&self) -> Result<(Builder, OtherNodes), SettingsError> {
+        self.check_fit()?;
         let builder = Engine::builder().policy(self.policy());
-        let builder = match &self.store {
+        match &self.store {
             StoreUrl::Memory => {
                 let storage = MemoryStorage::with_limit(self.limits.max_memory);
-                builder.storage(Arc::new(storage))
+                Ok((builder.storage(Arc::new(storage)), OtherNodes::none()))
             }
             #[cfg(feature = "sqlite")]
             StoreUrl::Sqlite(path) => {
                 let storage = messenger_sqlite::SqliteStorage::open(path)?;
                 storage.keep_free(self.limits.min_free_disk);
-                builder.storage(Arc::new(storage))
+                Ok((builder.storage(Arc::new(storage)), OtherNodes::none()))
             }
-        };
-        Ok(match self.notifier {
-            // The builder's own.
-            NotifierUrl::Local => builder,
-        })
+            #[cfg(feature = "postgres")]
+            StoreUrl::Postgres(database) => {
+                let storage = messenger_postgres::PostgresStorage::open(database).await?;
+                let id = storage.id().to_owned();
+                let builder = builder.storage(Arc::new(storage));
+                self.notifier.connect(builder, &id).await
+            }
+        }
     }
 }

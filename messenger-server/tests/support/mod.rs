@@ -1,14 +1,19 @@
 //! A server in this process, and clients of raw bytes.
 #![allow(dead_code)] // each test file uses its own part
 
+pub(crate) mod bridge;
 pub(crate) mod certificate;
+pub(crate) mod http;
 #[cfg(feature = "binary")]
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod websocket;
 
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::{Engine, Policy};
 use messenger_proto::{Split, Splitter};
+#[cfg(feature = "websocket")]
+use messenger_server::websocket::Origins;
 use messenger_server::{Drained, Server, Transport};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -21,6 +26,10 @@ use tokio::time::timeout;
 
 /// How long anything may take.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// True in the test that holds over WebSocket what others hold over TCP.
+#[cfg(feature = "websocket")]
+const OVER_WEBSOCKET: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"over_websocket");
 
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
@@ -59,13 +68,35 @@ impl TestServer {
             .build()
             .unwrap();
         let server = Server::new(engine, transport);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, address) = listen().await;
+        #[cfg(feature = "websocket")]
+        if OVER_WEBSOCKET {
+            return Self::over_websocket(server, listener, address).await;
+        }
         let serving = server.clone();
         let task =
             tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
         Self {
             address,
+            server,
+            task,
+        }
+    }
+
+    #[cfg(feature = "websocket")]
+    async fn over_websocket(server: Server, listener: TcpListener, address: SocketAddr) -> Self {
+        let (entry, entered_by) = listen().await;
+        let serving = server.clone();
+        let task = tokio::spawn(async move {
+            let serving =
+                serving.serve_websocket(listener, None, Origins::default(), std::future::pending());
+            tokio::select! {
+                drained = serving => drained,
+                () = bridge::carry(entry, address) => unreachable!("it goes on"),
+            }
+        });
+        Self {
+            address: entered_by,
             server,
             task,
         }
@@ -90,6 +121,12 @@ impl TestServer {
     pub(crate) async fn stopped(self) -> Drained {
         timeout(SOON, self.task).await.unwrap().unwrap()
     }
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
 }
 
 /// A client of raw bytes.

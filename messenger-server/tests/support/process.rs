@@ -99,6 +99,11 @@ impl Process {
         timeout(SOON, logged).await.expect("a line in the log");
     }
 
+    /// The log so far.
+    pub(crate) fn said(&self) -> String {
+        self.log.lines.lock().unwrap().join("\n")
+    }
+
     /// Waits for a line of the log with this in it, and gives the address at its end.
     pub(crate) async fn address_behind(&self, sentence: &str) -> String {
         self.logs(sentence).await;

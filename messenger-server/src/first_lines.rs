@@ -1,0 +1,39 @@
+//! What the log begins with: what is served, and how to try it.
+
+use crate::cli::VERSION;
+use crate::listeners::Listeners;
+use messenger_server::StoreUrl;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Tells the version, where data lies, and how many connections there may be.
+pub(crate) fn tell(store: &StoreUrl, connections: usize) {
+    tracing::info!(version = VERSION, %store, connections, "messenger-server");
+}
+
+/// Tells how to try what listens here.
+pub(crate) fn tell_how_to_try(listeners: &Listeners) {
+    let Ok(address) = listeners.tcp.local_addr().map(near) else {
+        return;
+    };
+    let page = listeners.web.as_ref();
+    let (host, port) = (address.ip(), address.port());
+    match page.and_then(|page| page.local_addr().ok()).map(near) {
+        Some(page) => {
+            tracing::info!("try it: open http://{page}/ in a browser, or: nc {host} {port}")
+        }
+        None => tracing::info!(
+            "try it: nc {host} {port} (with --web-listen localhost:8080 also in a browser)"
+        ),
+    }
+}
+
+/// An address that is one of this machine's, for one that stands for all of them.
+fn near(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}

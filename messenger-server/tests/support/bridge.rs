@@ -1,0 +1,100 @@
+//! Carries connections over WebSocket on their way, so that tests of what holds over any transport need not know by which
+//! their clients' bytes travel: each object becomes a text message, in as many fragments as pieces of it come.
+
+use super::websocket::{CLOSE, CONTINUATION, FIN, TEXT, ask, frame, parse};
+use messenger_proto::{Split, Splitter};
+use std::io;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Carries what comes in by this listener to the server.
+pub(crate) async fn carry(listener: TcpListener, server: SocketAddr) {
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            // However it ends, the client finds its connection closed.
+            let _ = connection(client, server).await;
+        });
+    }
+}
+
+async fn connection(client: TcpStream, server: SocketAddr) -> io::Result<()> {
+    let mut socket = TcpStream::connect(server).await?;
+    client.set_nodelay(true)?;
+    socket.set_nodelay(true)?;
+    if !ask(&mut socket, "/", "").await.starts_with("HTTP/1.1 101 ") {
+        return Ok(());
+    }
+    let (client_input, client_output) = client.into_split();
+    let (server_input, server_output) = socket.into_split();
+    let up = tokio::spawn(up(client_input, server_output));
+    let down = down(server_input, client_output).await;
+    up.abort();
+    down
+}
+
+async fn up(mut input: OwnedReadHalf, mut output: OwnedWriteHalf) -> io::Result<()> {
+    let mut splitter = Splitter::new(usize::MAX);
+    // What has come of an object, and how much of it is on its way.
+    let (mut object, mut sent) = (Vec::new(), 0);
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        let read = input.read(&mut chunk).await.unwrap_or(0);
+        if read == 0 {
+            break;
+        }
+        object.extend_from_slice(&chunk[..read]);
+        let mut frames = Vec::new();
+        let mut fragment = |sent: usize, payload: &[u8], fin: u8| {
+            let opcode = if sent == 0 { TEXT } else { CONTINUATION };
+            frames.extend(frame(fin | opcode, payload));
+        };
+        loop {
+            match splitter.split(&object) {
+                Ok(Split::Frame(place)) => {
+                    fragment(sent, &object[sent..place.end], FIN);
+                    object.drain(..place.end);
+                    sent = 0;
+                }
+                Ok(Split::Partial { skip }) => {
+                    object.drain(..skip);
+                    if sent < object.len() {
+                        fragment(sent, &object[sent..], 0);
+                        sent = object.len();
+                    }
+                    break;
+                }
+                Err(_) => {
+                    // Nobody can tell where it ends.
+                    fragment(sent, &object[sent..], FIN);
+                    object.clear();
+                    sent = 0;
+                    break;
+                }
+            }
+        }
+        output.write_all(&frames).await?;
+    }
+    output.write_all(&frame(FIN | CLOSE, &[])).await?;
+    std::future::pending().await
+}
+
+async fn down(mut input: OwnedReadHalf, mut output: OwnedWriteHalf) -> io::Result<()> {
+    let mut received = Vec::new();
+    loop {
+        while let Some((first, payload, taken)) = parse(&received) {
+            received.drain(..taken);
+            match first & !FIN {
+                TEXT | CONTINUATION => output.write_all(&payload).await?,
+                CLOSE => return output.shutdown().await,
+                _ => {}
+            }
+        }
+        received.reserve(64 * 1024);
+        if input.read_buf(&mut received).await? == 0 {
+            return output.shutdown().await;
+        }
+    }
+}

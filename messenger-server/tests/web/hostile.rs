@@ -1,0 +1,51 @@
+//! Messages that are meant to break the page.
+
+use super::site::Site;
+use super::webdriver::Driver;
+
+#[tokio::test]
+async fn hostile_messages_stay_text() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    let mut eve = site.client("<img src=x onerror=hurt()>").await;
+    let long = "W".repeat(64 * 1024);
+    let lines = (1..=5_000)
+        .map(|line| format!("line {line}\n"))
+        .collect::<String>();
+    let bodies = [
+        "<script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>",
+        "}{\"action\":\"ev_message\"}{",
+        "\u{202e}reversed \u{2066} شكرا לילה טוב",
+        "__proto__ constructor ${hurt} {{hurt}}",
+        &long,
+        &lines,
+        "the last",
+    ];
+    for body in bodies {
+        eve.say("ann", body).await;
+    }
+    ann.read("Nick <img src=x onerror=hurt()>").await;
+    ann.sees("the last").await;
+
+    // Long ones are collapsed, and whole when somebody wants them.
+    assert!(ann.texts().await.iter().all(|text| text.len() < 2_000));
+    ann.value("document.querySelectorAll('.message button[aria-expanded=false]').forEach((button) => button.click())").await;
+    assert_eq!(ann.texts().await, bodies);
+    let overflow = "[document.documentElement.scrollWidth - innerWidth, ...[...document.querySelectorAll('.history')].map((of) => of.scrollWidth - of.clientWidth)]";
+    assert_eq!(ann.value(overflow).await, serde_json::json!([0, 0]));
+    // A message that is written from right to left turns round nothing but itself.
+    let dir = "getComputedStyle([...document.querySelectorAll('.text')].at(-1)).direction";
+    assert_eq!(ann.value(dir).await, "ltr");
+    assert_eq!(
+        ann.value("window.hurt ?? null").await,
+        serde_json::Value::Null
+    );
+    assert_eq!(
+        ann.value("document.querySelectorAll('.message img, .message script').length")
+            .await,
+        0
+    );
+    assert_eq!(ann.complaints().await, [""; 0]);
+}

@@ -1,0 +1,44 @@
+//! People talk.
+
+use super::site::Site;
+use super::webdriver::Driver;
+
+#[tokio::test]
+async fn two_browsers_and_a_client_over_tcp_talk() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let (ann, bob) = (driver.browser().await, driver.browser().await);
+    ann.sign_up(&site, "ann", "Ann").await;
+    bob.sign_up(&site, "bob", "Bob").await;
+    ann.befriend("bob").await;
+    ann.write("Hello, Bob :-}").await;
+    ann.sees("Hello, Bob :-}").await;
+
+    bob.wait("document.querySelector('.count')?.textContent.startsWith('1')")
+        .await;
+    bob.wait("document.title.startsWith('(1)')").await;
+    bob.read("Ann").await;
+    bob.sees("Hello, Bob :-}").await;
+    bob.wait("!document.querySelector('.count')").await;
+    bob.write("Hello, Ann").await;
+    ann.sees("Hello, Ann").await;
+
+    let mut eve = site.client("eve").await;
+    eve.say("ann", "over TCP").await;
+    ann.read("Nick eve").await;
+    ann.sees("over TCP").await;
+    ann.write("from a page").await;
+    assert_eq!(eve.frame().await["data"]["body"], "from a page");
+
+    // Everything is there again when the page is loaded anew, without a password.
+    ann.reload().await;
+    ann.read("Bob").await;
+    ann.sees("Hello, Ann").await;
+    assert_eq!(ann.texts().await, ["Hello, Bob :-}", "Hello, Ann"]);
+    let kept = "JSON.stringify({ ...localStorage, ...sessionStorage })";
+    let kept = ann.value(kept).await.to_string();
+    assert!(kept.contains("sid") && !kept.contains("secret"), "{kept}");
+    for browser in [&ann, &bob] {
+        assert_eq!(browser.complaints().await, [""; 0]);
+    }
+}

@@ -1,0 +1,166 @@
+// The messages of one conversation, of which only those around what is seen are in the page, however many there are.
+
+import { day } from './i18n.js';
+import { h } from './markup.js';
+import { release, sentMark, showMessage } from './message.js';
+
+const PAGE = 25;
+const MOST_SHOWN = 120;
+// How near an end more is asked for, in pixels.
+const NEAR = 1_200;
+const AT_THE_END = 80;
+
+// Events: `moved`, when it was scrolled.
+export class History extends EventTarget {
+  #store;
+  #peer;
+  #author;
+  #shown = [];
+  #isBusy = false;
+  #hasEarlier = true;
+  #hasLater = false;
+  // Who sees the end goes on seeing it, whatever is added, and when a picture turns out to be large.
+  #sticks = true;
+  #top = 0;
+
+  // `list` holds the messages and scrolls in `frame`.
+  constructor(store, peer, author, frame, list) {
+    super();
+    this.#store = store;
+    this.#peer = peer;
+    this.#author = author;
+    this.frame = frame;
+    this.list = list;
+    frame.addEventListener('scroll', () => {
+      // What has just been added is no reason: only who scrolls up leaves the end.
+      if (this.isAtEnd) this.#sticks = true;
+      else if (frame.scrollTop < this.#top) this.#sticks = false;
+      this.#top = frame.scrollTop;
+      this.#fill();
+      this.dispatchEvent(new Event('moved'));
+    });
+    const grown = new ResizeObserver(() => this.#sticks && this.toEnd());
+    for (const child of [frame, ...frame.children]) grown.observe(child);
+  }
+
+  get isEmpty() {
+    return this.#shown.length === 0;
+  }
+
+  // Whether what is newest is seen.
+  get isAtEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.frame;
+    return !this.#hasLater && scrollHeight - scrollTop - clientHeight < AT_THE_END;
+  }
+
+  // Shows the newest.
+  async latest() {
+    const messages = await this.#store.page(this.#peer, PAGE);
+    for (const { element } of this.#shown.splice(0)) this.#remove(element);
+    this.#hasEarlier = messages.length === PAGE;
+    this.#hasLater = false;
+    this.#append(messages);
+    this.toEnd();
+  }
+
+  toEnd() {
+    this.#sticks = true;
+    this.frame.scrollTop = this.frame.scrollHeight;
+  }
+
+  // A message has come. It is shown if what comes before it is.
+  async add(n) {
+    if (this.#hasLater || n <= (this.#shown.at(-1)?.n ?? 0)) return;
+    const behind = this.#shown.at(-1)?.n ?? 0;
+    const messages = await this.#store.page(this.#peer, PAGE, { behind });
+    // Others may have been added meanwhile.
+    this.#append(messages.filter((message) => message.n > (this.#shown.at(-1)?.n ?? 0)));
+    if (messages.length === PAGE) this.#hasLater = true;
+    if (this.#sticks) this.#trimStart();
+  }
+
+  async #fill() {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    const { scrollHeight, scrollTop, clientHeight } = this.frame;
+    if (this.#hasEarlier && scrollTop < NEAR) await this.#earlier();
+    else if (this.#hasLater && scrollHeight - scrollTop - clientHeight < NEAR) await this.#later();
+    this.#isBusy = false;
+  }
+
+  async #earlier() {
+    const before = this.#shown[0]?.n;
+    const messages = await this.#store.page(this.#peer, PAGE, { before });
+    if (before !== this.#shown[0]?.n) return;
+    this.#hasEarlier = messages.length === PAGE;
+    this.#holding(this.#shown[0]?.element, () => {
+      this.#prepend(messages);
+      const over = this.#shown.splice(MOST_SHOWN);
+      for (const { element } of over) this.#remove(element);
+      if (over.length > 0) this.#hasLater = true;
+    });
+  }
+
+  async #later() {
+    const behind = this.#shown.at(-1)?.n;
+    const messages = await this.#store.page(this.#peer, PAGE, { behind });
+    if (behind !== this.#shown.at(-1)?.n) return;
+    this.#hasLater = messages.length === PAGE;
+    this.#holding(this.#shown.at(-1)?.element, () => {
+      this.#append(messages);
+      this.#trimStart();
+    });
+  }
+
+  #trimStart() {
+    const over = this.#shown.splice(0, Math.max(0, this.#shown.length - MOST_SHOWN));
+    if (over.length === 0) return;
+    for (const { element } of over) this.#remove(element);
+    this.#hasEarlier = true;
+    this.#mark(this.#shown[0], undefined);
+  }
+
+  // Changes what is shown, so that this element stays where it is seen.
+  #holding(element, change) {
+    const before = element?.getBoundingClientRect().top;
+    change();
+    if (element) this.frame.scrollTop += element.getBoundingClientRect().top - before;
+  }
+
+  #append(messages) {
+    for (const message of messages) {
+      const shown = this.#show(message);
+      this.#mark(shown, this.#shown.at(-1));
+      this.#shown.push(shown);
+      this.list.append(shown.element);
+    }
+  }
+
+  #prepend(messages) {
+    const added = messages.map((message) => this.#show(message));
+    for (const [i, shown] of added.entries()) this.#mark(shown, added[i - 1]);
+    this.#mark(this.#shown[0], added.at(-1));
+    this.list.prepend(...added.map(({ element }) => element));
+    this.#shown.unshift(...added);
+  }
+
+  #show(message) {
+    const { n, time, isOwn } = message;
+    return { n, time, isOwn, element: showMessage(message, this.#author, isOwn && sentMark()) };
+  }
+
+  // A day's first message says which day it is; one that follows others of its author stands nearer to them.
+  #mark(shown, before) {
+    if (!shown) return;
+    const { element, time, isOwn } = shown;
+    element.querySelector('.day')?.remove();
+    const isNewDay = !before || day(before.time) !== day(time);
+    if (isNewDay) element.prepend(h('p', { class: 'day' }, day(time)));
+    element.classList.toggle('follows', !isNewDay && before.isOwn === isOwn && time - before.time < 300);
+  }
+
+  #remove(element) {
+    release(element);
+    element.remove();
+  }
+}
