@@ -75,15 +75,7 @@ impl Calls {
         let link = least_used.filter(|link| link.under_way() < MOST_UNDER_WAY);
         let link = link.ok_or_else(|| Failure::new(CallError::TooMany, false))?;
         let _counted = link.count();
-        let begun = Instant::now();
-        let answer = call(link, sql, &params, begun + CALL_TIMEOUT).await;
-        if answer.as_ref().is_err_and(Failure::is_silence) {
-            // The next call shall not wait as long on another connection to the same silence.
-            for link in &self.0 {
-                link.close_unless_heard_since(begun);
-            }
-        }
-        answer
+        call(link, sql, &params, Instant::now() + CALL_TIMEOUT).await
     }
 }
 
@@ -111,14 +103,6 @@ impl Failure {
     }
 }
 
-impl Failure {
-    /// Nothing was answered until the time was over.
-    fn is_silence(&self) -> bool {
-        let error = self.cause.downcast_ref::<CallError>();
-        matches!(error, Some(CallError::Silent(_)))
-    }
-}
-
 impl From<Failure> for StorageError {
     fn from(failure: Failure) -> Self {
         match failure.may_be_done {
@@ -142,9 +126,11 @@ pub(crate) async fn call(
             let error = CallError::Unreachable(CALL_TIMEOUT);
             return Err(Failure::new(error, may_be_done));
         };
+        let sent = Instant::now();
         let answer = open.client.query_typed(sql, &params);
         let Ok(answer) = timeout_at(deadline, answer).await else {
             open.close();
+            link.note_silence(sent);
             return Err(Failure::new(CallError::Silent(CALL_TIMEOUT), true));
         };
         let error = match answer {

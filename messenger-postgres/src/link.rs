@@ -5,8 +5,8 @@ use crate::error::ConnectError;
 use crate::meters;
 use crate::timeouts;
 use crate::tls::Tls;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
@@ -99,6 +99,10 @@ impl Link {
         let mut place = self.open.lock().await;
         if let Some(open) = &*place
             && !open.client.is_closed()
+            && self
+                .servers
+                .silence()
+                .is_none_or(|since| open.was_heard_since(since))
         {
             return Arc::clone(open);
         }
@@ -116,14 +120,10 @@ impl Link {
         }
     }
 
-    /// Closes the connection if nothing has come on it since this moment. One that is being made is left alone.
-    pub(crate) fn close_unless_heard_since(&self, moment: Instant) {
-        if let Ok(place) = self.open.try_lock()
-            && let Some(open) = &*place
-            && !open.was_heard_since(moment)
-        {
-            open.close();
-        }
+    /// Nothing has come since this moment. The next call shall not wait as long on another connection to the same silence:
+    /// one on which nothing has come since then either is made anew.
+    pub(crate) fn note_silence(&self, since: Instant) {
+        *self.servers.silence() = Some(since);
     }
 
     /// How many calls use it.
@@ -153,6 +153,8 @@ pub(crate) struct Servers {
     tls: Option<Tls>,
     /// Which one that was. It is tried first, or each connection would wait for a dead one that is named before it.
     found: AtomicUsize,
+    /// Since when nothing came on one of the connections, the last time that one was given up for it.
+    silence: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Servers {
@@ -162,7 +164,12 @@ impl Servers {
             configs: database.servers.clone(),
             tls: tls.transpose()?,
             found: AtomicUsize::new(0),
+            silence: std::sync::Mutex::default(),
         })
+    }
+
+    fn silence(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a connection to the first that can be written to.
