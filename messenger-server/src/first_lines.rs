@@ -17,9 +17,10 @@ pub(crate) fn tell_how_to_try(listeners: &Listeners) {
     };
     let page = listeners.web.as_ref();
     let (host, port) = (address.ip(), address.port());
-    match page.and_then(|page| page.local_addr().ok()).map(near) {
+    let page = page.and_then(|page| page.local_addr().ok()).map(near);
+    match page {
         Some(page) => {
-            tracing::info!("try it: open http://{page}/ in a browser, or: nc {host} {port}")
+            tracing::info!("try it: open http://{page}/ in a browser, or: nc {host} {port}");
         }
         None => tracing::info!(
             "try it: nc {host} {port} (with --web-listen localhost:8080 also in a browser)"
