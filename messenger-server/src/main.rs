@@ -218,9 +218,7 @@ fn allow_connections(wanted: u64) -> Result<usize, MainError> {
     if connections == 0 {
         return Err(MainError::TooFewOpenFiles { allowed });
     }
-    // What was not asked for is told by the first line alone.
-    let is_asked_for = wanted != Transport::default().connections as u64;
-    if connections < wanted && is_asked_for {
+    if connections < wanted {
         tracing::warn!(
             connections,
             open_files = allowed,
