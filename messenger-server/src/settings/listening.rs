@@ -52,7 +52,7 @@ pub struct ListenSettings {
     )]
     pub wss_listen: Option<SocketAddr>,
 
-    /// Pages of which origins may connect over WebSocket, such as https://example.org,http://localhost:8080, or `*` for
+    /// Pages of which origins may connect over WebSocket, such as `https://example.org,http://localhost:8080`, or `*` for
     /// all. Programs that are no browsers always may. [default: those of the host that the browser connects to]
     #[arg(
         long,
