@@ -12,8 +12,10 @@ mod tls;
 #[cfg(feature = "websocket")]
 mod websocket;
 
+pub(crate) use address::Address;
 pub use address::AddressError;
-pub(crate) use address::{Address, Scheme};
+#[cfg(feature = "websocket")]
+pub(crate) use address::Scheme;
 #[cfg(feature = "tls")]
 pub(crate) use tls::Tls;
 
