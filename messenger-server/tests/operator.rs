@@ -430,7 +430,7 @@ async fn memory_has_no_operator() {
     let output = timeout(SOON, output).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("needs a store in a file"), "{text}");
+    assert!(text.contains("needs a store that is kept"), "{text}");
 }
 
 /// What a command does beside the server, it notices: clients are not left waiting in silence.
