@@ -8,7 +8,8 @@
 //! use messenger_server::websocket::{Origins, upgrade};
 //! use messenger_server::{Server, Transport};
 //!
-//! # fn main() -> Result<(), messenger_core::BuildError> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), messenger_core::BuildError> {
 //! let server = Server::new(Engine::builder().build()?, Transport::default());
 //! let route = axum::routing::any(async move |mut request: axum::extract::Request| {
 //!     upgrade(&server, &mut request, None, &Origins::SameHost)
