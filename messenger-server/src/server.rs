@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error_span};
 
 /// How long to wait after the system could not accept a connection, such as for want of files.
-const AFTER_ACCEPT_FAILURE: Duration = Duration::from_millis(100);
+pub(crate) const AFTER_ACCEPT_FAILURE: Duration = Duration::from_millis(100);
 
 /// Serves an engine to streams. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 mod files;
 
-use crate::websocket::{Origins, upgrade};
+use crate::server::AFTER_ACCEPT_FAILURE;
+use crate::websocket::{LONGEST_HEAD, MOST_HEADERS, Origins, upgrade};
 use crate::{Drained, Server, Tls};
 use files::{File, Files};
 use http_body_util::Full;
@@ -35,15 +36,6 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a connection may ask for files. A browser that wants more of them connects again.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The longest head of a request, in bytes. (Hyper allows no less.)
-const LONGEST_HEAD: usize = 8 * 1024;
-
-/// The most headers that a request may have.
-const MOST_HEADERS: usize = 64;
-
-/// How long to wait after the system could not accept a connection, such as for want of files.
-const AFTER_ACCEPT_FAILURE: Duration = Duration::from_millis(100);
 
 /// What every answer says: nothing comes from elsewhere, nothing runs that is no file of ours, nobody frames the page.
 const SAFETY: [(HeaderName, &str); 7] = [

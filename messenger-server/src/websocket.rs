@@ -44,10 +44,10 @@ use tungstenite::handshake::server::create_response_with_body;
 const PATHS: [&str; 2] = ["/", "/ws"];
 
 /// The longest head of a request, in bytes. (Hyper allows no less.)
-const LONGEST_HEAD: usize = 8 * 1024;
+pub(crate) const LONGEST_HEAD: usize = 8 * 1024;
 
 /// The most headers that a request may have.
-const MOST_HEADERS: usize = 64;
+pub(crate) const MOST_HEADERS: usize = 64;
 
 /// Answers a request for a WebSocket, and serves it in a task of its own until it ends, as
 /// [`Server::websocket`] does: it counts among [`Transport::connections`](crate::Transport::connections), and
