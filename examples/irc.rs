@@ -100,8 +100,9 @@ impl Irc {
             match Line::read(&line).command {
                 "001" => irc.say(&format!("JOIN {channel}")).await?,
                 "JOIN" => return Ok(irc),
-                // All numbers from here on are errors.
-                number if number >= "400" && number <= "599" => return Err(io::Error::other(line)),
+                // There is no message of the day.
+                "422" => {}
+                number if ("400"..="599").contains(&number) => return Err(io::Error::other(line)),
                 _ => {}
             }
         }
