@@ -110,7 +110,7 @@ impl Player<'_> {
             Ok(Err(error)) => return Err(self.fault(on, "a connection", error.to_string())),
             Err(_) => return Err(self.fault(on, "a connection", self.nothing())),
         };
-        let sent = String::new();
+        let sent = "nothing yet".to_owned();
         self.open.insert(on.to_owned(), Open { connection, sent });
         self.names.forget("time.welcome");
         let welcome =
@@ -233,7 +233,7 @@ impl Player<'_> {
         let open = self.open.get(on);
         Fault {
             on: on.to_owned(),
-            sent: open.map(|open| open.sent.clone()).unwrap_or_default(),
+            sent: open.map_or_else(String::new, |open| open.sent.clone()),
             expected: expected.to_owned(),
             got,
         }

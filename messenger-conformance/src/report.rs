@@ -83,7 +83,7 @@ impl Display for Report {
             writeln!(f, "        got       {}", fault.got)?;
         }
         let (all, broken) = (self.0.len(), self.broken());
-        writeln!(f, "{all} rules, {} kept, {broken} broken", all - broken)?;
+        writeln!(f, "{all} checked: {} kept, {broken} broken", all - broken)?;
         if self.0.iter().any(is_limited) {
             writeln!(
                 f,
