@@ -15,6 +15,7 @@ mod flow;
 mod idle;
 mod open;
 mod pairs;
+mod picture;
 mod process;
 mod relay;
 mod roster;
@@ -25,8 +26,12 @@ mod wire;
 use clap::{Args, Parser, Subcommand};
 use compare::What;
 use figures::Figures;
+use picture::{Picture, Pictured};
+use serde::Serialize;
 use std::error::Error;
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wire::{NODES, Target};
 
@@ -48,6 +53,9 @@ struct Cli {
     /// Print the figures as JSON.
     #[arg(long, global = true)]
     json: bool,
+    /// Also draw them into this file, as an SVG: how long things took, and what was compared.
+    #[arg(long, global = true, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 /// Whom to measure, unless servers are started to be compared.
@@ -178,7 +186,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failed> {
-    let json = cli.json;
+    let how = How {
+        json: cli.json,
+        svg: cli.svg.as_deref(),
+    };
     match cli.command {
         Command::Once(scenario) => {
             let target = Target {
@@ -187,7 +198,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
                 is_relay: cli.whom.is_relay,
                 pids: [cli.whom.server_pid, None, None],
             };
-            print(&scenario.run(target).await?, json)
+            how.show(&scenario.run(target).await?)
         }
         Command::Compare {
             rounds,
@@ -206,23 +217,35 @@ async fn run(cli: Cli) -> Result<(), Failed> {
                 (.., true) => What::WebSocket,
                 _ => What::Server,
             };
-            print(&compare::run(&scenario, rounds, what).await?, json)
+            how.show(&compare::run(&scenario, rounds, what).await?)
         }
         Command::Crowd {
             crowd,
             rounds,
             scenario,
-        } => print(&crowd::run(crowd, &scenario, rounds).await?, json),
+        } => how.show(&crowd::run(crowd, &scenario, rounds).await?),
         Command::Relay { listen } => relay::serve(listen).await,
         Command::Serve { listen, accounts } => crowd::serve(listen, accounts).await,
     }
 }
 
-fn print<T: serde::Serialize + std::fmt::Display>(figures: &T, json: bool) -> Result<(), Failed> {
-    if json {
-        println!("{}", serde_json::to_string(figures)?);
-    } else {
-        println!("{figures}");
+/// How figures are shown.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    json: bool,
+    svg: Option<&'a Path>,
+}
+
+impl How<'_> {
+    fn show<T: Serialize + Display + Pictured>(self, figures: &T) -> Result<(), Failed> {
+        if let Some(file) = self.svg {
+            std::fs::write(file, Picture(figures.charts()).to_string())?;
+        }
+        if self.json {
+            println!("{}", serde_json::to_string(figures)?);
+        } else {
+            println!("{figures}");
+        }
+        Ok(())
     }
-    Ok(())
 }
