@@ -1,6 +1,6 @@
 //! Messages for users who are offline.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 use messenger_core::authenticator::Identity;
 use messenger_core::moderator::{Moderator, ModeratorError};
