@@ -65,6 +65,15 @@ pub(crate) enum Fault {
     HotRecipient,
 }
 
+/// What a fault is one of. Two of the same would undo each other.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Part {
+    Nodes,
+    Database,
+    Nats,
+    Load,
+}
+
 impl Fault {
     pub(crate) const ALL: [Self; 25] = [
         Self::NodeKilled,
@@ -93,6 +102,24 @@ impl Fault {
         Self::NodeHearsNoNats,
         Self::HotRecipient,
     ];
+
+    pub(crate) fn part(self) -> Part {
+        match self {
+            Self::NodeKilled
+            | Self::NodeFrozen
+            | Self::RollingRestart
+            | Self::NodeAnHourAhead
+            | Self::ClientsCut => Part::Nodes,
+            Self::NatsKilledInTurn
+            | Self::NatsFrozen
+            | Self::NatsPartitioned
+            | Self::NatsAway
+            | Self::NodeCutFromNats
+            | Self::NodeHearsNoNats => Part::Nats,
+            Self::HotRecipient => Part::Load,
+            _ => Part::Database,
+        }
+    }
 
     /// Whether every node has to serve while it lasts: no fault of NATS is one of service.
     pub(crate) fn leaves_service(self) -> bool {
