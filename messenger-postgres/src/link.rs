@@ -22,6 +22,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How long a server is waited for before the next is tried beside it.
 const HEAD_START: Duration = Duration::from_secs(1);
 
+/// For so long no server is waited for after one was silent, counted from what it has not answered.
+const SILENT_LATELY: Duration = Duration::from_secs(10);
+
 /// How long it is waited before the second attempt to connect; twice as long before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -207,12 +210,17 @@ impl Servers {
         }
     }
 
-    /// The same as [`connect`](Self::connect), for as long as this is awaited. Each server is tried again and again for itself, so that one that stands
-    /// still keeps nobody from another that can be written to from now on.
+    /// The same as [`connect`](Self::connect), for as long as this is awaited. Each server is tried again and again for
+    /// itself, so that one that stands still keeps nobody from another that can be written to from now on.
     async fn reconnect(&self) -> Open {
+        let silence = *self.silence();
+        let head_start = match silence.is_some_and(|since| since.elapsed() < SILENT_LATELY) {
+            true => Duration::ZERO,
+            false => HEAD_START,
+        };
         let attempts = self.in_turn().map(|(number, turn)| {
             Box::pin(async move {
-                sleep(HEAD_START * turn).await;
+                sleep(head_start * turn).await;
                 let mut pause = FIRST_PAUSE;
                 loop {
                     match self.connect_to(number).await {

@@ -180,8 +180,8 @@ impl Fault {
             }
             Self::PostgresRefused => to_postgres(&cluster.nodes, Way::Refused, meanwhile).await,
             Self::PostgresSilent => to_postgres(&cluster.nodes, Way::DEAD, meanwhile).await,
-            Self::StandbyPromoted => fail_over(cluster, Way::Open).await,
-            Self::StandbyPromotedInSilence => fail_over(cluster, Way::DEAD).await,
+            Self::StandbyPromoted => fail_over(cluster, Way::Open, meanwhile).await,
+            Self::StandbyPromotedInSilence => fail_over(cluster, Way::DEAD, meanwhile).await,
             Self::StandbyPromotedLate => {
                 postgres.standby().freeze();
                 sleep(REQUEST).await;
@@ -296,8 +296,8 @@ async fn terminate_backends(cluster: &Cluster, meanwhile: impl Future<Output = (
     repeat(terminate, meanwhile).await;
 }
 
-/// The primary dies and its machine answers like this; the standby takes its place.
-async fn fail_over(cluster: &Cluster, dead: Way) {
+/// The primary dies and its machine answers like this; some time later the standby takes its place.
+async fn fail_over(cluster: &Cluster, dead: Way, meanwhile: impl Future<Output = ()>) {
     let primary = cluster.postgres.primary();
     let number = usize::from(!std::ptr::eq(
         primary,
@@ -307,6 +307,7 @@ async fn fail_over(cluster: &Cluster, dead: Way) {
         node.postgres[number].set(dead);
     }
     primary.kill();
+    meanwhile.await;
     cluster.postgres.promote().await;
 }
 
