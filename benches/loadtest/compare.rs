@@ -3,10 +3,10 @@
 use crate::figures::{Figures, is_time};
 use crate::picture::{Bar, Chart, OTHER, Pictured, SERVER, TIMES};
 use crate::process::Server;
+use crate::wire::NODES;
 use crate::{Failed, Scenario};
 use serde::Serialize;
 use std::fmt;
-use testing_servers::Postgres;
 
 /// A turn of each.
 #[derive(Debug, Serialize)]
@@ -30,6 +30,8 @@ pub(crate) enum What {
     File,
     /// A PostgreSQL database with a file.
     Database,
+    /// Three servers on one database with one.
+    Nodes,
     /// Limits in time with none.
     Limits,
     /// WebSocket with TCP.
@@ -75,12 +77,8 @@ pub(crate) async fn run(
         let server = match what {
             What::Server => Server::messenger(&BEST).await?,
             What::File => Server::messenger(&on_file).await?,
-            What::Database => {
-                let postgres = Postgres::start_with(&SETTINGS).await;
-                let url = postgres.database().await;
-                let flags = ["--store", &url, "--no-rate-limits"];
-                Server::messenger(&flags).await?.with(postgres)
-            }
+            What::Database => Server::on_database(&SETTINGS).await?,
+            What::Nodes => Server::nodes(&SETTINGS, NODES).await?,
             What::Limits => Server::messenger(&LIMITED).await?,
             What::WebSocket => Server::over_websocket(&BEST).await?,
         };
@@ -90,6 +88,7 @@ pub(crate) async fn run(
         let other = match what {
             What::Server => Server::relay().await?,
             What::Database => Server::messenger(&on_file).await?,
+            What::Nodes => Server::nodes(&SETTINGS, 1).await?,
             What::File | What::Limits | What::WebSocket => Server::messenger(&BEST).await?,
         };
         compared.add(of_server, scenario.run(other.target).await?);

@@ -33,7 +33,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use wire::Target;
+use wire::{NODES, Target};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -97,9 +97,13 @@ enum Command {
         /// is the same server that keeps them in a file.
         #[arg(long, conflicts_with_all = ["durable", "limited"])]
         postgres: bool,
+        /// There are three servers on one database and one NATS server, both of which are started for them; whoever
+        /// sends is on another server than the recipient. Instead of the relay there is one server with the same.
+        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres"])]
+        nodes: bool,
         /// Senders and recipients come in over WebSocket, and instead of the relay there is the same server
         /// over TCP.
-        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres"])]
+        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres", "nodes"])]
         websocket: bool,
         #[command(subcommand)]
         scenario: Scenario,
@@ -189,10 +193,10 @@ async fn run(cli: Cli) -> Result<(), Failed> {
     match cli.command {
         Command::Once(scenario) => {
             let target = Target {
-                address: cli.whom.server,
+                nodes: [cli.whom.server; NODES],
                 websocket: cli.whom.ws,
                 is_relay: cli.whom.is_relay,
-                pid: cli.whom.server_pid,
+                pids: [cli.whom.server_pid, None, None],
             };
             how.show(&scenario.run(target).await?)
         }
@@ -201,13 +205,15 @@ async fn run(cli: Cli) -> Result<(), Failed> {
             durable,
             limited,
             postgres,
+            nodes,
             websocket,
             scenario,
         } => {
-            let what = match (durable, limited, postgres, websocket) {
+            let what = match (durable, limited, postgres, nodes, websocket) {
                 (true, ..) => What::File,
                 (_, true, ..) => What::Limits,
-                (.., true, _) => What::Database,
+                (_, _, true, ..) => What::Database,
+                (.., true, _) => What::Nodes,
                 (.., true) => What::WebSocket,
                 _ => What::Server,
             };

@@ -32,7 +32,8 @@
 //!
 //! Three parts may be the embedder's own: a [`storage::Storage`] (where things are kept), a [`notifier::Notifier`] (how
 //! connections learn of messages) and an [`authenticator::Authenticator`] (who the users are). Users whom the embedder
-//! has authenticated itself come by [`Engine::connect_as`].
+//! has authenticated itself come by [`Engine::connect_as`]. A [`moderator::Moderator`] looks at messages before they are
+//! stored, and an [`offline::channel`] tells of those for users who are away.
 
 // Each group builds on those before it.
 
@@ -53,6 +54,8 @@ pub mod notifier;
 pub mod storage;
 
 pub mod authenticator;
+pub mod moderator;
+pub mod offline;
 mod online;
 mod passwords;
 mod rates;
