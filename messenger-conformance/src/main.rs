@@ -40,7 +40,12 @@ struct Arguments {
     #[arg(long, value_name = "URL")]
     ws: Option<String>,
     /// Only the rules whose names begin so, such as ack or message/mid
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     rule: String,
     /// How long the server may take for anything, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
