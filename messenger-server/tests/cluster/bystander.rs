@@ -3,7 +3,7 @@
 use super::folder::Folder;
 use super::node::{Binary, pass};
 use super::process::Process;
-use messenger_client::{Client, Events, connect};
+use messenger_client::connect;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,23 +12,23 @@ use tokio::time::sleep;
 
 const LOGIN: &str = "bystander";
 
-/// How long it is left alone between two messages.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long it is left alone between two visits.
+const PAUSE: Duration = Duration::from_millis(400);
 
-/// A server on a file, and a client that sends itself a message after the other: each takes what processors and disk are
-/// asked for by others meanwhile.
+/// A server on a file, and a client that comes, logs in, and sends itself a message, again and again. What others ask of
+/// the processors and the disk meanwhile makes that take longer: a password is the longest work that a request has.
 pub(crate) struct Bystander {
     waits: Arc<Mutex<Waits>>,
-    sending: JoinHandle<()>,
+    visiting: JoinHandle<()>,
     _process: Process,
 }
 
-/// How long messages took until they were given, all together.
+/// How long visits took, all together.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Waits {
-    messages: u32,
+    visits: u32,
     waited: Duration,
-    /// When the one was sent that is under way.
+    /// When the one began that is under way.
     under_way: Option<Instant>,
 }
 
@@ -40,11 +40,12 @@ impl Bystander {
         let started = Binary::of_today().start(&arguments, folder, LOGIN).await;
         let (process, address) = started.expect("it starts");
         let waits = Arc::<Mutex<Waits>>::default();
-        let (client, events) = log_in(address).await;
-        let sending = tokio::spawn(send(client, events, Arc::clone(&waits)));
+        let (client, _events) = connect(address).await.unwrap();
+        client.register(LOGIN, &pass(), LOGIN).await.unwrap();
+        let visiting = tokio::spawn(visit(address, Arc::clone(&waits)));
         Self {
             waits,
-            sending,
+            visiting,
             _process: process,
         }
     }
@@ -52,44 +53,39 @@ impl Bystander {
     /// What was until now.
     pub(crate) fn waits(&self) -> Waits {
         let mut waits = *self.waits.lock().unwrap();
-        if let Some(sent) = waits.under_way.take() {
-            waits.messages += 1;
-            waits.waited += sent.elapsed();
+        if let Some(begun) = waits.under_way.take() {
+            waits.visits += 1;
+            waits.waited += begun.elapsed();
         }
         waits
     }
 
-    /// How long a message has taken since then, on the average.
+    /// How long a visit has taken since then, on the average.
     pub(crate) fn wait_since(&self, begin: &Waits) -> Duration {
         let now = self.waits();
-        let messages = now.messages.saturating_sub(begin.messages).max(1);
-        now.waited.saturating_sub(begin.waited) / messages
+        let visits = now.visits.saturating_sub(begin.visits).max(1);
+        now.waited.saturating_sub(begin.waited) / visits
     }
 }
 
 impl Drop for Bystander {
     fn drop(&mut self) {
-        self.sending.abort();
+        self.visiting.abort();
     }
 }
 
-async fn log_in(address: SocketAddr) -> (Client, Events) {
-    let (client, events) = connect(address).await.unwrap();
-    client.register(LOGIN, &pass(), LOGIN).await.unwrap();
-    client.auth(LOGIN, &pass()).await.unwrap();
-    (client, events)
-}
-
-async fn send(client: Client, mut events: Events, waits: Arc<Mutex<Waits>>) {
+async fn visit(address: SocketAddr, waits: Arc<Mutex<Waits>>) {
     loop {
         sleep(PAUSE).await;
-        let sent = Instant::now();
-        waits.lock().unwrap().under_way = Some(sent);
+        let begun = Instant::now();
+        waits.lock().unwrap().under_way = Some(begun);
+        let (client, mut events) = connect(address).await.unwrap();
+        client.auth(LOGIN, &pass()).await.unwrap();
         client.send(LOGIN, "a note").await.unwrap();
         events.next_message().await.unwrap();
         let mut waits = waits.lock().unwrap();
-        waits.messages += 1;
-        waits.waited += sent.elapsed();
+        waits.visits += 1;
+        waits.waited += begun.elapsed();
         waits.under_way = None;
     }
 }

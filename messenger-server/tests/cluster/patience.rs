@@ -16,10 +16,10 @@ pub(crate) const REQUEST: Duration = Duration::from_secs(5);
 /// Service is back by itself so long after a fault has ended.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 
-/// Both are what the clock decides, as how long it is waited before the next attempt. What the machine decides comes on
-/// top: no more than so many steps, each of which takes it as long as a message to a bystander does. (On two quiet cores
-/// that is 3 ms, and so this is a second.)
-const STEPS: u32 = 300;
+/// Both are what the clock decides, as how long the store is waited for, and how long before the next attempt. What the
+/// machine decides comes on top: no more than so many times what a bystander's visit takes it. (On two quiet cores that is
+/// some 60 ms, and so this is less than a second.)
+const VISITS: u32 = 10;
 
 /// What is no promise, such as that a process starts, takes no longer than this.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -59,11 +59,11 @@ impl Patience {
 
     /// Fails when something is waited for longer than for `most`, and for what a machine that is busy adds.
     pub(crate) fn check(&self, what: &str, waiting: &Waiting, most: Duration) {
-        let step = self.bystander.wait_since(&waiting.waits);
+        let visit = self.bystander.wait_since(&waiting.waits);
         let waited = waiting.begun.elapsed();
         assert!(
-            waited < most + STEPS * step,
-            "{what} is waited for since {waited:?}, while a message takes {step:?} on this machine"
+            waited < most + VISITS * visit,
+            "{what} is waited for since {waited:?}, while a bystander's visit takes {visit:?}"
         );
     }
 
@@ -106,8 +106,8 @@ impl Patience {
         longest.collect::<Vec<_>>().join(", ")
     }
 
-    /// How long a message to the bystander took on the average.
-    pub(crate) fn step(&self) -> Duration {
+    /// How long a bystander's visit took on the average.
+    pub(crate) fn visit(&self) -> Duration {
         self.bystander.wait_since(&Waits::default())
     }
 

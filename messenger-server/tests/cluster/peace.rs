@@ -30,6 +30,7 @@ async fn nodes_are_one_server() {
     devices_on_different_nodes_see_everything(&cluster).await;
     a_session_is_resumed_at_any_node(&cluster).await;
     failed_log_ins_are_counted_across_nodes(&cluster).await;
+    cluster.folder.forget();
 }
 
 async fn devices_on_different_nodes_see_everything(cluster: &Cluster) {

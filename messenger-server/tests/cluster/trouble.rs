@@ -187,10 +187,11 @@ async fn what_was_accepted_is_given_in_order_and_once_whatever_goes_wrong() {
     }
     let accepted = clients.finish(&cluster).await;
     println!(
-        "{} s: {accepted} messages; the longest waits: {}; a message to the bystander took {:?}",
+        "{} s: {accepted} messages; the longest waits: {}; a bystander's visit took {:?}",
         begun.elapsed().as_secs(),
         cluster.patience.longest(),
-        cluster.patience.step()
+        cluster.patience.visit()
     );
     assert!(accepted > 0);
+    cluster.folder.forget();
 }
