@@ -1,11 +1,12 @@
 //! The server and something else in turns, so that what the machine does meanwhile befalls both.
 
-use crate::figures::Figures;
+use crate::figures::{Figures, is_time};
+use crate::picture::{Bar, Chart, OTHER, Pictured, SERVER, TIMES};
 use crate::process::Server;
+use crate::wire::NODES;
 use crate::{Failed, Scenario};
 use serde::Serialize;
 use std::fmt;
-use testing_servers::Postgres;
 
 /// A turn of each.
 #[derive(Debug, Serialize)]
@@ -29,6 +30,8 @@ pub(crate) enum What {
     File,
     /// A PostgreSQL database with a file.
     Database,
+    /// Three servers on one database with one.
+    Nodes,
     /// Limits in time with none.
     Limits,
     /// WebSocket with TCP.
@@ -74,12 +77,8 @@ pub(crate) async fn run(
         let server = match what {
             What::Server => Server::messenger(&BEST).await?,
             What::File => Server::messenger(&on_file).await?,
-            What::Database => {
-                let postgres = Postgres::start_with(&SETTINGS).await;
-                let url = postgres.database().await;
-                let flags = ["--store", &url, "--no-rate-limits"];
-                Server::messenger(&flags).await?.with(postgres)
-            }
+            What::Database => Server::on_database(&SETTINGS).await?,
+            What::Nodes => Server::nodes(&SETTINGS, NODES).await?,
             What::Limits => Server::messenger(&LIMITED).await?,
             What::WebSocket => Server::over_websocket(&BEST).await?,
         };
@@ -89,6 +88,7 @@ pub(crate) async fn run(
         let other = match what {
             What::Server => Server::relay().await?,
             What::Database => Server::messenger(&on_file).await?,
+            What::Nodes => Server::nodes(&SETTINGS, 1).await?,
             What::File | What::Limits | What::WebSocket => Server::messenger(&BEST).await?,
         };
         compared.add(of_server, scenario.run(other.target).await?);
@@ -107,20 +107,76 @@ impl Compared {
         all.sort_unstable_by(f64::total_cmp);
         Some([*all.get(all.len() / 2)?, *all.first()?, *all.last()?])
     }
+
+    /// The spread of the rounds' ratios.
+    fn ratio(&self, name: &str) -> Option<[f64; 3]> {
+        self.spread(|round| Some(round.server.get(name)? / round.other.get(name)?))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> + use<'_> {
+        self.rounds
+            .iter()
+            .take(1)
+            .flat_map(|first| first.server.names())
+    }
+}
+
+impl Pictured for Compared {
+    fn charts(&self) -> Vec<Chart> {
+        let (mut times, mut ratios) = (Vec::new(), Vec::new());
+        for name in self.names() {
+            let told = name.trim_end_matches("_us").replace('_', " ");
+            let server = self.spread(|round| round.server.get(name));
+            let other = self.spread(|round| round.other.get(name));
+            if let (true, Some(server), Some(other)) = (is_time(name), server, other) {
+                for (whose, colour, spread) in [("server", SERVER, server), ("other", OTHER, other)]
+                {
+                    let name = format!("{told}, {whose}");
+                    times.push(Bar {
+                        name,
+                        colour,
+                        spread,
+                    });
+                }
+            }
+            // Nothing lost in either is no ratio.
+            if let Some(spread) = self
+                .ratio(name)
+                .filter(|spread| spread.iter().all(|it| it.is_normal()))
+            {
+                let name = told;
+                ratios.push(Bar {
+                    name,
+                    colour: SERVER,
+                    spread,
+                });
+            }
+        }
+        let (times_title, ratios_title) = (TIMES.into(), "server divided by other".into());
+        vec![
+            Chart {
+                title: times_title,
+                bars: times,
+            },
+            Chart {
+                title: ratios_title,
+                bars: ratios,
+            },
+        ]
+    }
 }
 
 impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(first) = self.rounds.first() else {
+        if self.rounds.is_empty() {
             return Ok(());
-        };
+        }
         write!(f, "{:24} {:>12} {:>12}   ratio", "", "server", "other")?;
-        for name in first.server.names() {
+        for name in self.names() {
             let server = self.spread(|round| round.server.get(name));
             let other = self.spread(|round| round.other.get(name));
-            let ratio = |round: &Round| Some(round.server.get(name)? / round.other.get(name)?);
             let (Some([server, ..]), Some([other, ..]), Some([ratio, least, most])) =
-                (server, other, self.spread(ratio))
+                (server, other, self.ratio(name))
             else {
                 continue;
             };

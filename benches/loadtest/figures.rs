@@ -1,5 +1,6 @@
 //! What was measured: names and numbers.
 
+use crate::picture::{Bar, Chart, Pictured, SERVER, TIMES};
 use hdrhistogram::Histogram;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -30,6 +31,26 @@ impl Figures {
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + use<'_> {
         self.0.iter().map(|(name, _)| *name)
+    }
+}
+
+/// Whether it is how long something took, in microseconds, and no processor time.
+pub(crate) fn is_time(name: &str) -> bool {
+    name.ends_with("_us") && !name.ends_with("_cpu_us")
+}
+
+impl Pictured for Figures {
+    fn charts(&self) -> Vec<Chart> {
+        let times = self.0.iter().filter(|(name, _)| is_time(name));
+        let bars = times.map(|(name, value)| Bar {
+            name: name.trim_end_matches("_us").replace('_', " "),
+            colour: SERVER,
+            spread: [*value; 3],
+        });
+        vec![Chart {
+            title: TIMES.into(),
+            bars: bars.collect(),
+        }]
     }
 }
 

@@ -23,6 +23,9 @@ const ENTRIES: usize = 1000;
 /// The text of a large message, in bytes.
 const TEXT: usize = 60_000;
 
+/// The text of a short message, in bytes.
+const SHORT_TEXT: usize = 100;
+
 /// A large attachment, in bytes.
 const ATTACHMENT: usize = 15 * 1024 * 1024;
 
@@ -40,6 +43,8 @@ enum By {
     Messages,
     /// Attachments of 15 MiB to recipients that are not there.
     Attachments,
+    /// Short messages to one recipient, who takes them.
+    Recipient,
 }
 
 // Two groups of flags must not have one name.
@@ -86,7 +91,7 @@ pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
     }
     figures.add("p99_times", of(&flooded, "p99_us") / of(&quiet, "p99_us"));
     figures.add("lost", of(&quiet, "lost") + of(&flooded, "lost"));
-    if target.pid.is_some() {
+    if target.pids[0].is_some() {
         figures.add("server_peak_mib", of(&flooded, "server_peak_mib"));
     }
     Ok(figures)
@@ -106,8 +111,13 @@ async fn begin(
     on: &Handle,
 ) -> Result<JoinSet<Result<(), Failed>>, Failed> {
     let mut flood = JoinSet::new();
-    if let By::Imports = by {
-        show_picture(target, &users[0]).await?;
+    let busy = &users[1];
+    match by {
+        By::Imports => show_picture(target, &users[0]).await?,
+        By::Recipient => {
+            flood.spawn_on(receive(Wire::connect(target, busy).await?), on);
+        }
+        By::Messages | By::Attachments => {}
     }
     for pair in users.chunks_exact(2) {
         let (from, to) = (pair[0].clone(), pair[1].clone());
@@ -115,6 +125,7 @@ async fn begin(
             By::Imports => flood.spawn_on(import(target, from), on),
             By::Messages => flood.spawn_on(send(target, from, to, TEXT, 0), on),
             By::Attachments => flood.spawn_on(send(target, from, to, 0, ATTACHMENT), on),
+            By::Recipient => flood.spawn_on(send(target, from, busy.clone(), SHORT_TEXT, 0), on),
         };
     }
     Ok(flood)
@@ -128,7 +139,7 @@ fn address(user: &User) -> String {
 }
 
 async fn show_picture(target: Target, user: &User) -> Result<(), Failed> {
-    let (client, _events) = messenger_client::connect(target.address).await?;
+    let (client, _events) = messenger_client::connect(target.any_node()).await?;
     client.auth(&user.login, &User::pass()).await?;
     let profile = SetUserInfo::new()
         .email(address(user))
@@ -152,6 +163,13 @@ async fn import(target: Target, user: User) -> Result<(), Failed> {
             sleep(LOOKED_AT_EVERY).await;
             wire.out.put_slice(b" ");
         }
+    }
+}
+
+/// Takes what comes.
+async fn receive(mut wire: Wire) -> Result<(), Failed> {
+    loop {
+        wire.frame().await?;
     }
 }
 

@@ -58,9 +58,7 @@ pub(crate) enum How {
 type Kept = Box<dyn Send>;
 
 pub(crate) async fn run(target: Target, load: &Load) -> Result<Figures, Failed> {
-    let pid = target
-        .pid
-        .ok_or("to tell its memory, --server-pid is needed")?;
+    let pid = target.pids[0].ok_or("to tell its memory, --server-pid is needed")?;
     let how = match (load.tls, &load.certificate) {
         (Some(address), Some(certificate)) => How::ResumedOverTls(trusting(certificate)?, address),
         _ if load.no_auth => How::AsNobody,

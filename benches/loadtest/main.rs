@@ -15,6 +15,7 @@ mod flow;
 mod idle;
 mod open;
 mod pairs;
+mod picture;
 mod process;
 mod relay;
 mod roster;
@@ -25,10 +26,14 @@ mod wire;
 use clap::{Args, Parser, Subcommand};
 use compare::What;
 use figures::Figures;
+use picture::{Picture, Pictured};
+use serde::Serialize;
 use std::error::Error;
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use wire::Target;
+use wire::{NODES, Target};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -48,6 +53,9 @@ struct Cli {
     /// Print the figures as JSON.
     #[arg(long, global = true)]
     json: bool,
+    /// Also draw them into this file, as an SVG: how long things took, and what was compared.
+    #[arg(long, global = true, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 /// Whom to measure, unless servers are started to be compared.
@@ -89,9 +97,13 @@ enum Command {
         /// is the same server that keeps them in a file.
         #[arg(long, conflicts_with_all = ["durable", "limited"])]
         postgres: bool,
+        /// There are three servers on one database and one NATS server, both of which are started for them; whoever
+        /// sends is on another server than the recipient. Instead of the relay there is one server with the same.
+        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres"])]
+        nodes: bool,
         /// Senders and recipients come in over WebSocket, and instead of the relay there is the same server
         /// over TCP.
-        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres"])]
+        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres", "nodes"])]
         websocket: bool,
         #[command(subcommand)]
         scenario: Scenario,
@@ -174,49 +186,66 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failed> {
-    let json = cli.json;
+    let how = How {
+        json: cli.json,
+        svg: cli.svg.as_deref(),
+    };
     match cli.command {
         Command::Once(scenario) => {
             let target = Target {
-                address: cli.whom.server,
+                nodes: [cli.whom.server; NODES],
                 websocket: cli.whom.ws,
                 is_relay: cli.whom.is_relay,
-                pid: cli.whom.server_pid,
+                pids: [cli.whom.server_pid, None, None],
             };
-            print(&scenario.run(target).await?, json)
+            how.show(&scenario.run(target).await?)
         }
         Command::Compare {
             rounds,
             durable,
             limited,
             postgres,
+            nodes,
             websocket,
             scenario,
         } => {
-            let what = match (durable, limited, postgres, websocket) {
+            let what = match (durable, limited, postgres, nodes, websocket) {
                 (true, ..) => What::File,
                 (_, true, ..) => What::Limits,
-                (.., true, _) => What::Database,
+                (_, _, true, ..) => What::Database,
+                (.., true, _) => What::Nodes,
                 (.., true) => What::WebSocket,
                 _ => What::Server,
             };
-            print(&compare::run(&scenario, rounds, what).await?, json)
+            how.show(&compare::run(&scenario, rounds, what).await?)
         }
         Command::Crowd {
             crowd,
             rounds,
             scenario,
-        } => print(&crowd::run(crowd, &scenario, rounds).await?, json),
+        } => how.show(&crowd::run(crowd, &scenario, rounds).await?),
         Command::Relay { listen } => relay::serve(listen).await,
         Command::Serve { listen, accounts } => crowd::serve(listen, accounts).await,
     }
 }
 
-fn print<T: serde::Serialize + std::fmt::Display>(figures: &T, json: bool) -> Result<(), Failed> {
-    if json {
-        println!("{}", serde_json::to_string(figures)?);
-    } else {
-        println!("{figures}");
+/// How figures are shown.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    json: bool,
+    svg: Option<&'a Path>,
+}
+
+impl How<'_> {
+    fn show<T: Serialize + Display + Pictured>(self, figures: &T) -> Result<(), Failed> {
+        if let Some(file) = self.svg {
+            std::fs::write(file, Picture(figures.charts()).to_string())?;
+        }
+        if self.json {
+            println!("{}", serde_json::to_string(figures)?);
+        } else {
+            println!("{figures}");
+        }
+        Ok(())
     }
-    Ok(())
 }

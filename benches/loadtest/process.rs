@@ -2,11 +2,11 @@
 
 use crate::Failed;
 use crate::figures::Figures;
-use crate::wire::Target;
+use crate::wire::{NODES, Target};
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use testing_servers::Postgres;
+use testing_servers::{Nats, Postgres};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -49,20 +49,36 @@ pub(crate) fn usage(pid: u32) -> Result<Usage, Failed> {
     })
 }
 
+/// What the processes have taken together, if there are any.
+fn usage_of_all(pids: [Option<u32>; NODES]) -> Result<Option<Usage>, Failed> {
+    let all: Vec<_> = pids
+        .into_iter()
+        .flatten()
+        .map(usage)
+        .collect::<Result<_, _>>()?;
+    Ok(all.into_iter().reduce(|one, other| Usage {
+        cpu: one.cpu + other.cpu,
+        resident_kib: one.resident_kib + other.resident_kib,
+        peak_kib: one.peak_kib + other.peak_kib,
+    }))
+}
+
 /// What this tool and the server take for something, from when it begins.
 pub(crate) struct Meter {
     began: Instant,
     own: Usage,
-    server: Option<(u32, Usage)>,
+    /// Of all its processes together.
+    server: Option<Usage>,
+    pids: [Option<u32>; NODES],
 }
 
 impl Meter {
     pub(crate) fn begin(target: Target) -> Result<Self, Failed> {
-        let server = target.pid.map(|pid| Ok::<_, Failed>((pid, usage(pid)?)));
         Ok(Self {
             began: Instant::now(),
             own: usage(std::process::id())?,
-            server: server.transpose()?,
+            server: usage_of_all(target.pids)?,
+            pids: target.pids,
         })
     }
 
@@ -76,8 +92,7 @@ impl Meter {
         let mut figures = Figures::default();
         figures.add(rate, count / seconds);
         figures.add("tool_cpu_us", each(self.own, usage(std::process::id())?));
-        if let Some((pid, before)) = self.server {
-            let after = usage(pid)?;
+        if let (Some(before), Some(after)) = (self.server, usage_of_all(self.pids)?) {
             figures.add("server_cpu_us", each(before, after));
             figures.add(
                 "server_grew_mib",
@@ -96,9 +111,10 @@ fn mib(kib: u64) -> f64 {
 /// A server that ends with this.
 pub(crate) struct Server {
     /// Killed when dropped.
-    _child: Child,
-    /// Ends behind it.
+    children: Vec<Child>,
+    /// These end behind them.
     _database: Option<Postgres>,
+    _nats: Option<Nats>,
     pub(crate) target: Target,
 }
 
@@ -141,12 +157,40 @@ impl Server {
         Self::start(command, true, false).await
     }
 
-    /// The same server, whose data are kept there.
-    pub(crate) fn with(self, database: Postgres) -> Self {
-        Self {
+    /// The server on a database with these settings, which is started for it.
+    pub(crate) async fn on_database(settings: &[&str]) -> Result<Self, Failed> {
+        let database = Postgres::start_with(settings).await;
+        let flags = ["--store", &database.database().await, "--no-rate-limits"];
+        let server = Self::messenger(&flags).await?;
+        Ok(Self {
             _database: Some(database),
-            ..self
+            ..server
+        })
+    }
+
+    /// So many servers on one such database, which tell each other by a NATS server.
+    pub(crate) async fn nodes(settings: &[&str], count: usize) -> Result<Self, Failed> {
+        let (database, nats) = (Postgres::start_with(settings).await, Nats::start(&[]));
+        let (store, notifier) = (database.database().await, nats.url());
+        let flags = [
+            "--store",
+            &store,
+            "--notifier",
+            &notifier,
+            "--no-rate-limits",
+        ];
+        let mut all = Self::messenger(&flags).await?;
+        for number in 1..count {
+            let node = Self::messenger(&flags).await?;
+            all.target.nodes[number] = node.target.any_node();
+            all.target.pids[number] = node.target.pids[0];
+            all.children.extend(node.children);
         }
+        Ok(Self {
+            _database: Some(database),
+            _nats: Some(nats),
+            ..all
+        })
     }
 
     async fn start(
@@ -180,14 +224,15 @@ impl Server {
         // Or it would stop when nobody takes its log.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let target = Target {
-            address,
+            nodes: [address; NODES],
             websocket,
             is_relay,
-            pid: child.id(),
+            pids: [child.id(), None, None],
         };
         Ok(Self {
-            _child: child,
+            children: vec![child],
             _database: None,
+            _nats: None,
             target,
         })
     }

@@ -21,7 +21,7 @@ pub(crate) struct Load {
 
 pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
     let users = User::register_all(target, load.entries + 1).await?;
-    let (client, _events) = messenger_client::connect(target.address).await?;
+    let (client, _events) = messenger_client::connect(target.any_node()).await?;
     client.auth(&users[0].login, &User::pass()).await?;
     for user in &users[1..] {
         client.add_contact(user.login.as_str()).await?;

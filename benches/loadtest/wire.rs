@@ -40,15 +40,32 @@ pub(crate) const HELLO: u32 = u32::MAX;
 /// How many register at once.
 const REGISTERING: usize = 4;
 
+/// How many servers a load is spread over at the most.
+pub(crate) const NODES: usize = 3;
+
 /// Whom the load is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
+    /// Where clients come in: at one server, or at each of several by turns.
+    pub(crate) nodes: [SocketAddr; NODES],
     /// Where senders and recipients come in over WebSocket, instead.
     pub(crate) websocket: Option<SocketAddr>,
     pub(crate) is_relay: bool,
-    /// The server's process.
-    pub(crate) pid: Option<u32>,
+    /// The servers' processes.
+    pub(crate) pids: [Option<u32>; NODES],
+}
+
+impl Target {
+    /// Where somebody comes in. Of a pair each comes in elsewhere.
+    fn node_of(&self, user: &User) -> SocketAddr {
+        let number = usize::try_from(user.number).unwrap_or_default();
+        self.nodes[number % NODES]
+    }
+
+    /// Where those come in for whom it does not matter.
+    pub(crate) fn any_node(&self) -> SocketAddr {
+        self.nodes[0]
+    }
 }
 
 /// Someone who sends or receives.
@@ -95,6 +112,7 @@ impl User {
         while let Some(user) = registering.join_next().await {
             users.push(user??);
         }
+        users.sort_unstable_by_key(|user| user.number);
         Ok(users)
     }
 
@@ -103,7 +121,7 @@ impl User {
         let login = format!("load-{run:x}-{number}");
         let mut sid = String::new();
         if !target.is_relay {
-            let (client, _events) = messenger_client::connect(target.address).await?;
+            let (client, _events) = messenger_client::connect(target.any_node()).await?;
             let pass = Self::pass();
             client.register(&login, &pass, &login).await?;
             sid = client.auth(&login, &pass).await?.sid.as_str().to_owned();
@@ -120,7 +138,7 @@ impl User {
 
     /// The same user with one more session.
     pub(crate) async fn on_another_device(&self, target: Target) -> Result<Self, Failed> {
-        let (client, _events) = messenger_client::connect(target.address).await?;
+        let (client, _events) = messenger_client::connect(target.any_node()).await?;
         let session = client.auth(&self.login, &Self::pass()).await?;
         Ok(Self {
             sid: session.sid.as_str().to_owned(),
@@ -133,7 +151,7 @@ impl Wire {
     /// Connects as this user, who goes on with the session.
     pub(crate) async fn connect(target: Target, user: &User) -> Result<Self, Failed> {
         if target.is_relay {
-            let mut wire = Self::open(target).await?;
+            let mut wire = Self::open(target, target.any_node()).await?;
             wire.out.put_u32(4);
             wire.out.put_u32(HELLO);
             wire.out.put_u32(user.number);
@@ -144,7 +162,7 @@ impl Wire {
         let User { login, sid, .. } = user;
         let resume =
             format!(r#"{{"action":"contactlist","data":{{"cid":"{login}","sid":"{sid}"}}}}"#);
-        Self::connect_with(target, &resume).await
+        Self::connect_with(target, user, &resume).await
     }
 
     /// Connects as this user, whose password is asked for.
@@ -152,18 +170,18 @@ impl Wire {
         let (login, pass) = (&user.login, User::pass());
         let pass = pass.as_str();
         let auth = format!(r#"{{"action":"auth","data":{{"login":"{login}","pass":"{pass}"}}}}"#);
-        Self::connect_with(target, &auth).await
+        Self::connect_with(target, user, &auth).await
     }
 
     /// Connects as nobody.
     pub(crate) async fn connect_unknown(target: Target) -> Result<Self, Failed> {
-        let mut wire = Self::open(target).await?;
+        let mut wire = Self::open(target, target.any_node()).await?;
         wire.frame().await?;
         Ok(wire)
     }
 
-    async fn connect_with(target: Target, request: &str) -> Result<Self, Failed> {
-        let mut wire = Self::open(target).await?;
+    async fn connect_with(target: Target, user: &User, request: &str) -> Result<Self, Failed> {
+        let mut wire = Self::open(target, target.node_of(user)).await?;
         wire.out.put_slice(request.as_bytes());
         wire.end_frame(0);
         wire.flush().await?;
@@ -176,8 +194,8 @@ impl Wire {
         Ok(wire)
     }
 
-    async fn open(target: Target) -> Result<Self, Failed> {
-        let address = target.websocket.unwrap_or(target.address);
+    async fn open(target: Target, node: SocketAddr) -> Result<Self, Failed> {
+        let address = target.websocket.unwrap_or(node);
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let framing = match target.websocket {

@@ -129,9 +129,26 @@ async fn a_crowd_is_stood_beside() {
         "--rounds",
         "1",
     ];
-    let figures = measure("127.0.0.1:1", &[&crowd[..], &PAIRS].concat()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("crowd.svg");
+    let svg = ["--svg", picture.to_str().unwrap()];
+    let figures = measure("127.0.0.1:1", &[&crowd[..], &PAIRS, &svg].concat()).await;
     assert_all_arrived(&figures["rounds"][0]["server"]);
     assert_all_arrived(&figures["rounds"][0]["other"]);
+    let drawn = std::fs::read_to_string(picture).unwrap();
+    assert!(
+        drawn.starts_with("<svg ") && drawn.ends_with("</svg>\n"),
+        "{drawn}"
+    );
+    for text in [
+        "p99, server",
+        "p99, other",
+        "server divided by other",
+        "messages a second",
+    ] {
+        assert!(drawn.contains(&format!(">{text}<")), "{text}: {drawn}");
+    }
+    assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
 }
 
 #[tokio::test]

@@ -151,7 +151,7 @@ impl Connection {
     ///
     /// # Errors
     /// The request is given back when it must be [carried out](Self::handle) alone: when it is no `message`, or when
-    /// one before it waits for its recipient to be looked up after all.
+    /// one before it waits for a [moderator](crate::moderator::Moderator), or for its recipient to be looked up after all.
     ///
     /// # Cancel safety
     /// Dropping a pending message leaves open whether it was stored.

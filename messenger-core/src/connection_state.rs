@@ -27,8 +27,8 @@ pub(crate) struct ConnectionState {
     authenticated: Mutex<Option<Authenticated>>,
     /// It is unauthenticated because its session was ended.
     session_has_ended: AtomicBool,
-    /// Messages that wait for the authenticator to tell who their recipient is.
-    pub(crate) resolving: AtomicUsize,
+    /// Messages that wait for a moderator, or for the authenticator to tell who their recipient is.
+    pub(crate) blocking: AtomicUsize,
     /// How its messages' ids begin.
     message_prefix: Box<str>,
     /// How many messages it has sent.
@@ -56,7 +56,7 @@ impl ConnectionState {
             shared,
             authenticated: Mutex::default(),
             session_has_ended: AtomicBool::new(false),
-            resolving: AtomicUsize::new(0),
+            blocking: AtomicUsize::new(0),
             sent: AtomicU64::new(0),
             moment: AtomicU64::new(0),
         }

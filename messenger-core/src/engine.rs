@@ -8,7 +8,9 @@ use crate::connection::Connection;
 use crate::entropy::{Entropy, NoEntropy, OsEntropy};
 use crate::maintenance;
 use crate::meters::Meters;
+use crate::moderator::Moderator;
 use crate::notifier::{LocalNotifier, Notifier, NotifierError};
+use crate::offline;
 use crate::passwords::{PasswordCostError, Passwords};
 use crate::policy::Policy;
 use crate::rates::Limiters;
@@ -89,6 +91,8 @@ pub struct Builder {
     storage: Arc<dyn Storage>,
     notifier: Arc<dyn Notifier>,
     authenticator: Option<Arc<dyn Authenticator>>,
+    moderator: Option<Arc<dyn Moderator>>,
+    offline: Option<offline::Sender>,
     policy: Policy,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -119,6 +123,19 @@ impl Builder {
     /// Who the users are. By default accounts are kept in the [storage](crate::storage::Storage::accounts).
     pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Who looks at each message before it is stored. By default nobody does.
+    pub fn moderator(mut self, moderator: Arc<dyn Moderator>) -> Self {
+        self.moderator = Some(moderator);
+        self
+    }
+
+    /// Where to tell of messages that are stored for users who are offline: one end of a
+    /// [channel](offline::channel). By default nobody is told.
+    pub fn offline(mut self, sender: offline::Sender) -> Self {
+        self.offline = Some(sender);
         self
     }
 
@@ -195,6 +212,8 @@ impl Builder {
             imports: Pool::new(1),
             meters: Arc::new(Meters::new()),
             authenticator,
+            moderator: self.moderator,
+            offline: self.offline,
             policy: self.policy,
             clock,
             is_clock_compared: OnceCell::new(),
@@ -219,6 +238,8 @@ impl Engine {
             storage: Arc::new(MemoryStorage::new()),
             notifier: Arc::new(LocalNotifier::new()),
             authenticator: None,
+            moderator: None,
+            offline: None,
             policy: Policy::default(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),

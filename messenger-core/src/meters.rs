@@ -38,6 +38,8 @@ pub(crate) struct Meters {
     pub(crate) mailbox_overrun: Counter,
     pub(crate) max_outgoing: Counter,
     pub(crate) inbox_full: Counter,
+    /// Messages for users who are offline that the embedder was not told of.
+    pub(crate) offline_messages: Counter,
     /// Messages that were pushed out of an inbox, and not given to sessions that lag.
     pub(crate) dropped: Counter,
     requests: [[OnceLock<Counter>; STATUSES]; NAMES],
@@ -72,6 +74,7 @@ impl Meters {
             mailbox_overrun: limit("mailbox"),
             max_outgoing: limit("max_outgoing"),
             inbox_full: limit("inbox"),
+            offline_messages: limit("offline_messages"),
             dropped: counter!("messenger_messages_dropped_total"),
             requests: Default::default(),
         };

@@ -2,8 +2,9 @@
 
 use crate::clock::Timestamp;
 use crate::notifier::{Mailbox, Notice};
-use crate::storage::Seen;
+use crate::storage::{Seen, UserNumber};
 use crate::watermarks::{Device, Watermarks};
+use dashmap::DashMap;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ const NOTED_EVERY: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Default)]
 pub(crate) struct Online {
     entries: Mutex<HashMap<u64, Arc<Entry>>>,
+    /// How many of them each user has.
+    users: DashMap<UserNumber, usize>,
 }
 
 /// An authenticated connection: its session, and where notices wait for it.
@@ -62,13 +65,26 @@ impl Entry {
 
 impl Online {
     pub(crate) fn insert(&self, number: u64, entry: Arc<Entry>) {
+        let user = entry.device.user_number;
+        *self.users.entry(user).or_default() += 1;
         self.entries.lock().insert(number, entry);
     }
 
     pub(crate) fn remove(&self, number: u64) {
+        // Without the lock from here on.
         let removed = self.entries.lock().remove(&number);
-        // Dropped without the lock.
-        drop(removed);
+        if let Some(entry) = removed {
+            let user = entry.device.user_number;
+            self.users.remove_if_mut(&user, |_, count| {
+                *count -= 1;
+                *count == 0
+            });
+        }
+    }
+
+    /// True when the user has a connection to this engine.
+    pub(crate) fn has(&self, user: UserNumber) -> bool {
+        self.users.contains_key(&user)
     }
 
     /// All connections.

@@ -14,6 +14,7 @@ mod import;
 mod logout;
 mod meant;
 mod message;
+mod moderation;
 mod pictures;
 mod register;
 mod rule;
@@ -80,7 +81,7 @@ pub(crate) fn carry_out(connection: &Arc<ConnectionState>, inbound: Inbound) -> 
 }
 
 /// Starts a `message` of a client that is authenticated; anything else is given back, and so is a message
-/// behind one whose recipient is still looked up.
+/// behind one that waits for a moderator, or whose recipient is still looked up.
 #[inline]
 #[expect(clippy::result_large_err)] // the request is handed back, not reported
 pub(crate) fn try_start(

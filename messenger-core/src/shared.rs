@@ -6,7 +6,9 @@ use crate::background::Pool;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::meters::Meters;
+use crate::moderator::Moderator;
 use crate::notifier::{ConnectionId, Notifier};
+use crate::offline;
 use crate::online::Online;
 use crate::passwords::Passwords;
 use crate::policy::Policy;
@@ -25,6 +27,9 @@ pub(crate) struct Shared {
     pub(crate) storage: Arc<TimedStorage>,
     pub(crate) notifier: Arc<dyn Notifier>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) moderator: Option<Arc<dyn Moderator>>,
+    /// Where messages for users who are offline go.
+    pub(crate) offline: Option<offline::Sender>,
     pub(crate) policy: Policy,
     pub(crate) clock: Arc<TrustedClock>,
     /// The clock was compared with what the store has seen last.

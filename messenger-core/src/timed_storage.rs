@@ -30,9 +30,10 @@ tokio::task_local! {
     static WAITED: Cell<Duration>;
 }
 
-/// Carries out a request, all of whose calls may take together as long as one.
+/// Carries out a request, or the rest of one, all of whose calls may take together as long as one.
 pub(crate) fn together<F: Future>(request: F) -> impl Future<Output = F::Output> {
-    WAITED.scope(Cell::default(), request)
+    let waited = WAITED.try_with(Cell::get).unwrap_or_default();
+    WAITED.scope(Cell::new(waited), request)
 }
 
 macro_rules! timed {

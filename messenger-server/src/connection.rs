@@ -627,7 +627,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
         let connection = self.get_mut();
         connection.turn.begin(cx);
         let polled = connection.poll_turn(cx);
-        connection.turn.end();
+        connection.turn.end(connection.input.unfinished());
         polled
     }
 }

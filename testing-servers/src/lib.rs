@@ -1,4 +1,4 @@
-//! Real PostgreSQL and NATS servers for tests: each test has its own, in a folder of its own, and it ends with the test.
+//! Real PostgreSQL, NATS and IRC servers for tests: each test has its own, in a folder of its own, and it ends with the test.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,11 +8,13 @@
 )] // a test fails by panicking
 
 mod nats;
+mod ngircd;
 mod pgbouncer;
 mod postgres;
 mod proxy;
 
 pub use nats::Nats;
+pub use ngircd::Ngircd;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Postgres, chown as give_to_postgres, command as postgres_program};
 pub use proxy::Proxy;

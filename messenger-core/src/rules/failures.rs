@@ -3,6 +3,7 @@
 use crate::authenticator::{AuthenticatorError, RegisterError};
 use crate::background::NoThread;
 use crate::entropy::NoEntropy;
+use crate::moderator::ModeratorError;
 use crate::rates::{Denied, TooMany};
 use crate::storage::{AddContactError, AppendError, StorageError};
 use messenger_proto::{ErrorCode, Failure};
@@ -98,6 +99,15 @@ impl From<AuthenticatorError> for Failure {
                     false => failure,
                 }
             }
+        }
+    }
+}
+
+impl From<ModeratorError> for Failure {
+    fn from(error: ModeratorError) -> Self {
+        match error {
+            ModeratorError::Refused(text) => Self::new(ErrorCode::InvalidData, text),
+            ModeratorError::Unavailable(_) => unavailable(&error),
         }
     }
 }

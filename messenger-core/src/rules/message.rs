@@ -1,7 +1,7 @@
 //! `message`: stored for its recipient, then answered, then told.
 
 use super::failures::{empty, no_such_user};
-use super::{check, external_user};
+use super::{check, external_user, moderation};
 use crate::clock::Timestamp;
 use crate::connection_state::{ConnectionState, Login};
 use crate::names;
@@ -15,7 +15,7 @@ use messenger_proto::{
 };
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Starts a message of a client that is authenticated as `login`: it is carried out at once if the store does
 /// not have to wait and knows the recipient.
@@ -28,7 +28,6 @@ pub(super) fn start(
     login: impl Deref<Target = Arc<Login>>,
     request: SendMessage,
 ) -> Started {
-    let shared = &*connection.shared;
     let is_only = login.is_only();
     let prepared = prepare(connection, &login, request);
     drop(login);
@@ -36,7 +35,16 @@ pub(super) fn start(
         Ok(new) => new,
         Err(failure) => return Started::Done(refuse(connection, failure)),
     };
-    let recipient = match shared.storage.append_now(&new) {
+    match &connection.shared.moderator {
+        None => store(connection, new, is_only),
+        Some(moderator) => moderation::start(connection, moderator, new, is_only),
+    }
+}
+
+/// Starts to store a message. `is_only` says that the sender has no other connection, which would be told too.
+#[inline]
+pub(super) fn store(connection: &Arc<ConnectionState>, new: NewMessage, is_only: bool) -> Started {
+    let recipient = match connection.shared.storage.append_now(&new) {
         Some(Err(AppendError::NoSuchUser)) => Recipient::Unknown,
         Some(appended) => return Started::Done(conclude(connection, new, appended, is_only)),
         None => Recipient::Unasked,
@@ -45,9 +53,9 @@ pub(super) fn start(
     Started::Pending(Box::pin(message))
 }
 
-/// True while a message waits for its recipient to be looked up: those behind it must not pass it.
+/// True while a message waits for a moderator, or for its recipient to be looked up: those behind it must not pass it.
 pub(super) fn must_wait(connection: &ConnectionState) -> bool {
-    connection.resolving.load(Ordering::Acquire) > 0
+    connection.blocking.load(Ordering::Acquire) > 0
 }
 
 /// Whether the store knows the recipient of a message.
@@ -67,7 +75,7 @@ async fn wait(connection: Arc<ConnectionState>, new: NewMessage, recipient: Reci
             appended => return conclude(&connection, new, appended, false),
         }
     }
-    let _resolving = Resolving::begin(&connection.resolving);
+    let _blocking = Blocking::begin(&connection);
     match Box::pin(find_recipient(shared, new)).await {
         Ok(Some(new)) => {
             let appended = shared.storage.append(new.clone()).await;
@@ -99,7 +107,7 @@ async fn find_recipient(
 }
 
 /// The answer to a message that is not stored.
-fn refuse(connection: &ConnectionState, failure: Failure) -> Reply {
+pub(super) fn refuse(connection: &ConnectionState, failure: Failure) -> Reply {
     connection.reply(SendMessage::fail(failure), None)
 }
 
@@ -145,8 +153,7 @@ fn prepare(
     })
 }
 
-/// Answers what the store has made of it. `is_only` says that the sender has no other connection, which
-/// would be told too.
+/// Answers what the store has made of it.
 #[inline]
 fn conclude(
     connection: &ConnectionState,
@@ -245,6 +252,12 @@ fn tell(
         message: Some(message.clone()),
     };
     shared.notifier.notify(&message.to, stored);
+    if let Some(offline) = &shared.offline
+        && !shared.online.has(to)
+        && !offline.send(EvMessage::new(Some(seq), message.clone()))
+    {
+        shared.meters.offline_messages.increment(1);
+    }
 }
 
 fn check_limits(connection: &ConnectionState, request: &SendMessage) -> Result<(), Failure> {
@@ -260,18 +273,22 @@ fn check_limits(connection: &ConnectionState, request: &SendMessage) -> Result<(
     Ok(())
 }
 
-/// Counted while it lives.
-struct Resolving<'a>(&'a AtomicUsize);
+/// A message of this connection that those behind it must not pass, while this lives.
+pub(super) struct Blocking(Arc<ConnectionState>);
 
-impl<'a> Resolving<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
+impl Blocking {
+    pub(super) fn begin(connection: &Arc<ConnectionState>) -> Self {
+        connection.blocking.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(connection))
+    }
+
+    pub(super) fn connection(&self) -> &Arc<ConnectionState> {
+        &self.0
     }
 }
 
-impl Drop for Resolving<'_> {
+impl Drop for Blocking {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.blocking.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -317,6 +317,11 @@ impl Input {
         }
     }
 
+    /// How much of an unfinished frame is there, in bytes.
+    pub(super) fn unfinished(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// True when nothing received is left.
     pub(super) fn is_empty(&self) -> bool {
         let websocket = self.websocket.as_ref();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::thread::available_parallelism;
+use std::thread::{self, available_parallelism};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
 
@@ -58,11 +58,15 @@ impl Turn {
         }
     }
 
-    /// The poll is over; others find the place.
-    pub(super) fn end(&mut self) {
-        self.is_flood = self.is_waiting || self.bytes == 0;
+    /// The poll is over; others find the place. `unfinished` bytes of a frame are there: one that is longer than a turn is
+    /// read and carried out as a flood, however slowly it comes, for that takes as long.
+    pub(super) fn end(&mut self, unfinished: usize) {
+        self.is_flood = self.is_waiting || self.bytes == 0 || unfinished >= BYTES;
         self.is_waiting = false;
-        self.place = None;
+        if self.place.take().is_some() {
+            // Other threads, and clients on the same machine, have waited for the processor meanwhile.
+            thread::yield_now();
+        }
     }
 
     pub(super) fn note_request(&mut self) {
@@ -118,24 +122,24 @@ mod tests {
         let mut floods = [(); 3].map(|()| Turn::new(Arc::clone(&places)));
         for turn in &mut floods {
             assert!(flood(turn, Waker::noop()), "nobody is a flood yet");
-            turn.end();
+            turn.end(0);
         }
         let [first, second, third] = &mut floods;
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         assert!(flood(first, Waker::noop()));
         assert!(!flood(second, &waker));
-        second.end();
-        first.end();
+        second.end(0);
+        first.end(0);
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
         assert!(!flood(third, Waker::noop()), "the second waits already");
-        third.end();
+        third.end(0);
         assert!(flood(second, &waker));
-        second.end();
+        second.end(0);
         // Whoever has caught up needs no place from then on.
         third.begin(&mut Context::from_waker(Waker::noop()));
         third.note_read(1);
-        third.end();
+        third.end(0);
         assert!(flood(first, Waker::noop()));
         third.begin(&mut Context::from_waker(Waker::noop()));
         assert!(!third.is_over());
@@ -147,12 +151,12 @@ mod tests {
         let [mut first, mut second, mut third] = [(); 3].map(|()| Turn::new(Arc::clone(&places)));
         for turn in [&mut first, &mut second, &mut third] {
             flood(turn, Waker::noop());
-            turn.end();
+            turn.end(0);
         }
         assert!(flood(&mut first, Waker::noop()));
         assert!(!flood(&mut second, Waker::noop()));
-        second.end();
-        first.end();
+        second.end(0);
+        first.end(0);
         drop(second);
         assert!(flood(&mut third, Waker::noop()));
     }
@@ -168,7 +172,21 @@ mod tests {
                 turn.note_request();
             }
             assert!(turn.goes_on());
-            turn.end();
+            turn.end(0);
         }
+    }
+
+    #[test]
+    fn a_frame_longer_than_a_turn_needs_a_place_however_slowly_it_comes() {
+        let mut turn = Turn::new(Arc::new(Semaphore::new(0)));
+        turn.begin(&mut Context::from_waker(Waker::noop()));
+        turn.note_read(1);
+        turn.end(BYTES - 1);
+        turn.begin(&mut Context::from_waker(Waker::noop()));
+        assert!(!turn.is_over());
+        turn.note_read(1);
+        turn.end(BYTES);
+        turn.begin(&mut Context::from_waker(Waker::noop()));
+        assert!(turn.is_over());
     }
 }
