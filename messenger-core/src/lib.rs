@@ -31,9 +31,11 @@
 //! - **Clients over the network** come by `messenger-server`: TCP, TLS, WebSocket, or any stream that you accept.
 //! - **What is kept, and limits**, are the [`Policy`]'s: `Engine::builder().policy(…)`. A file, a database and NATS are
 //!   `messenger-sqlite`, `messenger-postgres` and `messenger-nats`: `Engine::builder().storage(…).notifier(…)`.
-//! - **Messages on their way**: a [`moderator::Moderator`] looks at them before they are stored, and an [`offline::channel`] tells of those for
-//!   users who are offline, for push notifications.
+//! - **Hooks**: a [`Moderator`](moderator::Moderator) looks at messages before they are stored, and an
+//!   [`offline::channel`] tells of those for users who are away.
 //! - **An operator's calls** are the engine's too: [`Engine::delete_user`], [`Engine::export_user`], [`Engine::end_sessions`].
+//!
+//! The repository's cookbook (`docs/cookbook`) has a page and a program for each task: bots, bridges, moderation, push, metrics.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
