@@ -19,8 +19,10 @@
 //! # }
 //! ```
 
+mod arrivals;
 mod backup;
 mod check;
+mod checkpointer;
 mod disk;
 mod error;
 mod fault;
