@@ -4,10 +4,14 @@
 //! Each sender waits for its answer before it sends again, and each has a recipient that is online:
 //! messages are stored, answered, given, and pruned. `bare` has the same senders hand the same bytes
 //! to a thread that appends what has queued to a file, syncs it, and answers everyone.
+//!
+//! With the argument `timeline` it tells where the file's time goes instead, on a quiet disk and beside somebody else who
+//! writes.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a benchmark that cannot run is over
 
 mod bare;
+mod timeline;
 mod workload;
 
 use bare::Bare;
@@ -62,6 +66,12 @@ fn main() {
     let plan = if benches::is_short() { SHORT } else { WHOLE };
     // On a disk: the folder for temporary files may be in memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    if benches::is_short() || std::env::args().any(|arg| arg == "timeline") {
+        timeline::run(&runtime, folder.path(), &plan);
+    }
+    if std::env::args().any(|arg| arg == "timeline") {
+        return;
+    }
     by_senders(&runtime, folder.path(), &plan);
     with_many_stored(&runtime, folder.path(), &plan);
 }

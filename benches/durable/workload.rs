@@ -32,6 +32,18 @@ pub(crate) async fn rate(
     body: usize,
     time: Duration,
 ) -> f64 {
+    rate_after(engine, round, senders, body, time, async {}).await
+}
+
+/// The same; `ready` is awaited when all are there.
+pub(crate) async fn rate_after<T>(
+    engine: &Engine,
+    round: usize,
+    senders: usize,
+    body: usize,
+    time: Duration,
+    ready: impl Future<Output = T>,
+) -> f64 {
     let mut pairs = Vec::new();
     for number in 0..senders {
         let recipient = format!("recipient{round}-{number}");
@@ -41,6 +53,7 @@ pub(crate) async fn rate(
         let request = SendMessage::new(recipient, "x".repeat(body));
         pairs.push((sender, request, reading));
     }
+    ready.await;
     let started = Instant::now();
     let end = started + time;
     let (mut sending, mut reading) = (Vec::new(), Vec::new());

@@ -1,6 +1,6 @@
 //! The file: its format, its connections.
 
-use crate::{OpenError, fit, header, moved, restored, skeletons};
+use crate::{OpenError, arrivals, fit, header, moved, restored, skeletons};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs::OpenOptions;
@@ -14,7 +14,7 @@ const APPLICATION: i64 = 0x6d73_6772;
 const COPY: i64 = 0x6d73_6763;
 
 /// What turns each format into the next; the first makes an empty file a store.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("deletion.sql"),
     include_str!("skeletons.sql"),
     include_str!("ephemeral.sql"),
+    include_str!("arrivals.sql"),
 ];
 
 /// The version of a store that is up to date.
@@ -63,7 +64,15 @@ pub(crate) fn open_even_if_moved(path: &Path, may_begin: bool) -> Result<Connect
     skeletons::keep_up(&mut connection).map_err(failed)?;
     restore(&mut connection).map_err(failed)?;
     use_log(&connection).map_err(failed)?;
+    settle(&mut connection).map_err(failed)?;
     Ok(connection)
+}
+
+/// What had just come when the store was used last has its place among the other messages.
+fn settle(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    arrivals::settle(&transaction)?;
+    transaction.commit()
 }
 
 pub(crate) fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
@@ -146,6 +155,15 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
         Ok(connection)
     };
     open().map_err(|source: rusqlite::Error| OpenError::Sqlite {
+        path: path.to_owned(),
+        source: source.into(),
+    })
+}
+
+/// A connection that copies the log into the file.
+pub(crate) fn open_for_checkpoints(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).map_err(|source| OpenError::Sqlite {
         path: path.to_owned(),
         source: source.into(),
     })

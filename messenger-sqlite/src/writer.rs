@@ -9,7 +9,8 @@ use messenger_core::storage::{BatchQueue, QueueLimits, StorageError};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::any::Any;
 use std::io;
-use std::path::Path;
+use std::time::Instant;
+use tracing::debug;
 
 /// What a call works on: the transaction under way, and the inboxes as it has left them.
 pub(crate) struct Writing<'a> {
@@ -34,14 +35,14 @@ pub(crate) struct Writer(BatchQueue<Job, Outcome, StorageError>);
 impl Writer {
     /// Numbers up to `lost_up_to` are not given.
     pub(crate) fn start(
-        path: &Path,
         connection: Connection,
         disk: Disk,
         lost_up_to: i64,
+        wal: Wal,
     ) -> io::Result<Self> {
         let mut file = File {
             connection,
-            wal: Wal::of(path),
+            wal,
             inboxes: Inboxes::new(lost_up_to),
             disk,
             was_changed_beside: false,
@@ -78,8 +79,9 @@ impl Writer {
 }
 
 struct File {
-    connection: Connection,
+    // Dropped in this order: whoever closes the file last copies the log into it.
     wal: Wal,
+    connection: Connection,
     inboxes: Inboxes,
     disk: Disk,
     was_changed_beside: bool,
@@ -88,6 +90,13 @@ struct File {
 }
 
 impl File {
+    fn settle(&mut self) -> rusqlite::Result<()> {
+        let behavior = TransactionBehavior::Immediate;
+        let transaction = self.connection.transaction_with_behavior(behavior)?;
+        self.inboxes.settle_known(&transaction)?;
+        transaction.commit()
+    }
+
     fn commit(
         &mut self,
         batch: &mut [Job],
@@ -111,6 +120,7 @@ impl File {
         &mut self,
         batch: &mut [Job],
     ) -> rusqlite::Result<Vec<Result<Outcome, StorageError>>> {
+        let begun = Instant::now();
         let behavior = TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behavior)?;
         let version = data_version(&transaction)?;
@@ -131,8 +141,19 @@ impl File {
         };
         let outcomes = batch.iter_mut().map(|job| job(&mut writing).map(Ok));
         let outcomes = outcomes.collect::<rusqlite::Result<_>>()?;
+        self.inboxes.finish(&transaction)?;
+        let worked = begun.elapsed();
         transaction.commit()?;
+        let (us, work_us) = (begun.elapsed().as_micros(), worked.as_micros());
+        debug!(calls = batch.len(), us, work_us, "commit");
         Ok(outcomes)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // Or the next start does, and whoever looks into the file meanwhile finds messages in two places.
+        let _ = self.settle();
     }
 }
 

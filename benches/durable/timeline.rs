@@ -1,0 +1,196 @@
+//! Where a file's time goes: how long commits take, what of that is work before the log is written and synced, and how long
+//! and on whose thread the log is copied into the file. The store tells it in events, at the level of debugging.
+
+use crate::{BODY, Plan, workload};
+use messenger_core::Engine;
+use messenger_sqlite::SqliteStorage;
+use std::fmt::Debug;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// What somebody else writes to the same disk, and in which pieces.
+const BESIDE: usize = 50 * 1024 * 1024;
+const PIECE: usize = 1024 * 1024;
+
+/// Where in its file that goes on from the beginning.
+const LAP: u64 = 256 * 1024 * 1024;
+
+pub(crate) fn run(runtime: &Runtime, folder: &Path, plan: &Plan) {
+    let timeline = Timeline::default();
+    let _ = tracing::subscriber::set_global_default(timeline.clone());
+    println!(
+        "senders  disk    messages/s commits/s calls |  work p50   p99 |  sync p50   p99    max | writer copies  mean  max | thread copies  mean   max (ms)"
+    );
+    for &senders in plan.senders {
+        for is_busy in [false, true] {
+            let other = is_busy.then(|| Other::write(folder));
+            let path = folder.join(format!("timeline-{senders}-{is_busy}.db"));
+            let store = Arc::new(SqliteStorage::open(path).unwrap());
+            let engine = workload::engine(Engine::builder().storage(store));
+            let rate = runtime.block_on(async {
+                let measured = async { timeline.take() };
+                workload::rate_after(&engine, 0, senders, BODY, plan.time, measured).await
+            });
+            let seen = timeline.take();
+            drop(other);
+            let disk = if is_busy { "busy" } else { "quiet" };
+            println!("{senders:7}  {disk:<6} {rate:10.0} {}", seen.row(plan.time));
+        }
+    }
+}
+
+/// Somebody else who writes to the same disk, until this is dropped.
+struct Other(Arc<AtomicBool>, Option<thread::JoinHandle<()>>);
+
+impl Other {
+    fn write(folder: &Path) -> Self {
+        let mut file = File::create(folder.join("beside")).unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_over);
+        let piece = vec![b'x'; PIECE];
+        let thread = thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                file.write_all(&piece).unwrap();
+                if file.stream_position().unwrap() >= LAP {
+                    file.seek(SeekFrom::Start(0)).unwrap();
+                }
+                thread::sleep(
+                    Duration::from_secs(1) * u32::try_from(PIECE).unwrap()
+                        / u32::try_from(BESIDE).unwrap(),
+                );
+            }
+        });
+        Self(is_over, Some(thread))
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.take().unwrap().join().unwrap();
+    }
+}
+
+/// What the store has told.
+#[derive(Clone, Debug, Default)]
+struct Timeline(Arc<Mutex<Seen>>);
+
+/// In microseconds.
+#[derive(Debug, Default)]
+struct Seen {
+    calls: u64,
+    work: Vec<u64>,
+    sync: Vec<u64>,
+    by_writer: Vec<u64>,
+    by_thread: Vec<u64>,
+}
+
+impl Timeline {
+    fn take(&self) -> Seen {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Seen {
+    fn row(mut self, time: Duration) -> String {
+        let count = self.sync.len() as f64;
+        let [work, sync] = [&mut self.work, &mut self.sync].map(|times| {
+            times.sort_unstable();
+            let at = |part: f64| {
+                times
+                    .get((part * times.len() as f64) as usize)
+                    .map_or(0, |us| *us)
+            };
+            [at(0.5), at(0.99), times.last().map_or(0, |us| *us)].map(|us| us as f64 / 1000.0)
+        });
+        let copies = [self.by_writer, self.by_thread].map(|times| {
+            let (sum, most): (u64, _) = (times.iter().sum(), times.iter().max());
+            let mean = sum as f64 / times.len().max(1) as f64;
+            format!(
+                "{:12} {:6.2} {:6.2}",
+                times.len(),
+                mean / 1000.0,
+                most.map_or(0, |us| *us) as f64 / 1000.0
+            )
+        });
+        format!(
+            "{:9.0} {:5.1} | {:8.2} {:6.2} | {:8.2} {:6.2} {:6.1} | {} | {}",
+            count / time.as_secs_f64(),
+            self.calls as f64 / count,
+            work[0],
+            work[1],
+            sync[0],
+            sync[1],
+            sync[2],
+            copies[0],
+            copies[1],
+        )
+    }
+}
+
+impl Subscriber for Timeline {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event()
+            && *metadata.level() == Level::DEBUG
+            && metadata.target().starts_with("messenger_sqlite")
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let mut seen = self.0.lock().unwrap();
+        match fields.work_us {
+            Some(work) => {
+                seen.calls += fields.calls;
+                seen.work.push(work);
+                seen.sync.push(fields.us - work);
+            }
+            None if thread::current().name() == Some("sqlite-writer") => {
+                seen.by_writer.push(fields.us)
+            }
+            None => seen.by_thread.push(fields.us),
+        }
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// Of an event.
+#[derive(Default)]
+struct Fields {
+    calls: u64,
+    us: u64,
+    work_us: Option<u64>,
+}
+
+impl Visit for Fields {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "calls" => self.calls = value,
+            "us" => self.us = value,
+            "work_us" => self.work_us = Some(value),
+            _ => {}
+        }
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.record_u64(field, u64::try_from(value).unwrap());
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+}
