@@ -75,5 +75,5 @@ function nameIn(mime) {
 
 function usualName(mime, type) {
   const ending = /\/([a-z0-9]{1,8})(?:$|[;+\s])/i.exec(type === OTHER ? mime : type)?.[1];
-  return ending && ending !== 'octet' ? `file.${ending}` : 'file';
+  return ending ? `file.${ending === 'plain' ? 'txt' : ending}` : 'file';
 }

@@ -122,7 +122,7 @@ export class Conversation {
 
   async #send(body, attach) {
     if (!this.#history.isAtEnd) await this.#history.latest();
-    await this.#outbox.add(this.peer, body, attach);
+    await this.#outbox.add(this, body, attach);
     this.#history.toEnd();
   }
 }

@@ -9,6 +9,8 @@ const MOST_SHOWN = 120;
 // How near an end more is asked for, in pixels.
 const NEAR = 1_200;
 const AT_THE_END = 80;
+// How long a browser may scroll by itself after the size of the view has changed, in milliseconds.
+const TURNING = 500;
 
 // Events: `moved`, when it was scrolled.
 export class History extends EventTarget {
@@ -22,6 +24,8 @@ export class History extends EventTarget {
   // Who sees the end goes on seeing it, whatever is added, and when a picture turns out to be large.
   #sticks = true;
   #top = 0;
+  #height = 0;
+  #turned;
 
   // `list` holds the messages and scrolls in `frame`.
   constructor(store, peer, author, frame, list) {
@@ -32,14 +36,15 @@ export class History extends EventTarget {
     this.frame = frame;
     this.list = list;
     frame.addEventListener('scroll', () => {
-      // What has just been added is no reason: only who scrolls up leaves the end.
-      if (this.isAtEnd) this.#sticks = true;
-      else if (frame.scrollTop < this.#top) this.#sticks = false;
-      this.#top = frame.scrollTop;
+      this.#follow();
       this.#fill();
       this.dispatchEvent(new Event('moved'));
     });
-    const grown = new ResizeObserver(() => this.#sticks && this.toEnd());
+    const grown = new ResizeObserver((changes) => {
+      // The first time it only tells what the size is.
+      if (changes.some(({ target }) => target === frame)) this.#turned = this.#turned === undefined ? -Infinity : performance.now();
+      if (this.#sticks) this.toEnd();
+    });
     for (const child of [frame, ...frame.children]) grown.observe(child);
   }
 
@@ -66,6 +71,18 @@ export class History extends EventTarget {
   toEnd() {
     this.#sticks = true;
     this.frame.scrollTop = this.frame.scrollHeight;
+  }
+
+  // Only who scrolls up leaves the end. What was added or taken away is no reason, nor what a browser scrolls by itself when a
+  // telephone is turned round.
+  #follow() {
+    const { scrollHeight, scrollTop } = this.frame;
+    const isTurning = performance.now() - this.#turned < TURNING;
+    if (this.isAtEnd) this.#sticks = true;
+    else if (isTurning && this.#sticks) this.toEnd();
+    else if (scrollTop < this.#top && scrollHeight === this.#height) this.#sticks = false;
+    this.#top = scrollTop;
+    this.#height = scrollHeight;
   }
 
   // A message has come. It is shown if what comes before it is.

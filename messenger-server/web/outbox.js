@@ -29,9 +29,10 @@ export class Outbox extends EventTarget {
     connection.addEventListener('state', () => this.send());
   }
 
-  async add(peer, body, attach) {
+  // `nick` is what the recipient is called until they have written.
+  async add({ peer, nick }, body, attach) {
     const time = Math.floor(Date.now() / 1000);
-    await this.#store.queue({ mid: newMid(), peer, body, attach, time, failure: null });
+    await this.#store.queue({ mid: newMid(), peer, nick, body, attach, time, failure: null });
     this.send();
   }
 

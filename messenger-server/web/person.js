@@ -7,7 +7,7 @@ import { h } from './markup.js';
 
 export function showPerson({ roster, person, open }) {
   const { uid, nick, email, phone, status } = person;
-  const write = h('button', { type: 'button', class: 'primary', onclick: () => { dialog.close(); open(person); } }, t('writeTo'));
+  const write = h('button', { type: 'button', class: 'primary', autofocus: true, onclick: () => { dialog.close(); open(person); } }, t('writeTo'));
   const change = h('button', { type: 'button', onclick: () => attempt(change, changed) });
   const dialog = openDialog(nick || uid,
     h('div', { class: 'card' }, avatar(person, 'large'), h('p', { class: 'text', dir: 'auto' }, status || t('noStatus'))),

@@ -51,8 +51,9 @@ export class Sidebar {
   // Reads everyone anew; how many messages are unread.
   async refresh() {
     const conversations = new Map((await this.#store.conversations()).map((of) => [of.peer, of]));
-    const unsent = new Set((await this.#store.unsent()).map(({ peer }) => peer));
-    const strangers = [...conversations.values()].filter(({ peer }) => !this.#roster.isContact(peer));
+    const unsent = new Map((await this.#store.unsent()).map((of) => [of.peer, of]));
+    // Also those to whom nothing has gone yet: what waits for them, or was refused, is to be found again.
+    const strangers = [...new Map([...unsent, ...conversations]).values()].filter(({ peer }) => !this.#roster.isContact(peer));
     const people = [...this.#roster.contacts, ...strangers.map(({ peer, nick }) => this.#roster.person(peer, nick))];
     this.#people = people
       .map((person) => ({ ...person, ...pick(conversations.get(person.uid)), isWaiting: unsent.has(person.uid) }))

@@ -137,7 +137,7 @@ class Store extends EventTarget {
     const transaction = this.#write('unsent', 'messages', 'conversations');
     const all = committed(transaction);
     transaction.objectStore('unsent').delete(unsent.n);
-    const n = message && (await addOnce(transaction, message));
+    const n = message && (await addOnce(transaction, message, unsent.nick));
     await all;
     if (n) this.#tell({ what: 'message', peer: message.peer, n });
     this.#tell({ what: 'unsent', peer: unsent.peer }, { what: 'conversations' });
@@ -160,14 +160,14 @@ class Store extends EventTarget {
   }
 }
 
-// The message's number, or nothing if it was there.
-async function addOnce(transaction, message) {
+// The message's number, or nothing if it was there. `called` is the name of whom a conversation begins with.
+async function addOnce(transaction, message, called = message.peer) {
   const messages = transaction.objectStore('messages');
   if (await done(messages.index('id').getKey(message.id))) return undefined;
   const n = await done(messages.add(message));
   const conversations = transaction.objectStore('conversations');
   const { peer, nick, body, attach, time, isOwn } = message;
-  const before = (await done(conversations.get(peer))) ?? { peer, nick: peer, unread: 0 };
+  const before = (await done(conversations.get(peer))) ?? { peer, nick: called, unread: 0 };
   conversations.put({
     peer,
     nick: isOwn ? before.nick : nick,

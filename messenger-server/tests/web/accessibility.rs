@@ -115,6 +115,15 @@ async fn a_keyboard_is_enough() {
     ann.keys(ESCAPE).await;
     ann.wait("document.activeElement.textContent.includes('Nick eve')")
         .await;
+    // Somebody new is two strokes away: one finds them, one writes.
+    site.client("bob").await;
+    ann.fill("[type=search]", "bob").await;
+    ann.keys(ENTER).await;
+    ann.wait("document.querySelector('dialog[open]')?.contains(document.activeElement)")
+        .await;
+    ann.keys(ENTER).await;
+    ann.wait("document.querySelector('.who h2')?.textContent === 'Nick bob'")
+        .await;
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ async fn a_picture_arrives_as_a_picture_and_everything_else_as_a_download() {
         .await;
     eve.say_with("ann", "false", "image/png", HTML).await;
     eve.say_with("ann", "torn", "image/png", "%%%").await;
+    eve.say_with("ann", "text", "text/plain", HTML).await;
     // It has the first bytes of a PNG, and nothing behind them.
     eve.say_with("ann", "broken", "image/png", "iVBORw0KGgo=")
         .await;
@@ -32,18 +33,25 @@ async fn a_picture_arrives_as_a_picture_and_everything_else_as_a_download() {
     ann.sees("broken").await;
     ann.wait("document.querySelector('.message img')?.naturalWidth === 1")
         .await;
-    ann.wait("document.querySelectorAll('.message a.file').length === 5")
+    ann.wait("document.querySelectorAll('.message a.file').length === 6")
         .await;
     let downloads =
         "[...document.querySelectorAll('.message a.file')].map((link) => link.download)";
-    let names = json!(["file.svg", ".._a.html", "file.png", "file.png", "file.png"]);
+    let names = json!([
+        "file.svg",
+        ".._a.html",
+        "file.png",
+        "file.png",
+        "file.txt",
+        "file.png"
+    ]);
     assert_eq!(ann.value(downloads).await, names);
     // Whoever opens one in a tab all the same gets bytes, which no browser runs.
     let kinds = "Promise.all([...document.querySelectorAll('.message a')].map(async (link) => { const pick = await import('/v/x/store.js'); return (await (await pick.openStore('ann')).page('eve', 9)).map((message) => message.attach.blob.type); })).then((all) => all[0])";
     let bytes = "application/octet-stream";
     assert_eq!(
         ann.value(kinds).await,
-        json!(["image/png", bytes, bytes, bytes, bytes, "image/png"])
+        json!(["image/png", bytes, bytes, bytes, bytes, bytes, "image/png"])
     );
     assert_eq!(ann.value("window.hurt ?? null").await, json!(null));
 }

@@ -49,3 +49,23 @@ async fn hostile_messages_stay_text() {
     );
     assert_eq!(ann.complaints().await, [""; 0]);
 }
+
+#[tokio::test]
+async fn a_long_name_and_piled_accents_spoil_nothing_of_others() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    ann.screen(360, 740).await;
+    let login = "W".repeat(59);
+    let mut eve = site.client(&login).await;
+    eve.say("ann", &format!("e{}", "\u{300}".repeat(1_000)))
+        .await;
+    eve.say("ann", "the last").await;
+    ann.read(&format!("Nick {login}")).await;
+    ann.sees("the last").await;
+    let fits = "[...document.querySelectorAll('.who h2, .history, .composer')].every((of) => of.getBoundingClientRect().right <= 360)";
+    ann.wait(fits).await;
+    let beyond = "getComputedStyle(document.querySelector('.bubble')).overflowY";
+    assert_eq!(ann.value(beyond).await, "clip");
+}

@@ -1,7 +1,7 @@
 //! A server that goes away and comes back.
 
 use super::site::Site;
-use super::webdriver::Driver;
+use super::webdriver::{Driver, ENTER};
 
 #[tokio::test]
 async fn what_was_written_while_the_server_was_killed_arrives_once() {
@@ -55,4 +55,30 @@ async fn a_session_that_was_ended_says_so_and_keeps_what_was_there() {
     ann.read("Nick eve").await;
     ann.sees("new").await;
     assert_eq!(ann.texts().await, ["kept", "new"]);
+}
+
+#[tokio::test]
+async fn what_waits_for_somebody_new_is_in_the_list_under_their_name() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    site.client("bob").await;
+    ann.fill("[type=search]", "bob").await;
+    ann.keys(ENTER).await;
+    ann.click("dialog footer .primary").await;
+    ann.wait("document.querySelector('.conversation textarea')")
+        .await;
+
+    let down = site.kill().await;
+    ann.write("first words").await;
+    ann.wait("document.querySelector('.people').innerText.includes('Not sent yet')")
+        .await;
+    ann.read("Nick bob").await;
+    let site = down.up().await;
+    ann.sees("first words").await;
+    ann.reload().await;
+    ann.read("Nick bob").await;
+    ann.sees("first words").await;
+    drop(site);
 }

@@ -42,3 +42,29 @@ async fn two_browsers_and_a_client_over_tcp_talk() {
         assert_eq!(browser.complaints().await, [""; 0]);
     }
 }
+
+#[tokio::test]
+async fn who_sees_the_end_goes_on_seeing_it_when_the_telephone_is_turned() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    let mut eve = site.client("eve").await;
+    for n in 1..=60 {
+        eve.say("ann", &format!("{n} {}", "word ".repeat(n))).await;
+    }
+    ann.read("Nick eve").await;
+    let below = "((of) => of.scrollHeight - of.scrollTop - of.clientHeight)(document.querySelector('.history'))";
+    for (width, height) in [(360, 740), (740, 360), (360, 740), (360, 400)] {
+        ann.screen(width, height).await;
+        ann.wait(&format!("innerWidth === {width} && {below} < 2"))
+            .await;
+    }
+    // Who scrolls up stays there, whatever comes.
+    let up = format!("(document.querySelector('.history').scrollTop -= 50, {below} > 300)");
+    ann.wait(&up).await;
+    eve.say("ann", "meanwhile").await;
+    ann.wait("document.querySelector('.down').innerText.includes('1 new message')")
+        .await;
+    ann.wait(&format!("{below} > 300")).await;
+}
