@@ -1,7 +1,7 @@
 //! People talk.
 
 use super::site::Site;
-use super::webdriver::Driver;
+use super::webdriver::{Driver, ENTER};
 
 #[tokio::test]
 async fn two_browsers_and_a_client_over_tcp_talk() {
@@ -67,4 +67,31 @@ async fn who_sees_the_end_goes_on_seeing_it_when_the_telephone_is_turned() {
     ann.wait("document.querySelector('.down').innerText.includes('1 new message')")
         .await;
     ann.wait(&format!("{below} > 300")).await;
+}
+
+#[tokio::test]
+async fn a_half_written_message_is_there_after_the_page_is_loaded_anew() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    for login in ["bob", "eve"] {
+        site.client(login).await.say("ann", "hello").await;
+    }
+    ann.read("Nick bob").await;
+    ann.fill(".composer textarea", "half").await;
+    ann.reload().await;
+    ann.read("Nick eve").await;
+    let draft = "document.querySelector('.composer textarea').value";
+    assert_eq!(ann.value(draft).await, "");
+    ann.read("Nick bob").await;
+    ann.wait(&format!(
+        "{draft} === 'half' && document.activeElement.localName === 'textarea'"
+    ))
+    .await;
+    ann.keys(ENTER).await;
+    ann.sees("half").await;
+    ann.reload().await;
+    ann.read("Nick bob").await;
+    assert_eq!(ann.value(draft).await, "");
 }
