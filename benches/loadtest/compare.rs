@@ -129,40 +129,21 @@ impl Pictured for Compared {
             let server = self.spread(|round| round.server.get(name));
             let other = self.spread(|round| round.other.get(name));
             if let (true, Some(server), Some(other)) = (is_time(name), server, other) {
-                for (whose, colour, spread) in [("server", SERVER, server), ("other", OTHER, other)]
-                {
-                    let name = format!("{told}, {whose}");
-                    times.push(Bar {
-                        name,
-                        colour,
-                        spread,
-                    });
-                }
+                times.extend(Bar::new(format!("{told}, server"), SERVER, server));
+                times.extend(Bar::new(format!("{told}, other"), OTHER, other));
             }
-            // Nothing lost in either is no ratio.
-            if let Some(spread) = self
-                .ratio(name)
-                .filter(|spread| spread.iter().all(|it| it.is_normal()))
-            {
-                let name = told;
-                ratios.push(Bar {
-                    name,
-                    colour: SERVER,
-                    spread,
-                });
-            }
+            let ratio = self.ratio(name);
+            ratios.extend(ratio.and_then(|ratio| Bar::new(told, SERVER, ratio)));
         }
-        let (times_title, ratios_title) = (TIMES.into(), "server divided by other".into());
-        vec![
-            Chart {
-                title: times_title,
-                bars: times,
-            },
-            Chart {
-                title: ratios_title,
-                bars: ratios,
-            },
-        ]
+        let of_times = Chart {
+            title: TIMES.into(),
+            bars: times,
+        };
+        let of_ratios = Chart {
+            title: "server divided by other".into(),
+            bars: ratios,
+        };
+        vec![of_times, of_ratios]
     }
 }
 

@@ -42,10 +42,9 @@ pub(crate) fn is_time(name: &str) -> bool {
 impl Pictured for Figures {
     fn charts(&self) -> Vec<Chart> {
         let times = self.0.iter().filter(|(name, _)| is_time(name));
-        let bars = times.map(|(name, value)| Bar {
-            name: name.trim_end_matches("_us").replace('_', " "),
-            colour: SERVER,
-            spread: [*value; 3],
+        let bars = times.filter_map(|(name, value)| {
+            let told = name.trim_end_matches("_us").replace('_', " ");
+            Bar::new(told, SERVER, [*value; 3])
         });
         vec![Chart {
             title: TIMES.into(),

@@ -15,9 +15,43 @@ pub(crate) struct Chart {
 
 /// How much it is in the middle, and at least and at most.
 pub(crate) struct Bar {
-    pub(crate) name: String,
-    pub(crate) colour: &'static str,
-    pub(crate) spread: [f64; 3],
+    name: String,
+    colour: &'static str,
+    spread: [f64; 3],
+}
+
+impl Bar {
+    /// Nothing if it has no logarithm: there is no place for it among powers of ten.
+    pub(crate) fn new(name: String, colour: &'static str, spread: [f64; 3]) -> Option<Self> {
+        let has_place = spread.iter().all(|value| *value > 0.0 && value.is_finite());
+        has_place.then_some(Self {
+            name,
+            colour,
+            spread,
+        })
+    }
+
+    fn draw(&self, f: &mut Formatter<'_>, axis: &Axis, top: f64) -> fmt::Result {
+        let Self {
+            name,
+            colour,
+            spread,
+        } = self;
+        let [end, least, most] = spread.map(|value| axis.place(value));
+        let (text, line) = (top + 0.7 * ROW, top + 0.5 * ROW);
+        writeln!(f, r#"<text x="10" y="{text:.1}">{name}</text>"#)?;
+        let (y, width, height) = (top + 3.0, end - LEFT, ROW - 6.0);
+        writeln!(
+            f,
+            r#"<rect x="{LEFT}" y="{y:.1}" width="{width:.1}" height="{height:.1}" fill="{colour}"/>"#
+        )?;
+        writeln!(
+            f,
+            r#"<path d="M{least:.1} {line:.1}H{most:.1}" stroke="black"/>"#
+        )?;
+        let (x, value) = (most + 6.0, told(spread[0]));
+        writeln!(f, r#"<text x="{x:.1}" y="{text:.1}">{value}</text>"#)
+    }
 }
 
 /// What can be drawn.
@@ -75,8 +109,8 @@ impl Chart {
     }
 
     fn axis(&self) -> Axis {
-        let least = self.bars.iter().map(|bar| power(bar.spread[1]));
-        let most = self.bars.iter().map(|bar| power(bar.spread[2]));
+        let least = self.bars.iter().map(|bar| bar.spread[1].log10());
+        let most = self.bars.iter().map(|bar| bar.spread[2].log10());
         let first = least.fold(f64::INFINITY, f64::min).floor();
         let last = most.fold(f64::NEG_INFINITY, f64::max).ceil();
         Axis {
@@ -94,8 +128,8 @@ struct Axis {
 
 impl Axis {
     fn place(&self, value: f64) -> f64 {
-        let part = (power(value) - self.first) / (self.last - self.first);
-        LEFT + part.max(0.0) * (RIGHT - LEFT)
+        let part = (value.log10() - self.first) / (self.last - self.first);
+        LEFT + part * (RIGHT - LEFT)
     }
 
     fn draw(&self, f: &mut Formatter<'_>, begin: f64, end: f64) -> fmt::Result {
@@ -115,35 +149,6 @@ impl Axis {
         }
         Ok(())
     }
-}
-
-impl Bar {
-    fn draw(&self, f: &mut Formatter<'_>, axis: &Axis, top: f64) -> fmt::Result {
-        let Self {
-            name,
-            colour,
-            spread,
-        } = self;
-        let [end, least, most] = spread.map(|value| axis.place(value));
-        let (text, line) = (top + 0.7 * ROW, top + 0.5 * ROW);
-        writeln!(f, r#"<text x="10" y="{text:.1}">{name}</text>"#)?;
-        let (y, width, height) = (top + 3.0, end - LEFT, ROW - 6.0);
-        writeln!(
-            f,
-            r#"<rect x="{LEFT}" y="{y:.1}" width="{width:.1}" height="{height:.1}" fill="{colour}"/>"#
-        )?;
-        writeln!(
-            f,
-            r#"<path d="M{least:.1} {line:.1}H{most:.1}" stroke="black"/>"#
-        )?;
-        let (x, value) = (most + 6.0, told(spread[0]));
-        writeln!(f, r#"<text x="{x:.1}" y="{text:.1}">{value}</text>"#)
-    }
-}
-
-/// Of ten.
-fn power(value: f64) -> f64 {
-    value.max(f64::MIN_POSITIVE).log10()
 }
 
 /// With three digits or so.

@@ -31,9 +31,11 @@
 //! # }
 //! ```
 //!
-//! What it is made of is one connection: [`connect`] gives a [`Client`], which sends requests and may be cloned, and
-//! [`Events`], what comes unasked. Requests are pipelined: whoever awaits several at once has them on the wire
-//! together, and replies come in their order.
+//! # Embed it
+//!
+//! It runs on your tokio runtime, and installs nothing. What it is made of is one connection: [`connect`] gives a [`Client`], which sends
+//! requests and may be cloned, and [`Events`], what comes unasked. Requests are pipelined: whoever awaits several at once has them on
+//! the wire together, and replies come in their order.
 //!
 //! ```
 //! use messenger_client::{ClientError, connect};
@@ -61,6 +63,31 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Two parts of a session may be your own: a [`StateStore`], where the session and the outbox are kept, and [`Connect`], the way to the
+//! server, which gives any stream of bytes.
+//!
+//! # Guarantees
+//!
+//! - **Sent once**: a message is in the outbox, and in the store, before it is sent, under a random `mid`. It leaves both when the server has
+//!   accepted or refused it. To one recipient none overtakes another.
+//! - **Seen once**: the server is told of a message when the application has processed it and the store knows; what comes again is dropped.
+//! - A store that fails ends the session, since going on would show or send something twice.
+//! - What a server sends is bounded and does not panic. No secret reaches a log or a `Debug` output.
+//!
+//! # Limits
+//!
+//! The outbox holds [`OUTBOX_MESSAGES`] messages and [`OUTBOX_BYTES`] bytes, a message has at most [`MESSAGE_BYTES`]. What an application does not take waits up to
+//! 64 MiB; then the connection ends, and it comes again. Waits between attempts grow from half a second to 30, and up to twice that by chance.
+//!
+//! # Performance
+//!
+//! Requests on a connection are pipelined, so that many cost one wait for the network. A session has messages to 64 recipients on
+//! their way at once, and one to each; each is written to the store before it is sent.
+//!
+//! # Features
+//!
+//! `tls`: servers that are reached by TLS, with certificates checked by the platform's or by given ones. `websocket`: `ws://` and, with `tls`, `wss://`.
 
 mod activity;
 mod builder;

@@ -9,6 +9,9 @@ use std::io;
 use tcp::Tcp;
 use websocket::WebSocket;
 
+/// The longest frame that is read, in bytes. No answer to what the rules ask for is nearly as long.
+const LONGEST: usize = 16 * 1024 * 1024;
+
 /// Where the server is.
 #[derive(Debug)]
 pub(crate) enum Target {

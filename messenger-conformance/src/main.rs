@@ -1,4 +1,25 @@
-//! `messenger-conformance` holds a server to the protocol, rule by rule. The rules lie in `vectors`, for any language.
+//! Holds any server of the messenger protocol to its PROTOCOL.md, rule by rule, over TCP, WebSocket, or both.
+//!
+//! ```text
+//! $ messenger-server --store memory: --ws-listen 127.0.0.1:7791 &
+//! $ messenger-conformance --addr 127.0.0.1:7788 --ws ws://127.0.0.1:7791/
+//! ```
+//!
+//! It prints a line for each rule, with the section of PROTOCOL.md under which the rule stands. Of a rule that is broken it shows what was sent,
+//! what was expected, and what came. The exit code is 0 when all rules are kept, and 1 otherwise. `--rule message/mid` checks only the rules
+//! whose names begin so, and `--json` prints a list for programs.
+//!
+//! The rules are files, in `vectors`, for any language; the README there tells what they mean.
+//!
+//! # Guarantees
+//!
+//! That it finds what is wrong shows a test with a server whose answers are spoilt on their way, each time in another manner.
+//!
+//! # Limits
+//!
+//! - It makes some 200 accounts for each transport, under names of chance, and leaves them there: let it have a server of its own.
+//! - The limits of a server's settings have to be the defaults, and the limits in time have to let it do that. Ours exempts loopback addresses; elsewhere,
+//!   start it with `--no-rate-limits`.
 
 mod compare;
 mod connection;
@@ -25,7 +46,12 @@ struct Arguments {
     #[arg(long, value_name = "URL")]
     ws: Option<String>,
     /// Only the rules whose names begin so, such as ack or message/mid
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     rule: String,
     /// How long the server may take for anything, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]

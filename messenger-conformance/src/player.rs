@@ -233,7 +233,7 @@ impl Player<'_> {
         let open = self.open.get(on);
         Fault {
             on: on.to_owned(),
-            sent: open.map_or_else(String::new, |open| open.sent.clone()),
+            sent: open.map_or("nothing yet", |open| &open.sent).to_owned(),
             expected: expected.to_owned(),
             got,
         }

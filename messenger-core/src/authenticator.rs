@@ -25,6 +25,8 @@ use std::sync::Arc;
 /// An embedder that authenticates by other means than a password (a cookie, a token) uses
 /// [`Engine::connect_as`](crate::Engine::connect_as), which does not ask it.
 ///
+/// Every implementation passes [`testing::authenticator`](crate::testing::authenticator).
+///
 /// # Cancel safety
 /// A call may be dropped before it returns, when the client is gone. An account may then have been created or not.
 ///

@@ -49,6 +49,8 @@ impl Default for DriverLimits {
 /// [frames](Self::next_frame) it is given in their order, and says which are [delivered](Self::delivered). It tells how
 /// many bytes it has not sent yet, and the driver holds back what must not pile up.
 ///
+/// Every transport passes [`testing::transport`](crate::testing::transport).
+///
 /// ```
 /// use messenger_core::proto::{Event, Inbound, Outbound, Register, Response};
 /// use messenger_core::{Driver, DriverLimits, Engine};

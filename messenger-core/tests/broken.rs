@@ -1,4 +1,4 @@
-//! The suites find out stores and notifiers that break a promise, each another one.
+//! The suites find out what breaks a promise: stores, notifiers, authenticators and transports, each another one.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,10 +7,14 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
+#[path = "broken/authenticator.rs"]
+mod authenticator;
 #[path = "broken/notifier.rs"]
 mod notifier;
 #[path = "broken/storage.rs"]
 mod storage;
+#[path = "broken/transport.rs"]
+mod transport;
 
 use messenger_core::notifier::Notifier;
 use messenger_core::storage::Storage;
@@ -44,6 +48,18 @@ fn notifier_passes(fault: notifier::Fault) -> bool {
     }))
 }
 
+fn authenticator_passes(fault: authenticator::Fault) -> bool {
+    passes(testing::authenticator::suite("ann", "secret", async || {
+        Arc::new(authenticator::Broken::new(fault))
+    }))
+}
+
+fn transport_passes(fault: transport::Fault) -> bool {
+    passes(testing::transport::suite(async |engine| {
+        transport::connect(engine, fault)
+    }))
+}
+
 /// Those for whom `passes` is true. Each is tried by a thread of its own: some take as long as the suite waits.
 fn passing<F: Copy + Send + Sync>(faults: &[F], passes: impl Fn(F) -> bool + Sync) -> Vec<F> {
     std::thread::scope(|scope| {
@@ -65,4 +81,16 @@ fn no_broken_store_passes_the_suite() {
 fn no_broken_notifier_passes_the_suite() {
     assert!(notifier_passes(notifier::Fault::None));
     assert_eq!(passing(notifier::Fault::ALL, notifier_passes), []);
+}
+
+#[test]
+fn no_broken_authenticator_passes_the_suite() {
+    assert!(authenticator_passes(authenticator::Fault::None));
+    assert_eq!(passing(authenticator::Fault::ALL, authenticator_passes), []);
+}
+
+#[test]
+fn no_broken_transport_passes_the_suite() {
+    assert!(transport_passes(transport::Fault::None));
+    assert_eq!(passing(transport::Fault::ALL, transport_passes), []);
 }

@@ -49,6 +49,12 @@ impl Authenticator for Directory {
 }
 
 #[tokio::test]
+async fn passes_the_suite() {
+    let make = async || Arc::new(Directory);
+    messenger_core::testing::authenticator::suite("ann", "nna", make).await;
+}
+
+#[tokio::test]
 async fn users_of_another_directory_need_no_account_here() {
     let engine = Engine::builder()
         .authenticator(Arc::new(Directory))

@@ -186,55 +186,62 @@ async fn a_message_that_nobody_waits_for_any_more_keeps_none_back() {
     assert_eq!(take_all(&bob), ["quick"]);
 }
 
+/// What the driver answers to these messages for bob, sent as fast as it takes them.
+async fn answers(driver: &mut Driver, bodies: &[&str]) -> Vec<String> {
+    let mut sent = bodies.iter();
+    let mut answers = Vec::new();
+    // An answer to each, and a copy of each but those that are refused.
+    let refused = bodies.iter().filter(|body| body.contains("bad")).count();
+    while answers.len() < 2 * bodies.len() - refused {
+        while driver.wants_request(0)
+            && let Some(body) = sent.next()
+        {
+            let message = SendMessage::new("bob", *body);
+            driver.request(Ok(Inbound::new(message)), 100);
+        }
+        match driver.next_frame(0).await.unwrap().outbound {
+            Outbound::Response(Response::SendMessage(result)) => {
+                let code = result.map_or_else(|failure| failure.code.number(), |_| 0);
+                answers.push(code.to_string());
+            }
+            Outbound::Event(Event::Message(event)) => {
+                answers.push(event.message.body.as_str().to_owned());
+            }
+            Outbound::Event(Event::Welcome(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    answers
+}
+
 #[tokio::test]
 async fn what_a_client_sends_at_once_is_answered_and_given_in_its_order() {
-    let house = House::new();
-    let (bob, _) = house.join("bob").await;
-    let (ann, _) = house.join("ann").await;
-    let mut driver = Driver::new(ann, DriverLimits::default());
     let bodies = ["1", "slow 2", "3", "bad 4", "slow 5", "slow and bad 6", "7"];
-    let mut answers = Vec::new();
-    let mut sent = bodies.iter();
-    let conversation = async {
-        let welcome = driver.next_frame(0).await.unwrap();
-        assert!(matches!(
-            welcome.outbound,
-            Outbound::Event(Event::Welcome(_))
-        ));
-        // An answer to each, and a copy of each but the two that are refused.
-        while answers.len() < 2 * bodies.len() - 2 {
-            while driver.wants_request(0)
-                && let Some(body) = sent.next()
-            {
-                let message = SendMessage::new("bob", *body);
-                driver.request(Ok(Inbound::new(message)), 100);
-            }
-            match driver.next_frame(0).await.unwrap().outbound {
-                Outbound::Response(Response::SendMessage(result)) => {
-                    let code = result.map_or_else(|failure| failure.code.number(), |_| 0);
-                    answers.push(code.to_string());
-                }
-                Outbound::Event(Event::Message(event)) => {
-                    answers.push(event.message.body.as_str().to_owned());
-                }
-                other => panic!("{other:?}"),
-            }
+    for store_waits in [false, true] {
+        let house = House::new();
+        let (bob, _) = house.join("bob").await;
+        let (ann, _) = house.join("ann").await;
+        let mut driver = Driver::new(ann, DriverLimits::default());
+        if store_waits {
+            house.storage.hold_appends();
         }
-    };
-    let opened = async {
-        // Whatever could pass a waiting message has the time to.
-        for _ in 0..3 {
-            settle().await;
-            house.open(1);
-        }
-    };
-    let both = async { tokio::join!(conversation, opened) };
-    timeout(DEADLINE, both).await.unwrap();
-    let expected = [
-        "0", "1", "0", "slow 2", "0", "3", "3", "0", "slow 5", "3", "0", "7",
-    ];
-    assert_eq!(answers, expected);
-    assert_eq!(take_all(&bob), ["1", "slow 2", "3", "slow 5", "7"]);
+        let opened = async {
+            // Whatever could pass a message that waits has the time to.
+            for _ in 0..bodies.len() {
+                settle().await;
+                house.open(1);
+                settle().await;
+                house.storage.release(1);
+            }
+        };
+        let both = async { tokio::join!(answers(&mut driver, &bodies), opened) };
+        let (answers, ()) = timeout(DEADLINE, both).await.unwrap();
+        let expected = [
+            "0", "1", "0", "slow 2", "0", "3", "3", "0", "slow 5", "3", "0", "7",
+        ];
+        assert_eq!(answers, expected);
+        assert_eq!(take_all(&bob), ["1", "slow 2", "3", "slow 5", "7"]);
+    }
 }
 
 #[tokio::test]

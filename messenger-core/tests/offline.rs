@@ -1,11 +1,14 @@
 //! Messages for users who are offline.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 use messenger_core::authenticator::Identity;
 use messenger_core::moderator::{Moderator, ModeratorError};
+use messenger_core::notifier::LocalNotifier;
 use messenger_core::offline::{self, Receiver};
 use messenger_core::proto::{Auth, EvMessage, Message, Register, SendMessage};
+use messenger_core::storage::{MemoryStorage, SessionRecord};
+use messenger_core::testing::FaultyStorage;
 use messenger_core::{Connection, Engine, Policy, SessionKind, async_trait};
 use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
@@ -16,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 const MIB: usize = 1024 * 1024;
 
@@ -151,6 +154,66 @@ async fn what_is_not_stored_is_not_told() {
         .await
         .unwrap_err();
     assert!(told(&mut receiver).is_none());
+}
+
+#[tokio::test]
+async fn what_the_store_has_not_said_to_have_is_not_told() {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let (sender, mut receiver) = offline::channel(MIB);
+    let engine = Engine::builder()
+        .policy(policy())
+        .storage(Arc::new(storage.clone()))
+        .offline(sender);
+    let engine = engine.build().unwrap();
+    let ann = ann_and_bob(&engine).await;
+    let message = || SendMessage::new("bob", "hello").mid("m");
+    storage.set_losing_answers(true);
+    ann.call(message()).await.unwrap_err();
+    storage.set_losing_answers(false);
+    // It was stored that time.
+    ann.call(message()).await.unwrap();
+    assert!(told(&mut receiver).is_none());
+    let mut bob = log_in(&engine, "bob").await;
+    let event = timeout(DEADLINE, bob.next_event()).await.unwrap().unwrap();
+    assert_eq!(event.seq, Some(1));
+}
+
+#[tokio::test]
+async fn a_node_tells_of_who_has_no_connection_to_it_and_the_store_of_who_was_given_the_message() {
+    let storage = Arc::new(MemoryStorage::new());
+    let notifier = Arc::new(LocalNotifier::new());
+    let node = || {
+        let (sender, receiver) = offline::channel(MIB);
+        let engine = Engine::builder()
+            .policy(policy())
+            .storage(storage.clone())
+            .notifier(notifier.clone())
+            .offline(sender);
+        (engine.build().unwrap(), receiver)
+    };
+    let (here, mut told_here) = node();
+    let (there, mut told_there) = node();
+    let ann = ann_and_bob(&here).await;
+    let mut bob = log_in(&there, "bob").await;
+    send(&ann, "bob", "hello").await;
+    assert_eq!(told_body(&mut told_here).as_deref(), Some("hello"));
+    assert!(told(&mut told_there).is_none());
+
+    timeout(DEADLINE, bob.next_event()).await.unwrap().unwrap();
+    // To ask for the next says that it was given.
+    let next = tokio::spawn(async move { bob.next_event().await });
+    let was_given = async {
+        let given = |sessions: Vec<(_, SessionRecord)>| {
+            sessions
+                .iter()
+                .any(|(_, session)| session.delivered_up_to == 1)
+        };
+        while !given(here.sessions(&"bob".into()).await.unwrap().unwrap()) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, was_given).await.unwrap();
+    next.abort();
 }
 
 #[tokio::test]

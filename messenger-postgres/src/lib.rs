@@ -1,19 +1,26 @@
 //! The messenger engine's [`Storage`](messenger_core::storage::Storage) in a PostgreSQL database, which several
 //! servers may share.
 //!
-//! ```no_run
+//! ```
 //! use messenger_core::Engine;
 //! use messenger_postgres::PostgresStorage;
 //! use std::sync::Arc;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let storage = PostgresStorage::connect("postgres://messenger@localhost/messenger").await?;
+//! # let postgres = testing_servers::Postgres::start().await;
+//! # let url = postgres.database().await;
+//! let storage = PostgresStorage::connect(&url).await?; // such as "postgres://messenger@localhost/messenger"
 //! let engine = Engine::builder().storage(Arc::new(storage)).build()?;
-//! # let _ = engine;
+//! assert!(engine.health().await.storage.is_ok());
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Embed it
+//!
+//! Give each engine a store of its own, of the same database. The first one makes the tables, and each upgrades them. [`PostgresStorage::concern`]
+//! tells what is not as safe as it could be. Servers that share a database also want a notifier between them, such as `messenger-nats`.
 //!
 //! # Guarantees
 //!
@@ -38,6 +45,11 @@
 //!   `lock_timeout` have to be set for the user: `ALTER ROLE messenger SET statement_timeout = '4s'`.
 //! - Notices do not go through it: servers that share it need a [`Notifier`](messenger_core::notifier::Notifier) between
 //!   them, or what one has stored is seen by the others at their next look.
+//!
+//! # Performance
+//!
+//! A batch costs the database a few statements over all of it, whatever is in it, so throughput grows with the number of senders; one
+//! alone waits for a round trip and a sync. `benches/README.md` in the repository has figures beside a file and beside bare inserts.
 //!
 //! # Metrics
 //!

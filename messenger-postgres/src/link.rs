@@ -5,24 +5,37 @@ use crate::error::ConnectError;
 use crate::meters;
 use crate::timeouts;
 use crate::tls::Tls;
+use futures_util::future::{select_all, select_ok};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{Client, Config, Connection, NoTls};
 
 /// How long a server may take to let us in.
 const CONNECT: Duration = Duration::from_secs(2);
 
+/// How long a server is waited for before the next is tried beside it.
+const HEAD_START: Duration = Duration::from_secs(1);
+
+/// For so long no server is waited for after one was silent, counted from what it has not answered.
+const SILENT_LATELY: Duration = Duration::from_secs(10);
+
 /// How long it is waited before the second attempt to connect; twice as long before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long at the most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether a server is there that takes long to do something.
+const WATCHED_EVERY: Duration = Duration::from_secs(2);
+
+/// How often it may turn out not to be before it is believed.
+const WATCHED_AGAIN: usize = 1;
 
 /// A connection, or the place of one.
 pub(crate) struct Link {
@@ -106,18 +119,7 @@ impl Link {
         {
             return Arc::clone(open);
         }
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.servers.connect().await {
-                Ok(open) => return Arc::clone(place.insert(Arc::new(open))),
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot connect to the PostgreSQL database; trying again"
-                ),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        Arc::clone(place.insert(Arc::new(self.servers.reconnect().await)))
     }
 
     /// Nothing has come since this moment. The next call shall not wait as long on another connection to the same silence:
@@ -172,24 +174,86 @@ impl Servers {
         self.silence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a connection to the first that can be written to.
+    /// Makes a connection to the first that can be written to, if there is one.
     pub(crate) async fn connect(&self) -> Result<Open, Unconnected> {
-        let mut last = Unconnected::Silent;
-        let found = self.found.load(Ordering::Relaxed);
-        let servers = self.configs.iter().enumerate().cycle();
-        for (number, config) in servers.skip(found).take(self.configs.len()) {
-            // One that stands still must not keep us from the next.
-            last = match timeout(CONNECT, connect(config, self.tls.as_ref())).await {
-                Ok(Ok(open)) => {
-                    meters::connects().increment(1);
-                    self.found.store(number, Ordering::Relaxed);
-                    return Ok(open);
+        let attempts = self.in_turn().map(|(number, turn)| {
+            Box::pin(async move {
+                sleep(HEAD_START * turn).await;
+                self.connect_to(number).await
+            })
+        });
+        let (open, _) = select_ok(attempts).await?;
+        Ok(open)
+    }
+
+    /// Waits for what is done on a connection that was just made, however long it takes; but not for a server that has gone
+    /// without a word, or at whose place there is another one now.
+    pub(crate) async fn watch<T>(&self, done: impl Future<Output = T>) -> Result<T, Unconnected> {
+        let server = self.found.load(Ordering::Relaxed);
+        let gone = async {
+            let mut failures = 0;
+            loop {
+                sleep(WATCHED_EVERY).await;
+                match self.connect().await {
+                    Ok(_) if self.found.load(Ordering::Relaxed) != server => {
+                        return Unconnected::Replaced;
+                    }
+                    Ok(_) => failures = 0,
+                    Err(_) if failures < WATCHED_AGAIN => failures += 1,
+                    Err(error) => return error,
                 }
-                Ok(Err(error)) => Unconnected::Refused(error),
-                Err(_) => Unconnected::Silent,
-            };
+            }
+        };
+        tokio::select! {
+            done = done => Ok(done),
+            gone = gone => Err(gone),
         }
-        Err(last)
+    }
+
+    /// The same as [`connect`](Self::connect), for as long as this is awaited. Each server is tried again and again for
+    /// itself, so that one that stands still keeps nobody from another that can be written to from now on.
+    async fn reconnect(&self) -> Open {
+        let silence = *self.silence();
+        let head_start = match silence.is_some_and(|since| since.elapsed() < SILENT_LATELY) {
+            true => Duration::ZERO,
+            false => HEAD_START,
+        };
+        let attempts = self.in_turn().map(|(number, turn)| {
+            Box::pin(async move {
+                sleep(head_start * turn).await;
+                let mut pause = FIRST_PAUSE;
+                loop {
+                    match self.connect_to(number).await {
+                        Ok(open) => return open,
+                        Err(error) => tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "cannot connect to the PostgreSQL database; trying again"
+                        ),
+                    }
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            })
+        });
+        let (open, ..) = select_all(attempts).await;
+        open
+    }
+
+    /// All servers, the one that was found last first, and which of them each is.
+    fn in_turn(&self) -> impl Iterator<Item = (usize, u32)> {
+        let (found, count) = (self.found.load(Ordering::Relaxed), self.configs.len());
+        (0..count).map(move |turn| (found + turn) % count).zip(0..)
+    }
+
+    async fn connect_to(&self, number: usize) -> Result<Open, Unconnected> {
+        let config = self.configs.get(number).ok_or(Unconnected::Silent)?;
+        let connecting = connect(config, self.tls.as_ref());
+        let connected = timeout(CONNECT, connecting).await;
+        let open = connected.map_err(|_| Unconnected::Silent)?;
+        let open = open.map_err(Unconnected::Refused)?;
+        meters::connects().increment(1);
+        self.found.store(number, Ordering::Relaxed);
+        Ok(open)
     }
 }
 
@@ -198,6 +262,8 @@ impl Servers {
 pub(crate) enum Unconnected {
     #[error("it has not answered within {CONNECT:?}")]
     Silent,
+    #[error("another server can be written to now")]
+    Replaced,
     #[error(transparent)]
     Refused(tokio_postgres::Error),
 }

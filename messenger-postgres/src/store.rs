@@ -77,18 +77,20 @@ impl PostgresStorage {
     pub async fn open(database: &Database) -> Result<Self, ConnectError> {
         let servers = Arc::new(Servers::of(database)?);
         let setup = servers.connect().await.map_err(ConnectError::connect)?;
-        safety::check(&setup.client).await?;
-        timeouts::check(&setup.client).await?;
-        migrations::run(&setup.client).await?;
+        let prepared = servers.watch(async {
+            let concern = look_at(&setup).await?;
+            migrations::run(&setup.client).await?;
+            Ok(concern)
+        });
+        let concern = prepared.await.map_err(ConnectError::connect)??;
         let calls = Calls::new(&servers);
         skeletons::keep_up(&calls)
             .await
             .map_err(ConnectError::prepare)?;
-        let storage = Self::start(&setup, &servers, calls).await?;
-        if let Some(concern) = storage.concern {
+        if let Some(concern) = concern {
             tracing::warn!("{concern}");
         }
-        Ok(storage)
+        Self::start(concern, &servers, calls).await
     }
 
     /// The same for an operator's calls, beside servers: the tables are there already, and nothing is changed.
@@ -98,14 +100,17 @@ impl PostgresStorage {
     pub async fn open_beside(database: &Database) -> Result<Self, ConnectError> {
         let servers = Arc::new(Servers::of(database)?);
         let setup = servers.connect().await.map_err(ConnectError::connect)?;
-        safety::check(&setup.client).await?;
-        timeouts::check(&setup.client).await?;
-        migrations::check(&setup.client).await?;
-        Self::start(&setup, &servers, Calls::new(&servers)).await
+        let prepared = servers.watch(async {
+            let concern = look_at(&setup).await?;
+            migrations::check(&setup.client).await?;
+            Ok(concern)
+        });
+        let concern = prepared.await.map_err(ConnectError::connect)??;
+        Self::start(concern, &servers, Calls::new(&servers)).await
     }
 
     async fn start(
-        setup: &Open,
+        concern: Option<Concern>,
         servers: &Arc<Servers>,
         calls: Calls,
     ) -> Result<Self, ConnectError> {
@@ -119,7 +124,7 @@ impl PostgresStorage {
         let lane = |_| Lane::start(servers, Arc::clone(&lost_up_to)).map_err(ConnectError::prepare);
         Ok(Self {
             lanes: (0..LANES).map(lane).collect::<Result<_, ConnectError>>()?,
-            concern: safety::concern(&setup.client).await?,
+            concern,
             calls,
             id,
             lost_up_to,
@@ -148,6 +153,13 @@ impl PostgresStorage {
         let number = usize::try_from(hasher.finish() % lanes).unwrap_or(0);
         self.lanes.get(number)
     }
+}
+
+/// Whether the database is one that a store can be in, and what an operator should know of it.
+async fn look_at(setup: &Open) -> Result<Option<Concern>, ConnectError> {
+    safety::check(&setup.client).await?;
+    timeouts::check(&setup.client).await?;
+    safety::concern(&setup.client).await
 }
 
 #[async_trait]

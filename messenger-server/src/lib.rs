@@ -1,16 +1,33 @@
-//! The messenger protocol over TCP, over WebSocket, or over any other stream.
+//! The messenger protocol over TCP, over WebSocket, or over any other stream: a listener to embed, and the server's binary.
 //!
-//! [`Server::serve`] takes connections from a listener until it is told to stop;
-//! [`Server::connection`] serves one stream of the embedder's own, which [`Server::drain`] waits for. The rules are the
-//! [engine's](messenger_core::Engine); here is only what a connection needs: reading, writing, and
-//! bounds on both.
+//! [`Server::serve`] takes connections from a listener until it is told to stop. The rules are the [engine's](messenger_core::Engine); here is
+//! only what a connection needs: reading, writing, and bounds on both.
 //!
-//! The feature `websocket` has the HTTP upgrade to WebSocket, for an embedder's own router and for a listener.
+//! ```no_run
+//! use messenger_core::Engine;
+//! use messenger_server::{Server, Transport};
 //!
-//! What the server's binary is made of lies behind the features `binary`, `sqlite` (the store in a file), `postgres` (the
-//! store in a database) and `nats` (several servers on one). All are on by default; the listener needs none.
-//! [`Monitoring`] is for embedders too. Settings, an operator's commands
-//! and the log are the binary's alone, and may change with every version.
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:7788").await?;
+//!     let stop = async { _ = tokio::signal::ctrl_c().await };
+//!     let server = Server::new(Engine::builder().build()?, Transport::default());
+//!     server.serve(listener, stop).await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The binary is that with settings, commands, logs, monitoring and a page for browsers: `cargo install messenger-server`, then
+//! `messenger-server --help`. It keeps everything in `messenger.db` in the working folder.
+//!
+//! # Embed it
+//!
+//! `cargo add messenger-server --no-default-features` brings the listener alone. It runs on your runtime, and installs nothing.
+//!
+//! - [`Server::serve_tls`] is the same over TLS, from a `rustls` configuration or from files ([`Tls`]).
+//! - [`Server::connection`] serves one stream of your own, which [`Server::drain`] waits for: a socket that was passed, a tunnel.
+//! - The feature `websocket` has the HTTP upgrade, as a route of your own router or as a listener.
+//! - [`Server::stop`] ends it in good order: what has come whole is carried out, answered and flushed.
 //!
 //! ```
 //! use messenger_core::Engine;
@@ -32,6 +49,35 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A store, a notifier, users and a transport of your own are [`messenger_core`]'s affair: what the engine is built with, this serves.
+//!
+//! # Guarantees
+//!
+//! - A message counts as delivered when it is written to the socket, or when a client that acknowledges has said so.
+//! - A slow, broken or hostile client costs others nothing but the memory below. Attacks on a real server, beside honest clients, are part of every
+//!   test run.
+//! - The transport passes the suite of [`messenger_core`] that every transport must pass, over TCP and over WebSocket.
+//!
+//! # Limits
+//!
+//! All of them are in [`Transport`], with their defaults: 60,000 connections, 256 MiB of partial frames and 256 MiB of what waits to be written, of all
+//! connections together; a frame of 16 KiB before a client has authenticated and of 16 MiB after; 30 seconds for a client that takes nothing.
+//!
+//! # Performance
+//!
+//! On 2 cores that clients share, without limits in time: 14,000 messages a second one at a time, 74,000 over 50 connections, 480,000 to 560,000 with 16 under way
+//! on each, where a relay that only hands bytes on does 12,000 to 14,000, 85,000 and 830,000 to 920,000 (2026-11-26). An idle connection takes 4 KiB, with TLS 16.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `websocket` | the HTTP upgrade to WebSocket |
+//! | `binary` | what the binary is made of, and [`Monitoring`], which is for embedders too |
+//! | `sqlite`, `postgres`, `nats` | the binary's stores, and its notifier between servers |
+//!
+//! All are on by default. Settings, an operator's commands and the log are the binary's alone, and may change with every version.
 
 mod budget;
 #[cfg(feature = "binary")]
@@ -75,8 +121,3 @@ pub use settings::{
 pub use tls::{Tls, TlsError};
 pub use tokio_rustls::rustls;
 pub use transport::Transport;
-
-/// The README's program compiles as printed.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

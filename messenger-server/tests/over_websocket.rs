@@ -6,3 +6,5 @@
 mod connections;
 #[path = "conversations.rs"]
 mod conversations;
+#[path = "limits.rs"]
+mod limits;

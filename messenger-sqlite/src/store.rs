@@ -13,6 +13,7 @@ pub(crate) use users::forget_strangers;
 
 use crate::OpenError;
 use crate::disk::{Disk, Floor};
+use crate::fdatasync;
 use crate::file;
 use crate::inboxes;
 use crate::lock::Lock;
@@ -61,6 +62,7 @@ impl SqliteStorage {
         let mut lock = Lock::take(path)?;
         let writing = file::open_for_writing(path, lock.may_begin())?;
         lock.note();
+        fdatasync::tell_if_missing();
         Self::start(path, writing, Some(lock))
     }
 

@@ -1,4 +1,24 @@
 //! A messenger for the terminal: `messenger ann`, and type.
+//!
+//! ```text
+//! $ messenger ann
+//! Password of ann:
+//! You are ann. /help tells what you can do; begin with /to NAME.
+//! (nobody)> /to bob
+//! You talk to Bob (bob).
+//! bob> hello, Bob
+//! Bob (bob): hello, Ann
+//! ```
+//!
+//! It remembers the session, so the next time it asks for no password, and shows what came meanwhile. A lost connection is made again, and
+//! what was typed meanwhile is sent then. `/send FILE` and `/save` are for files. `messenger --help` tells the rest, such as
+//! `--server chat.example.org:7790 --tls` and `--server wss://chat.example.org/ws`.
+//!
+//! # Guarantees
+//!
+//! - Each message is sent once and shown once, also over restarts: it is what `messenger-client` promises.
+//! - What others have written cannot command the terminal: control characters and changes of direction are shown as signs.
+//! - A file that comes is saved under a plain name, over none that is there.
 
 mod arguments;
 mod chat;

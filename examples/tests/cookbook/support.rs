@@ -5,11 +5,11 @@ use messenger_client::{Client, Events};
 use messenger_core::Engine;
 use messenger_server::{Server, Transport};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long anything may take: the machine may be busy.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -62,6 +62,12 @@ impl Program {
     /// Sends it a signal: `INT`, `TERM`.
     pub(crate) async fn signal(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
+        // It begins to heed signals a moment after it has started.
+        let began = Instant::now();
+        while !heeds_signals(&pid) {
+            assert!(began.elapsed() < DEADLINE, "it heeds no signal");
+            sleep(Duration::from_millis(10)).await;
+        }
         let sent = Command::new("kill").args(["-s", signal, &pid]).status();
         assert!(sent.await.unwrap().success());
     }
@@ -75,6 +81,15 @@ impl Program {
         self.signal("INT").await;
         assert!(self.ended().await.success());
     }
+}
+
+/// Whether the process catches SIGINT or SIGTERM.
+fn heeds_signals(pid: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+    // Signal N is bit N - 1.
+    caught & (1 << 1 | 1 << 14) != 0
 }
 
 /// A messenger within the test, for programs that are clients. Where it listens.

@@ -1,15 +1,15 @@
 //! Frames without a delimiter, over TCP.
 
-use super::{Came, Connection, Outgoing};
+use super::{Came, Connection, LONGEST, Outgoing};
 use async_trait::async_trait;
-use serde_json::Deserializer;
-use serde_json::value::RawValue;
+use messenger_proto::{Split, Splitter};
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub(super) struct Tcp {
     stream: TcpStream,
+    splitter: Splitter,
     received: Vec<u8>,
 }
 
@@ -20,6 +20,7 @@ impl Tcp {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
+            splitter: Splitter::new(LONGEST),
             received: Vec::new(),
         })
     }
@@ -28,19 +29,19 @@ impl Tcp {
     fn frame(&mut self) -> Option<Came> {
         let first = *self.received.first()?;
         if first != b'{' {
-            return Some(Came::Wrong(format!(
-                "the byte 0x{first:02x} between frames"
-            )));
+            let sentence = format!("the byte 0x{first:02x} between frames");
+            return Some(Came::Wrong(sentence));
         }
-        let mut frames = Deserializer::from_slice(&self.received).into_iter::<&RawValue>();
-        let came = match frames.next()? {
-            Ok(frame) => Came::Frame(frame.get().to_owned()),
-            Err(error) if error.is_eof() => return None,
-            Err(error) => Came::Wrong(format!("no JSON: {error}")),
+        let end = match self.splitter.split(&self.received) {
+            Ok(Split::Frame(place)) => place.end,
+            Ok(Split::Partial { .. }) => return None,
+            Err(error) => return Some(Came::Wrong(error.to_string())),
         };
-        let end = frames.byte_offset();
-        self.received.drain(..end);
-        Some(came)
+        let frame = self.received.drain(..end).collect();
+        Some(match String::from_utf8(frame) {
+            Ok(frame) => Came::Frame(frame),
+            Err(_) => Came::Wrong("a frame that is not UTF-8".into()),
+        })
     }
 }
 
@@ -73,5 +74,28 @@ impl Connection for Tcp {
                 };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_frame_without_an_end_is_not_read_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut client = Tcp::connect(&address).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let endless = async {
+            server.write_all(b"{\"").await.unwrap();
+            while server.write_all(&[b'x'; 64 * 1024]).await.is_ok() {}
+        };
+        tokio::select! {
+            () = endless => panic!("the client is gone"),
+            came = client.next() => assert!(matches!(came, Came::Wrong(_)), "{came:?}"),
+        }
+        assert!(client.received.len() < 2 * LONGEST);
     }
 }

@@ -1,10 +1,11 @@
 //! A message for each frame, over WebSocket.
 
-use super::{Came, Connection, Outgoing};
+use super::{Came, Connection, LONGEST, Outgoing};
 use async_trait::async_trait;
 use futures_util::{SinkExt, StreamExt};
 use std::io;
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -15,7 +16,10 @@ pub(super) struct WebSocket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 impl WebSocket {
     pub(super) async fn connect(url: &str) -> io::Result<Self> {
         // Each message is to be a packet of its own.
-        let connected = connect_async_with_config(url, None, true).await;
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(LONGEST))
+            .max_frame_size(Some(LONGEST));
+        let connected = connect_async_with_config(url, Some(config), true).await;
         let (socket, _) = connected.map_err(|error| match error {
             Error::Io(error) => error,
             other => io::Error::other(other),

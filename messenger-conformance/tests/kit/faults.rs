@@ -113,7 +113,7 @@ faults! {
     no_utf_8: found_in_frames("message/unicode", |_, frame| {
         let bytes = frame.into_bytes();
         bytes.into_iter().filter(|byte| *byte != 0xd0).collect()
-    }, "no JSON");
+    }, "not UTF-8");
     answers_out_of_order: found_in_frames("frames/answers-in-order", |kept, frame| {
         behind_the_next(kept, frame, |frame| frame.contains(r#""userinfo""#) && frame.contains(r#""status":0"#))
     }, "action differs");

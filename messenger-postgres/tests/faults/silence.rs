@@ -1,10 +1,14 @@
-//! Connections on which nothing is answered any more, while new ones are served.
+//! Connections on which nothing is answered any more.
 
+use crate::until;
 use futures_util::future::join_all;
 use messenger_core::storage::Storage;
-use messenger_postgres::PostgresStorage;
+use messenger_postgres::{ConnectError, PostgresStorage};
 use std::process::Command;
-use testing_servers::Postgres;
+use testing_servers::{DEADLINE, Postgres, Proxy};
+use tokio::join;
+use tokio::time::timeout;
+use tokio_postgres::Client;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silence_that_was_noticed_on_one_connection_is_waited_for_on_no_other() {
@@ -25,4 +29,57 @@ async fn a_silence_that_was_noticed_on_one_connection_is_waited_for_on_no_other(
     storage.check().await.unwrap_err();
     let checks = check_often().await;
     assert!(checks.iter().all(Result::is_ok), "{checks:?}");
+}
+
+/// Keeps whoever starts from going on, as another does that changes the tables.
+async fn hold_starts(client: &Client) {
+    let lock = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('messenger migrations', 0))";
+    client.batch_execute(lock).await.unwrap();
+}
+
+/// Waits until somebody is kept.
+async fn is_held(client: &Client) {
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    until(async || {
+        let count: i64 = client.query_one(waiting, &[]).await.unwrap().get(0);
+        count > 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_ends_when_the_server_has_gone_without_a_word() {
+    let postgres = Postgres::start().await;
+    postgres.database().await;
+    let proxy = Proxy::before(&postgres).await;
+    let client = postgres.client("messenger0").await;
+    hold_starts(&client).await;
+    let url = proxy.url("messenger0");
+    let starting = timeout(DEADLINE, PostgresStorage::connect(&url));
+    let (ended, ()) = join!(starting, async {
+        is_held(&client).await;
+        proxy.mute();
+    });
+    let refused = ended.expect("it ends").unwrap_err();
+    assert!(matches!(refused, ConnectError::Connect(_)), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_waits_for_another_for_as_long_as_the_server_is_there() {
+    let postgres = Postgres::start().await;
+    let url = postgres.database().await;
+    let client = postgres.client("messenger0").await;
+    hold_starts(&client).await;
+    let starting = timeout(DEADLINE, PostgresStorage::connect(&url));
+    // Whether the server is there is looked at by others.
+    let other = postgres.client("postgres").await;
+    let others = "SELECT sessions FROM pg_stat_database WHERE datname = 'messenger0'";
+    let count = async || -> i64 { other.query_one(others, &[]).await.unwrap().get(0) };
+    let (started, ()) = join!(starting, async {
+        is_held(&client).await;
+        let before = count().await;
+        until(async || count().await >= before + 3).await;
+        client.batch_execute("COMMIT").await.unwrap();
+    });
+    started.expect("it starts").unwrap();
 }

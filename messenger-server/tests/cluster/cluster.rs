@@ -5,10 +5,12 @@ use super::nats;
 use super::node::{Binary, Line, Node};
 use super::patience::Patience;
 use super::postgres::Pair;
+use futures_util::future::join_all;
 use messenger_core::testing::SeededEntropy;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::join;
 use tokio::time::sleep;
 
 pub(crate) const NODES: usize = 3;
@@ -32,9 +34,12 @@ impl Cluster {
     /// Starts everything, the nodes with these settings.
     pub(crate) async fn start(settings: &[&'static str]) -> Self {
         let folder = Arc::new(Folder::new());
-        let patience = Arc::new(Patience::new());
-        let postgres = Pair::start(&folder).await;
-        let nats = nats::Cluster::start(&folder).await;
+        let (patience, postgres, nats) = join!(
+            Patience::new(&folder),
+            Pair::start(&folder),
+            nats::Cluster::start(&folder)
+        );
+        let patience = Arc::new(patience);
         let mut nodes = Vec::new();
         for number in 0..NODES {
             let node = Node::new(number, &folder, &postgres, &nats, &patience).await;
@@ -53,9 +58,9 @@ impl Cluster {
             binaries: Mutex::new(binaries),
             folder,
         };
-        for number in 0..NODES {
-            cluster.start_node(number).await;
-        }
+        // The first makes the tables: those of an earlier version, if it is of one.
+        cluster.start_node(0).await;
+        join_all((1..NODES).map(|number| cluster.start_node(number))).await;
         cluster
     }
 

@@ -65,6 +65,15 @@ pub(crate) enum Fault {
     HotRecipient,
 }
 
+/// What a fault is one of. Two of the same would undo each other.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Part {
+    Nodes,
+    Database,
+    Nats,
+    Load,
+}
+
 impl Fault {
     pub(crate) const ALL: [Self; 25] = [
         Self::NodeKilled,
@@ -93,6 +102,24 @@ impl Fault {
         Self::NodeHearsNoNats,
         Self::HotRecipient,
     ];
+
+    pub(crate) fn part(self) -> Part {
+        match self {
+            Self::NodeKilled
+            | Self::NodeFrozen
+            | Self::RollingRestart
+            | Self::NodeAnHourAhead
+            | Self::ClientsCut => Part::Nodes,
+            Self::NatsKilledInTurn
+            | Self::NatsFrozen
+            | Self::NatsPartitioned
+            | Self::NatsAway
+            | Self::NodeCutFromNats
+            | Self::NodeHearsNoNats => Part::Nats,
+            Self::HotRecipient => Part::Load,
+            _ => Part::Database,
+        }
+    }
 
     /// Whether every node has to serve while it lasts: no fault of NATS is one of service.
     pub(crate) fn leaves_service(self) -> bool {
@@ -153,8 +180,8 @@ impl Fault {
             }
             Self::PostgresRefused => to_postgres(&cluster.nodes, Way::Refused, meanwhile).await,
             Self::PostgresSilent => to_postgres(&cluster.nodes, Way::DEAD, meanwhile).await,
-            Self::StandbyPromoted => fail_over(cluster, Way::Open).await,
-            Self::StandbyPromotedInSilence => fail_over(cluster, Way::DEAD).await,
+            Self::StandbyPromoted => fail_over(cluster, Way::Open, meanwhile).await,
+            Self::StandbyPromotedInSilence => fail_over(cluster, Way::DEAD, meanwhile).await,
             Self::StandbyPromotedLate => {
                 postgres.standby().freeze();
                 sleep(REQUEST).await;
@@ -269,8 +296,8 @@ async fn terminate_backends(cluster: &Cluster, meanwhile: impl Future<Output = (
     repeat(terminate, meanwhile).await;
 }
 
-/// The primary dies and its machine answers like this; the standby takes its place.
-async fn fail_over(cluster: &Cluster, dead: Way) {
+/// The primary dies and its machine answers like this; some time later the standby takes its place.
+async fn fail_over(cluster: &Cluster, dead: Way, meanwhile: impl Future<Output = ()>) {
     let primary = cluster.postgres.primary();
     let number = usize::from(!std::ptr::eq(
         primary,
@@ -280,6 +307,7 @@ async fn fail_over(cluster: &Cluster, dead: Way) {
         node.postgres[number].set(dead);
     }
     primary.kill();
+    meanwhile.await;
     cluster.postgres.promote().await;
 }
 

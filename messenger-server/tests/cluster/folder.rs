@@ -2,21 +2,34 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
-/// A folder that goes with the run, unless that has failed: then the logs stay.
-pub(crate) struct Folder(Option<TempDir>);
+/// A folder whose logs stay behind, unless it was told that all went well. (Whoever drops it last need not know: the task
+/// that has failed may be another.)
+pub(crate) struct Folder {
+    folder: Option<TempDir>,
+    is_forgotten: AtomicBool,
+}
 
 impl Folder {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new()
             .prefix("messenger-cluster-")
             .tempdir();
-        Self(Some(folder.unwrap()))
+        Self {
+            folder: Some(folder.unwrap()),
+            is_forgotten: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.0.as_ref().unwrap().path()
+        self.folder.as_ref().unwrap().path()
+    }
+
+    /// All went well: nobody needs the logs.
+    pub(crate) fn forget(&self) {
+        self.is_forgotten.store(true, Ordering::Relaxed);
     }
 
     /// A new folder in it, for data.
@@ -43,8 +56,8 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(folder) = self.0.take()
+        if !self.is_forgotten.load(Ordering::Relaxed)
+            && let Some(folder) = self.folder.take()
         {
             let path = folder.keep();
             let _ = fs::remove_dir_all(path.join("data"));

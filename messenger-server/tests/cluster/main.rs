@@ -17,6 +17,7 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
+mod bystander;
 mod check;
 mod cluster;
 mod device;
@@ -34,6 +35,3 @@ mod proxy;
 mod schedule;
 mod sender;
 mod trouble;
-
-/// The machine is busy enough with one cluster.
-static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

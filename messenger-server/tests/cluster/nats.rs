@@ -4,6 +4,7 @@ use super::folder::Folder;
 use super::patience::DEADLINE;
 use super::process::Process;
 use super::proxy::{Address, Proxy, Target, Way};
+use futures_util::future::join_all;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -111,9 +112,9 @@ impl Cluster {
                 routes,
             };
             server.configure();
-            server.start().await;
             servers.push(server);
         }
+        join_all(servers.iter().map(Server::start)).await;
         Self { servers }
     }
 

@@ -8,6 +8,7 @@ use super::process::Process;
 use super::proxy::{Address, Proxy, Target, Way};
 use messenger_client::proto::{Password, SessionId, UserId};
 use messenger_client::{Client, ClientError, Events, connect};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -33,6 +34,9 @@ pub(crate) struct Node {
     pub(crate) nats: Vec<Proxy>,
     pub(crate) patience: Arc<Patience>,
 }
+
+/// How long it is waited before a node that has ended is started again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// When it was frozen.
 enum StoodStill {
@@ -86,33 +90,25 @@ impl Node {
         }
     }
 
-    /// Starts the binary with these settings and environment, and waits until it listens.
+    /// Starts the binary with these settings, and waits until it listens. One that ends because it does not reach the
+    /// database is started again, as a service manager does.
     pub(crate) async fn start(&self, binary: &Binary, settings: &[&str]) {
-        let number = self.starts.fetch_add(1, Ordering::Relaxed);
-        let log = format!("{}-{number}", self.name);
-        let mut command = Command::new(&binary.path);
-        if binary.is_an_hour_ahead {
-            command.env("LD_PRELOAD", faketime()).env("FAKETIME", "+1h");
-        }
-        let command = command
-            .args(["--listen", "127.0.0.1:0", "--metrics-listen", "off"])
-            .args(["--store", &self.store(), "--notifier", &self.notifier()])
-            .args(settings)
-            .env_remove("RUST_LOG")
-            .stdout(Stdio::null())
-            .stderr(self.folder.log(&log));
-        let mut process = Process::start(command);
+        let (store, notifier) = (self.store(), self.notifier());
+        let arguments = ["--store", &store, "--notifier", &notifier];
+        let arguments = [&arguments[..], settings].concat();
         let begun = Instant::now();
-        let address = loop {
-            let text = self.folder.read_log(&log);
-            let lines = text.lines().filter(|line| line.contains("listening"));
-            let mut addresses = lines.filter_map(|line| line.split_once("address="));
-            if let Some((_, address)) = addresses.next() {
-                break address.trim().parse().unwrap();
+        let (process, address) = loop {
+            let number = self.starts.fetch_add(1, Ordering::Relaxed);
+            let log = format!("{}-{number}", self.name);
+            match binary.start(&arguments, &self.folder, &log).await {
+                Ok(started) => break started,
+                Err(said) => assert!(
+                    said.contains("PostgreSQL database") && begun.elapsed() < DEADLINE,
+                    "{} ended: {said}",
+                    self.name
+                ),
             }
-            assert!(process.is_running(), "{} ended: {text}", self.name);
-            assert!(begun.elapsed() < DEADLINE, "{} does not listen", self.name);
-            sleep(Duration::from_millis(20)).await;
+            sleep(AGAIN).await;
         };
         *self.process.lock().unwrap() = Some(process);
         self.target.set(Some(Address::Tcp(address)));
@@ -270,6 +266,41 @@ impl Binary {
     pub(crate) fn an_hour_ahead(mut self) -> Self {
         self.is_an_hour_ahead = true;
         self
+    }
+
+    /// Starts a server, and waits until it listens, and where. What it has said when it ends instead.
+    pub(crate) async fn start(
+        &self,
+        arguments: &[&str],
+        folder: &Folder,
+        log: &str,
+    ) -> Result<(Process, SocketAddr), String> {
+        let mut command = Command::new(&self.path);
+        if self.is_an_hour_ahead {
+            command.env("LD_PRELOAD", faketime()).env("FAKETIME", "+1h");
+        }
+        let command = command
+            .args(["--listen", "127.0.0.1:0", "--metrics-listen", "off"])
+            .args(arguments)
+            .env_remove("RUST_LOG")
+            .stdout(Stdio::null())
+            .stderr(folder.log(log));
+        let mut process = Process::start(command);
+        let begun = Instant::now();
+        loop {
+            let is_running = process.is_running();
+            let text = folder.read_log(log);
+            let lines = text.lines().filter(|line| line.contains("listening"));
+            let mut addresses = lines.filter_map(|line| line.split_once("address="));
+            if let Some((_, address)) = addresses.next() {
+                return Ok((process, address.trim().parse().unwrap()));
+            }
+            if !is_running {
+                return Err(text);
+            }
+            assert!(begun.elapsed() < DEADLINE, "{log} does not listen");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! How long anything may take.
 
+use super::bystander::{Bystander, Waits};
+use super::folder::Folder;
 use super::node::Node;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// A request is answered within this time, or its connection ends.
 pub(crate) const REQUEST: Duration = Duration::from_secs(5);
@@ -16,8 +16,10 @@ pub(crate) const REQUEST: Duration = Duration::from_secs(5);
 /// Service is back by itself so long after a fault has ended.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 
-/// What is added to both, because the machine may be busy. (For how long this very process stood still is added as well.)
-pub(crate) const SLACK: Duration = Duration::from_secs(10);
+/// Both are what the clock decides, as how long the store is waited for, and how long before the next attempt. What the
+/// machine decides comes on top: no more than so many times what a bystander's visit takes it. (On two quiet cores that is
+/// some 60 ms, and so this is less than a second.)
+const VISITS: u32 = 10;
 
 /// What is no promise, such as that a process starts, takes no longer than this.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -29,30 +31,40 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Watches how long requests wait.
 pub(crate) struct Patience {
-    stalled_ms: Arc<AtomicU64>,
-    ticking: JoinHandle<()>,
+    bystander: Bystander,
     /// The longest wait for each kind of request.
     longest: Mutex<BTreeMap<String, Duration>>,
 }
 
+/// Since when something is waited for.
+pub(crate) struct Waiting {
+    begun: Instant,
+    waits: Waits,
+}
+
 impl Patience {
-    pub(crate) fn new() -> Self {
-        let stalled_ms = Arc::<AtomicU64>::default();
-        let counted = Arc::clone(&stalled_ms);
-        let ticking = tokio::spawn(async move {
-            loop {
-                let begun = Instant::now();
-                sleep(TICK).await;
-                let late = begun.elapsed().saturating_sub(2 * TICK);
-                let late = u64::try_from(late.as_millis()).unwrap();
-                counted.fetch_add(late, Ordering::Relaxed);
-            }
-        });
+    pub(crate) async fn new(folder: &Arc<Folder>) -> Self {
         Self {
-            stalled_ms,
-            ticking,
+            bystander: Bystander::start(folder).await,
             longest: Mutex::default(),
         }
+    }
+
+    pub(crate) fn begin(&self) -> Waiting {
+        Waiting {
+            begun: Instant::now(),
+            waits: self.bystander.waits(),
+        }
+    }
+
+    /// Fails when something is waited for longer than for `most`, and for what a machine that is busy adds.
+    pub(crate) fn check(&self, what: &str, waiting: &Waiting, most: Duration) {
+        let visit = self.bystander.wait_since(&waiting.waits);
+        let waited = waiting.begun.elapsed();
+        assert!(
+            waited < most + VISITS * visit,
+            "{what} is waited for since {waited:?}, while a bystander's visit takes {visit:?}"
+        );
     }
 
     /// Waits for the answer of a node; `None` when that stands still, and a client would give it up.
@@ -62,13 +74,12 @@ impl Patience {
         what: &str,
         answer: impl Future<Output = T>,
     ) -> Option<T> {
-        let begun = Instant::now();
-        let stalled = self.stalled();
+        let waiting = self.begin();
         let mut answer = pin!(answer);
         loop {
             let answered = timeout(TICK, &mut answer).await;
-            let waited = begun.elapsed();
-            let stood_still = node.stood_still_since(begun);
+            let waited = waiting.begun.elapsed();
+            let stood_still = node.stood_still_since(waiting.begun);
             match answered {
                 Ok(answer) => {
                     if !stood_still {
@@ -79,12 +90,8 @@ impl Patience {
                 Err(_) if stood_still && waited > FROZEN => return None,
                 Err(_) if stood_still => {}
                 Err(_) => {
-                    let most = REQUEST + SLACK + self.stalled() - stalled;
-                    assert!(
-                        waited < most,
-                        "{what} at {} waits for {waited:?}",
-                        node.name
-                    );
+                    let what = format!("{what} at {}", node.name);
+                    self.check(&what, &waiting, REQUEST);
                 }
             }
         }
@@ -99,20 +106,14 @@ impl Patience {
         longest.collect::<Vec<_>>().join(", ")
     }
 
-    /// For how long this process got no time.
-    pub(crate) fn stalled(&self) -> Duration {
-        Duration::from_millis(self.stalled_ms.load(Ordering::Relaxed))
+    /// How long a bystander's visit took on the average.
+    pub(crate) fn visit(&self) -> Duration {
+        self.bystander.wait_since(&Waits::default())
     }
 
     fn note(&self, what: &str, waited: Duration) {
         let mut longest = self.longest.lock().unwrap();
         let longest = longest.entry(what.to_owned()).or_default();
         *longest = waited.max(*longest);
-    }
-}
-
-impl Drop for Patience {
-    fn drop(&mut self) {
-        self.ticking.abort();
     }
 }

@@ -1,6 +1,5 @@
 //! What several nodes are for, when nothing is wrong.
 
-use super::ONE_AT_A_TIME;
 use super::cluster::{Cluster, NODES};
 use super::node::{Line, pass};
 use super::patience::DEADLINE;
@@ -26,12 +25,12 @@ async fn next(line: &mut Line) -> (String, bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_are_one_server() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     // With the limits of a server that nobody has told otherwise.
     let cluster = Arc::new(Cluster::start(&[]).await);
     devices_on_different_nodes_see_everything(&cluster).await;
     a_session_is_resumed_at_any_node(&cluster).await;
     failed_log_ins_are_counted_across_nodes(&cluster).await;
+    cluster.folder.forget();
 }
 
 async fn devices_on_different_nodes_see_everything(cluster: &Cluster) {

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use testing_servers::{give_to_postgres, postgres_program};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_postgres::{Client, NoTls};
 
@@ -100,24 +101,27 @@ impl Server {
         client.batch_execute(sql).await.unwrap();
     }
 
-    fn initialise(&self) {
-        run(postgres_program("initdb")
+    async fn initialise(&self) {
+        let mut initdb = postgres_program("initdb");
+        initdb
             .args(["--username", NAME, "--auth=trust", "--encoding=UTF8"])
             .args(["--locale=C", "--no-sync"])
-            .arg(self.data.join("base")));
+            .arg(self.data.join("base"));
+        run(initdb).await;
         fs::write(self.data.join("base/postgresql.auto.conf"), SETTINGS).unwrap();
     }
 
     /// Makes it a standby of the other, whatever it was before.
-    fn copy(&self, primary: &Self) {
+    async fn copy(&self, primary: &Self) {
         let _ = fs::remove_dir_all(self.data.join("base"));
-        run(postgres_program("pg_basebackup")
-            .args(["--username", NAME, "--checkpoint=fast", "--no-sync"])
+        let mut copy = postgres_program("pg_basebackup");
+        copy.args(["--username", NAME, "--checkpoint=fast", "--no-sync"])
             .args(["--write-recovery-conf", "--wal-method=stream"])
             .arg("--host")
             .arg(&primary.data)
             .arg("--pgdata")
-            .arg(self.data.join("base")));
+            .arg(self.data.join("base"));
+        run(copy).await;
     }
 }
 
@@ -135,7 +139,7 @@ impl Pair {
             primary: AtomicUsize::new(0),
         };
         let primary = pair.primary();
-        primary.initialise();
+        primary.initialise().await;
         primary.start();
         primary.run(&format!("CREATE DATABASE {NAME}")).await;
         pair.attach().await;
@@ -163,7 +167,7 @@ impl Pair {
     /// Makes the one that is no primary its standby, and from then on nothing is committed without it.
     pub(crate) async fn attach(&self) {
         let (primary, standby) = (self.primary(), self.standby());
-        standby.copy(primary);
+        standby.copy(primary).await;
         standby.start();
         let client = primary.client("postgres").await;
         let streams = "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'";
@@ -179,8 +183,9 @@ impl Pair {
     }
 }
 
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
+async fn run(mut command: Command) {
+    let ran = spawn_blocking(move || (command.output().unwrap(), command)).await;
+    let (output, command) = ran.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
 }

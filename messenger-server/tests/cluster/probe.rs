@@ -2,10 +2,11 @@
 
 use super::cluster::{Cluster, NODES};
 use super::node::{Session, is_done};
-use super::patience::{RECOVERY, SLACK};
+use super::patience::RECOVERY;
 use futures_util::future::join_all;
 use messenger_client::proto::SendMessage;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -20,43 +21,64 @@ pub(crate) struct Probe {
     rounds: usize,
 }
 
+/// After what time service was there.
+pub(crate) struct Served {
+    /// Each node had taken a message.
+    taken: Vec<Duration>,
+    /// Each had given all of them.
+    given: Duration,
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let taken: Vec<_> = self.taken.iter().map(Duration::as_millis).collect();
+        write!(
+            f,
+            "{} ms; messages taken after {taken:?}",
+            self.given.as_millis()
+        )
+    }
+}
+
 impl Probe {
     pub(crate) async fn new(cluster: &Cluster) -> Self {
-        let mut sessions = Vec::new();
-        for node in &cluster.nodes {
+        let sessions = cluster.nodes.iter().map(async |node| {
             let line = node.connect().await.unwrap();
-            sessions.push(line.log_in(LOGIN, true).await);
-        }
+            line.log_in(LOGIN, true).await
+        });
         Self {
-            sessions,
+            sessions: join_all(sessions).await,
             rounds: 0,
         }
     }
 
-    /// Waits until service is there, for no longer than it may take; how long it was.
-    pub(crate) async fn is_served(&mut self, cluster: &Cluster) -> Duration {
+    /// Waits until service is there, for no longer than it may take.
+    pub(crate) async fn is_served(&mut self, cluster: &Cluster) -> Served {
         self.rounds += 1;
-        let begun = Instant::now();
-        let stalled = cluster.patience.stalled();
-        let served = (0..NODES).map(|number| self.is_served_at(cluster, number));
-        let most = RECOVERY + SLACK;
+        let patience = &cluster.patience;
+        let (begun, waiting) = (Instant::now(), patience.begin());
+        let served = (0..NODES).map(|number| self.is_served_at(cluster, number, begun));
         let mut served = std::pin::pin!(join_all(served));
-        while timeout(PAUSE, &mut served).await.is_err() {
-            let stalled = cluster.patience.stalled() - stalled;
-            assert!(
-                begun.elapsed() < most + stalled,
-                "no service after {:?}",
-                begun.elapsed()
-            );
+        loop {
+            if let Ok(taken) = timeout(PAUSE, &mut served).await {
+                let given = begun.elapsed();
+                return Served { taken, given };
+            }
+            patience.check("service", &waiting, RECOVERY);
         }
-        begun.elapsed()
     }
 
-    async fn is_served_at(&self, cluster: &Cluster, number: usize) {
+    /// After what time the node has taken the message.
+    async fn is_served_at(&self, cluster: &Cluster, number: usize, begun: Instant) -> Duration {
         let node = &cluster.nodes[number];
         let mut missing: BTreeSet<_> = (0..NODES).map(|node| self.body(node)).collect();
-        let mut is_sent = false;
-        while !missing.is_empty() || !is_sent {
+        let mut taken = None;
+        loop {
+            if let Some(taken) = taken
+                && missing.is_empty()
+            {
+                return taken;
+            }
             sleep(PAUSE).await;
             let Some(mut line) = node.connect().await else {
                 continue;
@@ -67,8 +89,9 @@ impl Probe {
             let body = self.body(number);
             let message = SendMessage::new(LOGIN, body.as_str()).mid(body);
             let sending = line.client.send_message(message);
-            is_sent |= is_done(line.ask("a probe", sending).await).is_some();
-            while is_sent && !missing.is_empty() {
+            let sent = is_done(line.ask("a probe", sending).await);
+            taken = taken.or(sent.map(|_| begun.elapsed()));
+            while taken.is_some() && !missing.is_empty() {
                 let Ok(event) = line.events.next_message().await else {
                     break;
                 };

@@ -1,4 +1,4 @@
-//! Which faults come when: a seed decides.
+//! Which faults come when, and which at once: a seed decides.
 
 use super::cluster::NODES;
 use super::faults::Fault;
@@ -7,18 +7,33 @@ use std::fmt;
 use std::time::Duration;
 
 /// How long a fault lasts, in milliseconds, in a run that has to be over soon, and in a long one.
-const SHORT: [usize; 2] = [500, 3_000];
+const SHORT: [usize; 2] = [500, 2_000];
 const LONG: [usize; 2] = [1_000, 15_000];
 
-/// A fault, the number of the node or NATS server that it happens to, and how long it lasts.
-pub(crate) struct Step {
+/// One fault, or two of which the second begins while the first lasts.
+pub(crate) struct Step(pub(crate) Vec<Blow>);
+
+/// A fault, when it comes, the number of the node or NATS server that it happens to, and how long it lasts.
+pub(crate) struct Blow {
     pub(crate) fault: Fault,
+    /// So long after the first.
+    pub(crate) after: Duration,
     pub(crate) victim: usize,
     pub(crate) time: Duration,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blows: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        write!(f, "{}", blows.join(" and, "))
+    }
+}
+
+impl fmt::Display for Blow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.after.is_zero() {
+            write!(f, "{} ms later, ", self.after.as_millis())?;
+        }
         let ms = self.time.as_millis();
         write!(f, "{:?} ({}, {ms} ms)", self.fault, self.victim)
     }
@@ -43,20 +58,38 @@ impl Plan {
         }
     }
 
-    /// Each fault once, in some order.
+    /// Each fault once, in some order, and many of them while another lasts.
     pub(crate) fn round(&self, random: &SeededEntropy) -> Vec<Step> {
         let mut faults = self.faults();
-        let [least, most] = self.minutes.map_or(SHORT, |_| LONG);
         let mut steps = Vec::new();
         while !faults.is_empty() {
-            let time = least + random.below(most - least);
-            steps.push(Step {
-                fault: faults.swap_remove(random.below(faults.len())),
-                victim: random.below(NODES),
-                time: Duration::from_millis(u64::try_from(time).unwrap()),
-            });
+            let fault = faults.swap_remove(random.below(faults.len()));
+            let first = self.blow(fault, 0, random);
+            let within = first.time.as_millis();
+            let mut blows = vec![first];
+            let others = faults.iter().enumerate();
+            let others = others.filter(|(_, other)| other.part() != fault.part());
+            let others: Vec<_> = others.map(|(place, _)| place).collect();
+            if !others.is_empty() && random.below(2) == 0 {
+                let other = faults.swap_remove(others[random.below(others.len())]);
+                let after = 1 + random.below(usize::try_from(within).unwrap());
+                blows.push(self.blow(other, after, random));
+            }
+            steps.push(Step(blows));
         }
         steps
+    }
+
+    fn blow(&self, fault: Fault, after_ms: usize, random: &SeededEntropy) -> Blow {
+        let [least, most] = self.minutes.map_or(SHORT, |_| LONG);
+        let time = least + random.below(most - least);
+        let ms = |number: usize| Duration::from_millis(u64::try_from(number).unwrap());
+        Blow {
+            fault,
+            after: ms(after_ms),
+            victim: random.below(NODES),
+            time: ms(time),
+        }
     }
 
     fn faults(&self) -> Vec<Fault> {

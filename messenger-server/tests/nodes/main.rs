@@ -16,3 +16,4 @@ mod limits;
 mod operator;
 mod start;
 mod talk;
+mod upgrade;

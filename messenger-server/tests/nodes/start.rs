@@ -43,7 +43,7 @@ async fn finish(mut command: Command, input: &str) -> (Option<i32>, String) {
 }
 
 /// Starts a server that ends again; what it says.
-async fn refused(flags: &[&str]) -> String {
+pub(crate) async fn refused(flags: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_messenger-server"));
     command.args(["--listen", "127.0.0.1:0"]).args(flags);
     let (code, said) = finish(command, "").await;

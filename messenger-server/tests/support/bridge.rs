@@ -9,21 +9,24 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Carries what comes in by this listener to the server.
-pub(crate) async fn carry(listener: TcpListener, server: SocketAddr) {
+/// Carries what comes in by this listener to the server, which believes who is `proxied` where that comes from.
+pub(crate) async fn carry(listener: TcpListener, server: SocketAddr, proxied: bool) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
         tokio::spawn(async move {
             // However it ends, the client finds its connection closed.
-            let _ = connection(client, server).await;
+            let _ = connection(client, server, proxied).await;
         });
     }
 }
 
-async fn connection(client: TcpStream, server: SocketAddr) -> io::Result<()> {
+async fn connection(mut client: TcpStream, server: SocketAddr, proxied: bool) -> io::Result<()> {
     let mut socket = TcpStream::connect(server).await?;
     client.set_nodelay(true)?;
     socket.set_nodelay(true)?;
+    if proxied {
+        pass_header(&mut client, &mut socket).await?;
+    }
     if !ask(&mut socket, "/", "").await.starts_with("HTTP/1.1 101 ") {
         return Ok(());
     }
@@ -33,6 +36,33 @@ async fn connection(client: TcpStream, server: SocketAddr) -> io::Result<()> {
     let down = down(server_input, client_output).await;
     up.abort();
     down
+}
+
+/// What a proxy tells comes before all else. A server that has lost patience closes, and says nothing before.
+async fn pass_header(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
+    let mut header = Vec::new();
+    while !is_header(&header) {
+        let passed = header.len();
+        tokio::select! {
+            read = client.read_buf(&mut header) => if read? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            },
+            closed = server.readable() => return closed.and(Err(io::ErrorKind::UnexpectedEof.into())),
+        }
+        server.write_all(&header[passed..]).await?;
+    }
+    Ok(())
+}
+
+/// Whether that is a whole header of the PROXY protocol, in either of its versions.
+fn is_header(bytes: &[u8]) -> bool {
+    match bytes.strip_prefix(b"\r\n\r\n\0\r\nQUIT\n") {
+        Some([_, _, high, low, rest @ ..]) => {
+            rest.len() == usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        Some(_) => false,
+        None => bytes.starts_with(b"PROXY") && bytes.ends_with(b"\r\n"),
+    }
 }
 
 async fn up(mut input: OwnedReadHalf, mut output: OwnedWriteHalf) -> io::Result<()> {

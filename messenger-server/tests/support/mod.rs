@@ -67,11 +67,13 @@ impl TestServer {
             .policy(policy)
             .build()
             .unwrap();
+        #[cfg(feature = "websocket")]
+        let proxied = !transport.proxies.is_empty();
         let server = Server::new(engine, transport);
         let (listener, address) = listen().await;
         #[cfg(feature = "websocket")]
         if OVER_WEBSOCKET {
-            return Self::over_websocket(server, listener, address).await;
+            return Self::over_websocket(server, listener, address, proxied).await;
         }
         let serving = server.clone();
         let task =
@@ -84,7 +86,12 @@ impl TestServer {
     }
 
     #[cfg(feature = "websocket")]
-    async fn over_websocket(server: Server, listener: TcpListener, address: SocketAddr) -> Self {
+    async fn over_websocket(
+        server: Server,
+        listener: TcpListener,
+        address: SocketAddr,
+        proxied: bool,
+    ) -> Self {
         let (entry, entered_by) = listen().await;
         let serving = server.clone();
         let task = tokio::spawn(async move {
@@ -92,7 +99,7 @@ impl TestServer {
                 serving.serve_websocket(listener, None, Origins::default(), std::future::pending());
             tokio::select! {
                 drained = serving => drained,
-                () = bridge::carry(entry, address) => unreachable!("it goes on"),
+                () = bridge::carry(entry, address, proxied) => unreachable!("it goes on"),
             }
         });
         Self {

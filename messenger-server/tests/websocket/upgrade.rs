@@ -5,11 +5,9 @@ use super::support::websocket::{Ended, WebSocket, ask, head};
 use super::support::{SOON, TestServer};
 use super::{listen, message, start};
 use messenger_core::Policy;
-use messenger_core::storage::MemoryStorage;
 use messenger_server::Transport;
 use messenger_server::websocket::{Origins, upgrade};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -213,32 +211,6 @@ async fn what_comes_right_behind_the_request_is_heard() {
     let mut socket = WebSocket::of(stream);
     assert_eq!(socket.object().await["action"], "welcome");
     assert_eq!(socket.object().await["data"]["status"], 6);
-}
-
-#[tokio::test]
-async fn a_proxy_tells_where_the_client_is() {
-    let mut transport = Transport::default();
-    transport.proxies = vec!["127.0.0.1/32".parse().unwrap()];
-    let storage = Arc::new(MemoryStorage::new());
-    let server = TestServer::limited(storage, Policy::default(), transport).await;
-    let address = listen(&server, Origins::SameHost).await;
-    let mut statuses = Vec::new();
-    for number in 0..31 {
-        let mut stream = connect(address).await;
-        let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 7791\r\n";
-        stream.write_all(header).await.unwrap();
-        let mut socket = WebSocket::over(stream).await;
-        assert_eq!(socket.object().await["action"], "welcome");
-        let data = format!(r#"{{"login":"user{number}","pass":"p","nick":"user{number}"}}"#);
-        socket
-            .send(&format!(r#"{{"action":"register","data":{data}}}"#))
-            .await;
-        statuses.push(socket.object().await["data"]["status"].as_u64());
-    }
-    assert_eq!(statuses.pop(), Some(Some(20)), "of one address");
-    assert!(statuses.iter().all(|status| *status == Some(0)));
-    // Without the header it is no connection of the proxy's.
-    assert!(!answer(address, &[b'x'; 200]).await.contains("101"));
 }
 
 #[tokio::test]
