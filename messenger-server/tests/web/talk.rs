@@ -2,6 +2,7 @@
 
 use super::site::Site;
 use super::webdriver::{Driver, ENTER};
+use serde_json::json;
 
 #[tokio::test]
 async fn two_browsers_and_a_client_over_tcp_talk() {
@@ -67,6 +68,31 @@ async fn who_sees_the_end_goes_on_seeing_it_when_the_telephone_is_turned() {
     ann.wait("document.querySelector('.down').innerText.includes('1 new message')")
         .await;
     ann.wait(&format!("{below} > 300")).await;
+}
+
+#[tokio::test]
+async fn a_click_counts_also_when_a_message_comes_meanwhile() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    let mut eve = site.client("eve").await;
+    eve.say("ann", "before").await;
+    let last = "document.querySelector('.people .last')";
+    ann.wait(&format!("{last}?.textContent === 'before'")).await;
+    let place = ann
+        .value("(({ x, y }) => ({ x: x + 20, y: y + 20 }))(document.querySelector('.people button').getBoundingClientRect())")
+        .await;
+    for (what, meanwhile) in [("mousePressed", true), ("mouseReleased", false)] {
+        let stroke = json!({ "type": what, "x": place["x"], "y": place["y"], "button": "left", "clickCount": 1 });
+        ann.devtools("Input.dispatchMouseEvent", stroke).await;
+        if meanwhile {
+            eve.say("ann", "meanwhile").await;
+            ann.wait(&format!("{last}.textContent === 'meanwhile'"))
+                .await;
+        }
+    }
+    ann.sees("meanwhile").await;
 }
 
 #[tokio::test]
