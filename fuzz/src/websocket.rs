@@ -85,11 +85,14 @@ impl Write for Sent<'_> {
 
 /// The object that a message is, or nothing of an empty one; `None` when it is something else.
 fn object(message: &[u8]) -> Option<&[u8]> {
-    let is_blank = |bytes: &[u8]| bytes.iter().all(|byte| b" \t\r\n".contains(byte));
+    let split = |bytes: &[u8]| Splitter::new(usize::MAX).split(bytes);
+    // What may stand between objects.
+    let is_blank =
+        |bytes: &[u8]| matches!(split(bytes), Ok(Split::Partial { skip }) if skip == bytes.len());
     if is_blank(message) {
         return Some(&[]);
     }
-    match Splitter::new(usize::MAX).split(message) {
+    match split(message) {
         Ok(Split::Frame(place)) if is_blank(&message[place.end..]) => Some(&message[place]),
         _ => None,
     }
