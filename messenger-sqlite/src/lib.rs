@@ -22,7 +22,6 @@
 mod arrivals;
 mod backup;
 mod check;
-mod checkpointer;
 mod disk;
 mod error;
 mod fault;
