@@ -37,19 +37,3 @@ async fn a_log_that_grew_beside_a_reader_is_given_back_when_it_has_gone() {
         tokio::task::yield_now().await;
     }
 }
-
-/// However much is written while nobody reads for long.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_log_is_begun_anew_before_it_is_too_long() {
-    let folder = tempfile::tempdir().unwrap();
-    let engine = engine(&folder.path().join("messenger.db"));
-    let ann = join(&engine, "ann").await;
-    let mut longest = 0;
-    for number in 0..2200 {
-        send(&ann, "ann", "x".repeat(60_000), number).await;
-        let log = folder.path().join("messenger.db-wal");
-        longest = longest.max(std::fs::metadata(log).unwrap().len());
-    }
-    // The most, and what is written until that is noticed.
-    assert!(longest <= (64 + 8) * 1024 * 1024, "{longest}");
-}
