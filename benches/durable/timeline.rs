@@ -1,5 +1,5 @@
-//! Where a file's time goes: how long commits take, what of that is work before the log is written and synced, and how long
-//! and on whose thread the log is copied into the file. The store tells it in events, at the level of debugging.
+//! Where a file's time goes: how long commits work, and then how long they write the log and sync it (and at times copy it
+//! into the file). The store tells it in events, at the level of debugging.
 
 use crate::{BODY, Plan, workload};
 use messenger_core::Engine;
@@ -28,7 +28,7 @@ pub(crate) fn run(runtime: &Runtime, folder: &Path, plan: &Plan) {
     let timeline = Timeline::default();
     let _ = tracing::subscriber::set_global_default(timeline.clone());
     println!(
-        "senders  disk    messages/s commits/s calls |  work p50   p99 |  sync p50   p99    max | writer copies  mean  max | thread copies  mean   max (ms)"
+        "senders  disk    messages/s commits/s calls | work p50    p99    max | sync p50    p99    max (ms)"
     );
     for &senders in plan.senders {
         for is_busy in [false, true] {
@@ -90,8 +90,6 @@ struct Seen {
     calls: u64,
     work: Vec<u64>,
     sync: Vec<u64>,
-    by_writer: Vec<u64>,
-    by_thread: Vec<u64>,
 }
 
 impl Timeline {
@@ -101,38 +99,17 @@ impl Timeline {
 }
 
 impl Seen {
-    fn row(mut self, time: Duration) -> String {
+    fn row(self, time: Duration) -> String {
         let count = self.sync.len() as f64;
-        let [work, sync] = [&mut self.work, &mut self.sync].map(|times| {
+        let calls = self.calls as f64 / count;
+        let [work, sync] = [self.work, self.sync].map(|mut times| {
             times.sort_unstable();
-            let at = |part: f64| {
-                times
-                    .get((part * times.len() as f64) as usize)
-                    .map_or(0, |us| *us)
-            };
-            [at(0.5), at(0.99), times.last().map_or(0, |us| *us)].map(|us| us as f64 / 1000.0)
-        });
-        let copies = [self.by_writer, self.by_thread].map(|times| {
-            let (sum, most): (u64, _) = (times.iter().sum(), times.iter().max());
-            let mean = sum as f64 / times.len().max(1) as f64;
-            format!(
-                "{:12} {:6.2} {:6.2}",
-                times.len(),
-                mean / 1000.0,
-                most.map_or(0, |us| *us) as f64 / 1000.0
-            )
+            let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize] as f64 / 1000.0;
+            format!("{:8.2} {:6.2} {:6.1}", at(0.5), at(0.99), at(1.0))
         });
         format!(
-            "{:9.0} {:5.1} | {:8.2} {:6.2} | {:8.2} {:6.2} {:6.1} | {} | {}",
-            count / time.as_secs_f64(),
-            self.calls as f64 / count,
-            work[0],
-            work[1],
-            sync[0],
-            sync[1],
-            sync[2],
-            copies[0],
-            copies[1],
+            "{:9.0} {calls:5.1} | {work} | {sync}",
+            count / time.as_secs_f64()
         )
     }
 }
@@ -148,17 +125,9 @@ impl Subscriber for Timeline {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut seen = self.0.lock().unwrap();
-        match fields.work_us {
-            Some(work) => {
-                seen.calls += fields.calls;
-                seen.work.push(work);
-                seen.sync.push(fields.us - work);
-            }
-            None if thread::current().name() == Some("sqlite-writer") => {
-                seen.by_writer.push(fields.us)
-            }
-            None => seen.by_thread.push(fields.us),
-        }
+        seen.calls += fields.calls;
+        seen.work.push(fields.work_us);
+        seen.sync.push(fields.us - fields.work_us);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -175,7 +144,7 @@ impl Subscriber for Timeline {
 struct Fields {
     calls: u64,
     us: u64,
-    work_us: Option<u64>,
+    work_us: u64,
 }
 
 impl Visit for Fields {
@@ -183,7 +152,7 @@ impl Visit for Fields {
         match field.name() {
             "calls" => self.calls = value,
             "us" => self.us = value,
-            "work_us" => self.work_us = Some(value),
+            "work_us" => self.work_us = value,
             _ => {}
         }
     }

@@ -160,15 +160,6 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
     })
 }
 
-/// A connection that copies the log into the file.
-pub(crate) fn open_for_checkpoints(path: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(path, flags).map_err(|source| OpenError::Sqlite {
-        path: path.to_owned(),
-        source: source.into(),
-    })
-}
-
 /// A connection that copies a store which another process may be using.
 pub(crate) fn open_for_copying(path: &Path) -> Result<Connection, OpenError> {
     let open = || {

@@ -58,7 +58,6 @@
 mod arrivals;
 mod backup;
 mod check;
-mod checkpointer;
 mod disk;
 mod error;
 mod fault;

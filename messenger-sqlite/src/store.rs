@@ -12,7 +12,6 @@ mod users;
 pub(crate) use users::forget_strangers;
 
 use crate::OpenError;
-use crate::checkpointer::Checkpointer;
 use crate::disk::{Disk, Floor};
 use crate::fdatasync;
 use crate::file;
@@ -22,7 +21,6 @@ use crate::place;
 use crate::readers::Readers;
 use crate::restored;
 use crate::sql::{unsigned, user_number};
-use crate::wal::Wal;
 use crate::writer::{Writer, Writing};
 use async_trait::async_trait;
 use messenger_core::AddressRule;
@@ -84,16 +82,14 @@ impl SqliteStorage {
         let floor = Floor::default();
         let disk = Disk::of(path, floor.clone());
         let reading = (0..READERS).map(|_| file::open_for_reading(path));
-        let failed = |source: rusqlite::Error| OpenError::Sqlite {
+        let lost_up_to = restored::lost_up_to(&writing);
+        let lost_up_to = lost_up_to.map_err(|source| OpenError::Sqlite {
             path: path.to_owned(),
             source: source.into(),
-        };
-        let lost_up_to = restored::lost_up_to(&writing).map_err(failed)?;
-        let checkpointer = Checkpointer::start(file::open_for_checkpoints(path)?)?;
-        let wal = Wal::of(path, &writing, checkpointer).map_err(failed)?;
+        })?;
         Ok(Self {
             readers: Readers::start(reading.collect::<Result<_, _>>()?)?,
-            writer: Writer::start(writing, disk, lost_up_to, wal)?,
+            writer: Writer::start(path, writing, disk, lost_up_to)?,
             lost_up_to: unsigned(lost_up_to),
             floor,
             _lock: lock,

@@ -9,6 +9,7 @@ use messenger_core::storage::{BatchQueue, QueueLimits, StorageError};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::any::Any;
 use std::io;
+use std::path::Path;
 use std::time::Instant;
 use tracing::debug;
 
@@ -35,14 +36,14 @@ pub(crate) struct Writer(BatchQueue<Job, Outcome, StorageError>);
 impl Writer {
     /// Numbers up to `lost_up_to` are not given.
     pub(crate) fn start(
+        path: &Path,
         connection: Connection,
         disk: Disk,
         lost_up_to: i64,
-        wal: Wal,
     ) -> io::Result<Self> {
         let mut file = File {
             connection,
-            wal,
+            wal: Wal::of(path),
             inboxes: Inboxes::new(lost_up_to),
             disk,
             was_changed_beside: false,
@@ -79,9 +80,8 @@ impl Writer {
 }
 
 struct File {
-    // Dropped in this order: whoever closes the file last copies the log into it.
-    wal: Wal,
     connection: Connection,
+    wal: Wal,
     inboxes: Inboxes,
     disk: Disk,
     was_changed_beside: bool,
