@@ -281,10 +281,11 @@ impl Inboxes {
         Ok(())
     }
 
-    /// The same for those that this one has written.
-    pub(crate) fn settle_known(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        match self.arrivals {
-            Some(_) => self.settle(connection),
+    /// The same if this one has written any, at the end. Another process may have written since: nothing that is remembered
+    /// counts.
+    pub(crate) fn settle_last(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        match self.arrivals.take() {
+            Some(_) => arrivals::settle(connection),
             None => Ok(()),
         }
     }

@@ -93,7 +93,7 @@ impl File {
     fn settle(&mut self) -> rusqlite::Result<()> {
         let behavior = TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behavior)?;
-        self.inboxes.settle_known(&transaction)?;
+        self.inboxes.settle_last(&transaction)?;
         transaction.commit()
     }
 
