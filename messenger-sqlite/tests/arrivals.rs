@@ -249,3 +249,24 @@ async fn a_store_is_served_while_what_had_just_come_cannot_be_moved() {
     store.append(to_bob(10)).await.unwrap();
     assert_eq!(seqs(&store).await, [1, 2, 3, 4]);
 }
+
+/// Not each of the calls that wait tries it again, which would take a minute and more.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_fail_together_while_what_had_just_come_cannot_be_moved() {
+    let (_folder, path, store) = begin().await;
+    for _ in 0..8 {
+        let appends = (0..1000).map(|_| store.append(to_bob(2000)));
+        futures_util::future::try_join_all(appends).await.unwrap();
+    }
+    store.append(to_bob(1)).await.unwrap();
+    let path = killed(&path);
+    let file = Connection::open(&path).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER full BEFORE INSERT ON messages WHEN new.seq = 8001 BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    )
+    .unwrap();
+    let store = SqliteStorage::open(&path).unwrap();
+    let failing = futures_util::future::join_all((0..1000).map(|_| store.append(to_bob(10))));
+    let failed = tokio::time::timeout(DEADLINE / 3, failing).await.unwrap();
+    assert!(failed.iter().all(Result::is_err));
+}

@@ -146,7 +146,13 @@ impl World {
             0 => newest,
             _ => newest.saturating_sub(u64::try_from(self.below(20)).unwrap()),
         };
-        let mark = Watermark::new(user, self.key(), to, self.now());
+        let key = self.key();
+        let record = self.memory.session(&user, &key).await.unwrap();
+        if record.is_some_and(|record| record.delivered_up_to >= to) {
+            // A file drops what another session kept when the purge comes, and memory at once.
+            return;
+        }
+        let mark = Watermark::new(user, key, to, self.now());
         for store in self.both() {
             store.advance(vec![mark.clone()]).await.unwrap();
         }
