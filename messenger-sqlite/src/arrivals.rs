@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// A message with more bytes goes to `messages` at once: to write it twice costs more than an index.
 pub(crate) const SHORT: usize = 4096;
 
-/// How many there are at the most, so that their index stays small.
-const MOST: usize = 8192;
+/// How many there are at the most: to move all of them takes room on the disk, and nothing else is written meanwhile.
+const MOST: usize = 4096;
 
 /// How many are moved at once. A transaction moves no more, unless there are too many, so that nobody waits long for it.
 pub(crate) const STEP: usize = 256;
