@@ -1,7 +1,8 @@
-//! Messages that have just come, in a table of their own that has no index.
+//! Messages that have just come, in a table of their own.
 //!
-//! Most are delivered within a moment and dropped again. So an index by recipient would be written twice for nothing, a
-//! page for each recipient in every commit. Those that stay are moved to `messages`, many at once.
+//! Most are delivered within a moment and dropped again. So a place in the index of `messages` would be written twice for
+//! nothing, a page for each recipient in every commit. Those that stay are moved there, many at once. The index of this
+//! table is a few pages, since it is short; without it whoever reads an inbox would look through everybody's messages.
 
 use crate::sql::integer;
 use messenger_core::proto::{Message, UserId};
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 /// A message with more bytes goes to `messages` at once: to write it twice costs more than an index.
 pub(crate) const SHORT: usize = 4096;
 
-/// How many there are at the most, since whoever reads an inbox looks through all of them.
-const MOST: usize = 8192;
+/// How many there are at the most: to move all of them takes room on the disk, and nothing else is written meanwhile.
+const MOST: usize = 4096;
 
 /// How many are moved at once. A transaction moves no more, unless there are too many, so that nobody waits long for it.
 pub(crate) const STEP: usize = 256;
@@ -149,11 +150,11 @@ pub(crate) fn settle(connection: &Connection) -> rusqlite::Result<()> {
     if !is_any.exists([])? {
         return Ok(());
     }
-    // So that the purge finds the first of an inbox.
+    // So that the purge finds the first of an inbox, unless that lies in `messages` already and was noted when it was moved.
     let note = "INSERT INTO inboxes (user, oldest, oldest_time)
                 SELECT recipient, min(seq), min(time) FROM arrivals WHERE true GROUP BY recipient
                 ON CONFLICT (user) DO UPDATE SET oldest = excluded.oldest, oldest_time = excluded.oldest_time
-                WHERE kept = 0";
+                WHERE kept = 0 AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.recipient = excluded.user)";
     connection.execute(note, [])?;
     move_up_to(connection, i64::MAX)
 }

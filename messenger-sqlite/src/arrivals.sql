@@ -1,5 +1,5 @@
 -- Version 8. What has just come. Most messages are delivered within a moment and dropped from here again; only the others are moved to
--- `messages`, many at once, which has an index to be written for each. Who reads an inbox reads both.
+-- `messages`, many at once, whose index is large: each has a page of its own there. Who reads an inbox reads both.
 
 CREATE TABLE arrivals (
     number     INTEGER PRIMARY KEY,         -- in the order they came
@@ -14,3 +14,4 @@ CREATE TABLE arrivals (
     mime       TEXT NOT NULL,
     attachment TEXT NOT NULL
 ) STRICT;
+CREATE INDEX arrivals_by_recipient ON arrivals (recipient, seq);

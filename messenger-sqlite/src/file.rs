@@ -40,8 +40,10 @@ const STATEMENTS: usize = 64;
 
 /// The connection that writes. Makes the store, if that may be, or upgrades it.
 pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connection, OpenError> {
-    let connection = open_even_if_moved(path, may_begin)?;
+    let mut connection = open_even_if_moved(path, may_begin)?;
     moved::check(&connection, path)?;
+    // When it cannot, as on a disk that is full, the writer does it before anything that needs it.
+    let _ = settle(&mut connection);
     Ok(connection)
 }
 
@@ -64,12 +66,11 @@ pub(crate) fn open_even_if_moved(path: &Path, may_begin: bool) -> Result<Connect
     skeletons::keep_up(&mut connection).map_err(failed)?;
     restore(&mut connection).map_err(failed)?;
     use_log(&connection).map_err(failed)?;
-    settle(&mut connection).map_err(failed)?;
     Ok(connection)
 }
 
 /// What had just come when the store was used last has its place among the other messages.
-fn settle(connection: &mut Connection) -> rusqlite::Result<()> {
+pub(crate) fn settle(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     arrivals::settle(&transaction)?;
     transaction.commit()

@@ -198,6 +198,8 @@ pub(crate) struct Inboxes {
     known: HashMap<UserId, Inbox>,
     /// Nothing while what lies there is not remembered. Those it is remembered of are among the known.
     arrivals: Option<Arrivals>,
+    /// What lies there could not be moved in this transaction.
+    is_stuck: bool,
     /// Users who are there.
     senders: HashSet<UserNumber>,
 }
@@ -208,6 +210,7 @@ impl Inboxes {
             lost_up_to,
             known: HashMap::new(),
             arrivals: None,
+            is_stuck: false,
             senders: HashSet::new(),
         }
     }
@@ -241,9 +244,19 @@ impl Inboxes {
 
     fn arrivals(&mut self, connection: &Connection) -> rusqlite::Result<&mut Arrivals> {
         if self.arrivals.is_none() {
+            self.is_stuck = true;
             arrivals::settle(connection)?;
+            // A disk that is full says so here, and not at the commit.
+            connection.cache_flush()?;
+            self.is_stuck = false;
         }
         Ok(self.arrivals.get_or_insert_with(Arrivals::none))
+    }
+
+    /// True when a transaction failed because what had just come, which is much, could not be moved. None that needs it would
+    /// do better.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.is_stuck
     }
 
     /// Adds a message to an inbox that was looked at in this transaction.
@@ -281,10 +294,11 @@ impl Inboxes {
         Ok(())
     }
 
-    /// The same for those that this one has written.
-    pub(crate) fn settle_known(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        match self.arrivals {
-            Some(_) => self.settle(connection),
+    /// The same if this one has written any, at the end. Another process may have written since: nothing that is remembered
+    /// counts.
+    pub(crate) fn settle_last(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        match self.arrivals.take() {
+            Some(_) => arrivals::settle(connection),
             None => Ok(()),
         }
     }

@@ -32,12 +32,15 @@ impl TransferSource {
         // Or one would be made.
         drop(file::open_for_copying(&path)?);
         let lock = Lock::take(&path)?;
-        let connection = file::open_even_if_moved(&path, false)?;
-        Ok(Self {
+        let mut connection = file::open_even_if_moved(&path, false)?;
+        let settled = file::settle(&mut connection);
+        let source = Self {
             path,
             connection,
             _lock: lock,
-        })
+        };
+        settled.map_err(|error| source.failed(error))?;
+        Ok(source)
     }
 
     /// By what the move is known, if the store was marked as moved.

@@ -93,7 +93,7 @@ impl File {
     fn settle(&mut self) -> rusqlite::Result<()> {
         let behavior = TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behavior)?;
-        self.inboxes.settle_known(&transaction)?;
+        self.inboxes.settle_last(&transaction)?;
         transaction.commit()
     }
 
@@ -102,11 +102,12 @@ impl File {
         batch: &mut [Job],
     ) -> Result<Vec<Result<Outcome, StorageError>>, StorageError> {
         let outcomes = self.try_commit(batch).or_else(|error| {
+            let is_busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+            let is_long = is_busy || self.inboxes.is_stuck();
             // They hold what was rolled back.
             self.inboxes.forget();
-            let is_busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
             let error = StorageError::new(CallError::from(error));
-            if is_busy {
+            if is_long {
                 // Alone, each would wait as long again.
                 return Ok(batch.iter().map(|_| Err(error.clone())).collect());
             }

@@ -8,7 +8,7 @@ use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Ack, Message, UserId};
 use messenger_core::storage::{Expiry, NewMessage, PageLimits, Storage};
-use messenger_sqlite::{SqliteStorage, check, salvage};
+use messenger_sqlite::{SqliteStorage, TransferSource, check, salvage};
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,8 +36,12 @@ fn bob() -> UserId {
 }
 
 fn to_bob(bytes: usize) -> NewMessage {
-    let message = Message::new("", "ann", "bob", 7).body("x".repeat(bytes));
-    let new = NewMessage::new(message, Timestamp::from_micros(7_000_000));
+    to_bob_at(7, bytes)
+}
+
+fn to_bob_at(seconds: u64, bytes: usize) -> NewMessage {
+    let message = Message::new("", "ann", "bob", seconds).body("x".repeat(bytes));
+    let new = NewMessage::new(message, Timestamp::from_micros(seconds * 1_000_000));
     new.limits(InboxLimits::new(u64::MAX, u64::MAX))
 }
 
@@ -55,11 +59,12 @@ fn count(path: &Path, table: &str) -> i64 {
 
 /// What a server that is killed now leaves behind. (Another process copies it: this one's locks would be lost when it
 /// closes a file of its own.)
-fn killed(folder: &TempDir) -> PathBuf {
-    let to = folder.path().join("killed");
+fn killed(store: &Path) -> PathBuf {
+    let folder = store.parent().unwrap();
+    let to = folder.join("killed");
     std::fs::create_dir(&to).unwrap();
     for name in ["messenger.db", "messenger.db-wal"] {
-        let from = folder.path().join(name);
+        let from = folder.join(name);
         let copied = Command::new("cp").arg(from).arg(&to).status();
         assert!(copied.unwrap().success());
     }
@@ -84,12 +89,12 @@ async fn an_inbox_is_in_order_wherever_its_messages_lie() {
 /// It counts among those that fill the inbox, and the purge finds it.
 #[tokio::test]
 async fn what_had_just_come_when_a_server_was_killed_is_there_and_counts() {
-    let (folder, path, store) = begin().await;
+    let (_folder, path, store) = begin().await;
     for bytes in [10, 20, LONG, 30] {
         store.append(to_bob(bytes)).await.unwrap();
     }
     assert_eq!(count(&path, "arrivals"), 3);
-    let killed = killed(&folder);
+    let killed = killed(&path);
     let store = SqliteStorage::open(&killed).unwrap();
     assert_eq!(count(&killed, "arrivals"), 0);
     assert_eq!(seqs(&store).await, [1, 2, 3, 4]);
@@ -102,18 +107,38 @@ async fn what_had_just_come_when_a_server_was_killed_is_there_and_counts() {
         Duration::from_secs(31_536_000),
     );
     let expiry = Expiry::at(now, year, Duration::from_secs(1), year);
-    while !store.purge_expired(expiry).await.unwrap().is_zero() {}
+    while store.purge_expired(expiry.clone()).await.unwrap().is_zero() {}
     assert_eq!(seqs(&store).await, [0; 0]);
+}
+
+/// Nothing but messages is written between one start and the next.
+#[tokio::test]
+async fn a_server_that_is_killed_twice_knows_which_message_is_the_oldest() {
+    let (_folder, path, store) = begin().await;
+    store.append(to_bob_at(7, 10)).await.unwrap();
+    let path = killed(&path);
+    let store = (SqliteStorage::open(&path).unwrap(), store).0;
+    store.append(to_bob_at(9, 20)).await.unwrap();
+    let path = killed(&path);
+    let store = (SqliteStorage::open(&path).unwrap(), store).0;
+    assert_eq!(seqs(&store).await, [1, 2]);
+    let (now, year) = (
+        Timestamp::from_micros(10_000_000),
+        Duration::from_secs(31_536_000),
+    );
+    let expiry = Expiry::at(now, year, Duration::from_secs(2), year);
+    while store.purge_expired(expiry.clone()).await.unwrap().is_zero() {}
+    assert_eq!(seqs(&store).await, [2]);
 }
 
 #[tokio::test]
 async fn what_had_just_come_is_saved_of_a_damaged_store() {
-    let (folder, _, store) = begin().await;
+    let (folder, path, store) = begin().await;
     for bytes in [10, LONG, 20] {
         store.append(to_bob(bytes)).await.unwrap();
     }
     let to = folder.path().join("saved.db");
-    let saved = salvage(&killed(&folder), &to).unwrap();
+    let saved = salvage(&killed(&path), &to).unwrap();
     let messages = saved.tables.iter().find(|table| table.name == "messages");
     let messages = messages.unwrap();
     assert_eq!((messages.saved, messages.lost), (3, Some(0)), "{saved}");
@@ -174,7 +199,74 @@ async fn only_so_many_have_just_come() {
     for _ in 0..24 {
         let appends = (0..1000).map(|_| store.append(to_bob(10)));
         futures_util::future::try_join_all(appends).await.unwrap();
-        assert!(count(&path, "arrivals") <= 8192);
+        assert!(count(&path, "arrivals") <= 4096);
     }
     assert_eq!(seqs(&store).await.len(), 24_000);
+}
+
+/// It has not looked since the command has written.
+#[tokio::test]
+async fn a_server_that_is_stopped_behind_a_command_spoils_no_inbox() {
+    let (_folder, path, store) = begin().await;
+    for _ in 0..5 {
+        store.append(to_bob(10)).await.unwrap();
+    }
+    let beside = SqliteStorage::open_beside(&path).unwrap();
+    assert!(beside.delete_user(&bob()).await.unwrap());
+    beside
+        .upsert_external_user(&bob(), "another Bob")
+        .await
+        .unwrap();
+    beside.append(to_bob(10)).await.unwrap();
+    drop(store);
+    drop(beside);
+    let store = SqliteStorage::open(&path).unwrap();
+    assert_eq!(store.newest(&bob()).await.unwrap(), 1);
+    let more = to_bob(10).limits(InboxLimits::new(2, u64::MAX));
+    assert_eq!(store.append(more.clone()).await.unwrap().seq(), Some(2));
+    store.append(more).await.unwrap_err();
+}
+
+/// As when the disk is full.
+#[tokio::test]
+async fn a_store_is_served_while_what_had_just_come_cannot_be_moved() {
+    let (_folder, path, store) = begin().await;
+    for _ in 0..3 {
+        store.append(to_bob(10)).await.unwrap();
+    }
+    let path = killed(&path);
+    let file = Connection::open(&path).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER full BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    )
+    .unwrap();
+    // Or it would move a part of it elsewhere.
+    TransferSource::open(&path).unwrap_err();
+    let store = SqliteStorage::open(&path).unwrap();
+    assert_eq!(seqs(&store).await, [1, 2, 3]);
+    store.append(to_bob(10)).await.unwrap_err();
+    file.execute_batch("DROP TRIGGER full").unwrap();
+    store.append(to_bob(10)).await.unwrap();
+    assert_eq!(seqs(&store).await, [1, 2, 3, 4]);
+}
+
+/// Not each of the calls that wait tries it again, which would take a minute and more.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_fail_together_while_what_had_just_come_cannot_be_moved() {
+    let (_folder, path, store) = begin().await;
+    for _ in 0..8 {
+        let appends = (0..1000).map(|_| store.append(to_bob(2000)));
+        futures_util::future::try_join_all(appends).await.unwrap();
+    }
+    store.append(to_bob(1)).await.unwrap();
+    let path = killed(&path);
+    let file = Connection::open(&path).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER full BEFORE INSERT ON messages WHEN new.seq = 8001 BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    )
+    .unwrap();
+    let store = SqliteStorage::open(&path).unwrap();
+    let failing = futures_util::future::join_all((0..1000).map(|_| store.append(to_bob(10))));
+    let failed = tokio::time::timeout(DEADLINE / 3, failing).await.unwrap();
+    assert!(failed.iter().all(Result::is_err));
 }
