@@ -109,7 +109,7 @@ mod tests {
         }
 
         async fn receive(&mut self) -> Option<String> {
-            match self.0.next().await?.unwrap() {
+            match self.0.next().await?.ok()? {
                 Message::Text(text) => Some(text.to_string()),
                 _ => None,
             }

@@ -104,8 +104,8 @@ impl Seen {
         let calls = self.calls as f64 / count;
         let [work, sync] = [self.work, self.sync].map(|mut times| {
             times.sort_unstable();
-            let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize] as f64 / 1000.0;
-            format!("{:8.2} {:6.2} {:6.1}", at(0.5), at(0.99), at(1.0))
+            let at = |percent| times[(times.len() - 1) * percent / 100] as f64 / 1000.0;
+            format!("{:8.2} {:6.2} {:6.1}", at(50), at(99), at(100))
         });
         format!(
             "{:9.0} {calls:5.1} | {work} | {sync}",

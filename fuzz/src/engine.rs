@@ -128,7 +128,7 @@ pub fn engine(data: &[u8]) {
 
 /// Knows who has registered. (Hashing passwords would take all the time, and threads.)
 #[derive(Default)]
-struct Accounts(Mutex<BTreeMap<UserId, (Password, Identity)>>);
+pub(crate) struct Accounts(Mutex<BTreeMap<UserId, (Password, Identity)>>);
 
 impl Accounts {
     fn find(&self, login: &UserId) -> Option<(Password, Identity)> {

@@ -6,10 +6,12 @@
 mod codecs;
 mod engine;
 mod splitter;
+mod websocket;
 
 pub use codecs::{client_codec, server_codec};
 pub use engine::engine;
 pub use splitter::splitter;
+pub use websocket::websocket;
 
 /// Cuts the input: its first byte tells into chunks of what size the rest comes.
 fn chunks(data: &[u8]) -> Option<(&[u8], impl Iterator<Item = &[u8]>)> {

@@ -38,3 +38,8 @@ fn client_codec() {
 fn engine() {
     replay("engine", messenger_fuzz::engine);
 }
+
+#[test]
+fn websocket() {
+    replay("websocket", messenger_fuzz::websocket);
+}

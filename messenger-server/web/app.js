@@ -29,8 +29,11 @@ function ended() {
   location.reload();
 }
 
-// One tab logs in or out, and all do.
-session.onChangeElsewhere(() => location.reload());
+// One tab logs in or out, and all do; who is out leaves nothing half-written.
+session.onChangeElsewhere(() => {
+  if (!session.read()) sessionStorage.clear();
+  location.reload();
+});
 const notice = sessionStorage.getItem(NOTICE);
 sessionStorage.removeItem(NOTICE);
 begin(notice && t(notice));

@@ -78,6 +78,7 @@ export async function showChat(user, store, ended) {
     await connection.request('logout', {}).catch((error) => { if (!(error instanceof Lost)) throw error; });
     connection.stop();
     await store.forget();
+    sessionStorage.clear();
     session.forget();
     location.reload();
   }

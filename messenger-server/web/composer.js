@@ -6,14 +6,14 @@ import { size, t } from './i18n.js';
 import { h, icon, iconButton } from './markup.js';
 
 const LONGEST_TEXT = 64 * 1024;
-// What was begun to be written to somebody, until the page is left.
-const drafts = new Map();
 
-// `send` is told text and attachment. `zone` is where files may be dropped.
-export function composer(peer, send, zone) {
+// What `uid` began to write to `peer` stays in the tab until it is sent, also when the page is loaded anew. `send` is told text
+// and attachment. `zone` is where files may be dropped.
+export function composer({ uid, peer }, send, zone) {
+  const draft = `messenger.draft:${JSON.stringify([uid, peer])}`;
   let files = [];
   const text = h('textarea', { rows: 1, 'aria-label': t('write'), placeholder: t('write'), dir: 'auto', oninput: typed, onkeydown: keyed, onpaste: pasted });
-  text.value = drafts.get(peer) ?? '';
+  text.value = sessionStorage.getItem(draft) ?? '';
   const staged = h('ul', { class: 'staged', 'aria-label': t('attached'), hidden: true });
   const input = h('input', { type: 'file', multiple: true, hidden: true, tabindex: '-1', 'aria-hidden': 'true', onchange: picked });
   const attach = iconButton('attach', t('attach'), { onclick: () => input.click() });
@@ -21,8 +21,17 @@ export function composer(peer, send, zone) {
   const form = h('form', { class: 'composer', onsubmit: submitted }, staged, input, attach, text, submit);
 
   function typed() {
-    drafts.set(peer, text.value);
+    keep();
     text.rows = Math.min(8, text.value.split('\n', 8).length);
+  }
+
+  function keep() {
+    try {
+      if (text.value) sessionStorage.setItem(draft, text.value);
+      else sessionStorage.removeItem(draft);
+    } catch {
+      // There is no room for it: it stays only as long as it is seen.
+    }
   }
 
   function keyed(event) {

@@ -37,7 +37,7 @@ export class Conversation {
     const frame = h('div', { class: 'history', tabindex: '0', role: 'region', 'aria-label': label }, this.#empty, list, waiting);
     this.#down = h('button', { type: 'button', class: 'down', hidden: true, onclick: () => this.#toLatest() });
     this.element = h('section', { class: 'conversation', 'data-drop': t('dropHere') });
-    this.#composer = composer(peer, (body, attach) => this.#send(body, attach), this.element);
+    this.#composer = composer({ uid: store.uid, peer }, (body, attach) => this.#send(body, attach), this.element);
     this.#history = new History(store, peer, person.nick, frame, list);
     this.#history.addEventListener('moved', () => this.#moved());
     this.#pending = new Pending(outbox, waiting);

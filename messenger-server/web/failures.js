@@ -6,7 +6,7 @@ import { has, t } from './i18n.js';
 export class Refused extends Error {
   constructor(action, data) {
     const own = [`${action}${data.status}`, `status${data.status}`].find(has);
-    super(own ? t(own) : t('failed', { reason: data.error }));
+    super(t(own ?? 'failed', { reason: data.error }));
     this.status = data.status;
   }
 }

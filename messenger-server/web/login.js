@@ -35,6 +35,8 @@ export function showLogin(notice, begun) {
   async function send(event) {
     event.preventDefault();
     if (submit.disabled) return;
+    // Keyboards of telephones put a space behind a word.
+    for (const { input } of [login, nick]) input.value = input.value.trim();
     const empty = [login, ...(isNew ? [nick] : []), pass].find(({ input }) => !input.value);
     if (empty) {
       failure.textContent = t('status4');

@@ -12,7 +12,7 @@ const MANY_LINES = 24;
 export function showMessage({ isOwn, nick, body, time, attach }, author, state) {
   const who = h('span', { class: 'unseen' }, `${isOwn ? t('own') : author || nick}: `);
   const at = h('time', { datetime: new Date(time * 1000).toISOString() }, clock(time));
-  const bubble = h('div', { class: 'bubble' }, who, attach && showAttachment(attach, nick), body && showText(body));
+  const bubble = h('div', { class: 'bubble' }, who, attach && showAttachment(attach, nick), body && body !== attach?.name && showText(body));
   bubble.append(h('p', { class: 'beside' }, at, state));
   return h('li', { class: isOwn ? 'message own' : 'message' }, bubble);
 }

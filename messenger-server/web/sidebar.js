@@ -89,29 +89,21 @@ export class Sidebar {
     return h('li', {}, h('button', { type: 'button', class: 'find', onclick: find }, icon('search'), h('span', {}, t('findUser', { uid }))));
   }
 
-  // The line of a person; the same one as long as it shows the same.
+  // The line of a person. It stays the same when it shows something else, so that no click on it is lost.
   #line(person) {
     const { uid, nick, picture, unread, last, isWaiting } = person;
     const isChosen = uid === this.#chosen;
     const shows = JSON.stringify([nick, picture, unread, last, isWaiting, isChosen]);
     const before = this.#lines.get(uid);
     if (before?.shows === shows) return before.element;
-    const element = before?.element ?? h('li');
-    const hadFocus = element.contains(document.activeElement);
-    element.replaceChildren(this.#button(person, isChosen));
-    if (hadFocus) element.firstChild.focus();
-    this.#lines.set(uid, { element, shows });
+    const open = () => this.#open(this.#lines.get(uid).person);
+    const element = before?.element ?? h('li', {}, h('button', { type: 'button', onclick: open }));
+    const button = element.firstChild;
+    if (isChosen) button.setAttribute('aria-current', 'true');
+    else button.removeAttribute('aria-current');
+    button.replaceChildren(...parts(person));
+    this.#lines.set(uid, { element, shows, person });
     return element;
-  }
-
-  #button(person, isChosen) {
-    const { nick, unread, last } = person;
-    const count = unread > 0 && h('span', { class: 'count' }, h('span', { 'aria-hidden': 'true' }, String(unread)), h('span', { class: 'unseen' }, t('unread', { count: unread })));
-    return h('button', { type: 'button', 'aria-current': isChosen && 'true', onclick: () => this.#open(person) },
-      avatar(person),
-      h('span', { class: 'lines' },
-        h('span', {}, h('bdi', { class: 'nick' }, nick), last && h('time', {}, when(last.time))),
-        h('span', {}, h('span', { class: 'last' }, preview(person)), count)));
   }
 
   #searchKey(event) {
@@ -134,6 +126,17 @@ export class Sidebar {
 }
 
 const pick = (conversation) => ({ unread: conversation?.unread ?? 0, last: conversation?.last });
+
+function parts(person) {
+  const { nick, unread, last } = person;
+  const count = unread > 0 && h('span', { class: 'count' }, h('span', { 'aria-hidden': 'true' }, String(unread)), h('span', { class: 'unseen' }, t('unread', { count: unread })));
+  return [
+    avatar(person),
+    h('span', { class: 'lines' },
+      h('span', {}, h('bdi', { class: 'nick' }, nick), last && h('time', {}, when(last.time))),
+      h('span', {}, h('span', { class: 'last' }, preview(person)), count)),
+  ];
+}
 
 function preview({ uid, last, isWaiting }) {
   if (isWaiting) return t('draft');

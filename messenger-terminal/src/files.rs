@@ -15,6 +15,12 @@ const KEPT_BYTES: usize = 64 * 1024 * 1024;
 /// The longest file that fits into a message, in bytes: base64 makes four of three, and there is something around.
 pub(crate) const LONGEST: u64 = 12 * 1024 * 1024 - 128 * 1024;
 
+/// The longest name of a file that goes or comes, in bytes.
+const LONGEST_NAME: usize = 100;
+
+/// What files end in, where a type has several endings.
+const USUAL: [&str; 7] = ["bin", "html", "jpg", "mp3", "mp4", "tiff", "txt"];
+
 /// Files that came and are not forgotten yet.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
@@ -86,15 +92,48 @@ fn numbered(path: &Path, copy: usize) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// A name for a file that came: the text that came with it if that can be one. It leads nowhere else, and hides nothing.
+/// A name for a file that came: the one that came with its type, or the text, if that can be one. It leads nowhere else, and hides
+/// nothing.
 fn name(body: &str, mime: &str) -> String {
-    let is_good = |sign: char| sign.is_alphanumeric() || " .-_()".contains(sign);
-    let fits = !body.is_empty() && body.len() <= 100 && body.chars().all(is_good);
-    if fits && !body.starts_with(['.', ' ', '-']) && body.contains('.') {
-        return body.to_owned();
+    let (kind, named) = parts(mime);
+    match named.into_iter().chain([body]).find(|name| is_good(name)) {
+        Some(name) => name.to_owned(),
+        None => format!("file.{}", extension(kind)),
     }
-    let extension = mime_guess::get_mime_extensions_str(mime).and_then(<[_]>::first);
-    format!("file.{}", extension.unwrap_or(&"bin"))
+}
+
+fn is_good(name: &str) -> bool {
+    let fits = name.len() <= LONGEST_NAME && name.contains('.');
+    let is_plain = |sign: char| sign.is_alphanumeric() || " .-_()".contains(sign);
+    fits && !name.starts_with(['.', ' ', '-']) && name.chars().all(is_plain)
+}
+
+/// What a file of this type usually ends in.
+fn extension(kind: &str) -> &'static str {
+    let known = mime_guess::get_mime_extensions_str(kind).unwrap_or_default();
+    let usual = known.iter().find(|ending| USUAL.contains(ending));
+    usual.or(known.first()).copied().unwrap_or("bin")
+}
+
+/// A type, and the file's name, which may stand behind it: `application/pdf; name="report.pdf"`.
+pub(crate) fn parts(mime: &str) -> (&str, Option<&str>) {
+    let Some((kind, more)) = mime.split_once(';') else {
+        return (mime, None);
+    };
+    let name = more
+        .split_once("name=\"")
+        .and_then(|(_, name)| name.split_once('"'));
+    (kind.trim_end(), name.map(|(name, _)| name))
+}
+
+/// The type of a file that is sent. A picture's is nothing but that, as all clients know it; any other's has the name behind it.
+fn mime_of(path: &Path, name: &str) -> String {
+    let kind = mime_guess::from_path(path).first_or_octet_stream();
+    let ends_it = |sign: char| sign.is_control() || "\"\\".contains(sign);
+    if kind.type_() == "image" || name.len() > LONGEST_NAME || name.contains(ends_it) {
+        return kind.essence_str().to_owned();
+    }
+    format!("{}; name=\"{name}\"", kind.essence_str())
 }
 
 /// A message with this file.
@@ -111,9 +150,8 @@ pub(crate) fn message(to: &str, path: &Path) -> Result<SendMessage, Sentence> {
     if bytes.is_empty() {
         return Err(cannot("it is empty".to_owned()));
     }
-    let mime = mime_guess::from_path(path).first_or_octet_stream();
-    let attach = Attachment::new(mime.essence_str(), BASE64.encode(&bytes));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let attach = Attachment::new(mime_of(path, &name), BASE64.encode(&bytes));
     Ok(SendMessage::new(to, name.as_ref()).attach(attach))
 }
 
@@ -135,6 +173,27 @@ mod tests {
             assert_eq!(name(bad, "image/png"), "file.png", "{bad}");
         }
         assert_eq!(name("", "no/such"), "file.bin");
+        for bad in ["../../.bashrc", ".profile", "\u{202e}gnp.exe", "a\\b.png"] {
+            let mime = format!("image/png; name=\"{bad}\"");
+            assert_eq!(name("", &mime), "file.png", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_keeps_its_name_and_one_without_ends_as_usual() {
+        let mime = "application/pdf; name=\"a report.pdf\"";
+        assert_eq!(name("Look!", mime), "a report.pdf");
+        for (mime, usual) in [
+            ("application/octet-stream", "file.bin"),
+            ("application/pdf; name=\"", "file.pdf"),
+            ("image/jpeg", "file.jpg"),
+            ("text/plain; charset=utf-8", "file.txt"),
+        ] {
+            assert_eq!(name("", mime), usual);
+        }
+        let path = Path::new("notes.txt");
+        assert_eq!(mime_of(path, "notes.txt"), "text/plain; name=\"notes.txt\"");
+        assert_eq!(mime_of(path, "a\"b.txt"), "text/plain");
     }
 
     #[test]

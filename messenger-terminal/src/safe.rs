@@ -11,6 +11,16 @@ pub(crate) fn line(text: &str) -> String {
         .collect()
 }
 
+/// A login or a name that its owner has chosen. One that could be taken for what stands around it, as `Ann (ann): hello`, is set in
+/// quotation marks.
+pub(crate) fn name(name: &str) -> String {
+    let name = line(name);
+    match name.contains(['(', ')', ':', '"']) {
+        true => format!("{name:?}"),
+        false => name,
+    }
+}
+
 /// A message's text. Lines behind the first are set off, so that none looks like another message.
 pub(crate) fn text(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
@@ -45,6 +55,13 @@ mod tests {
         assert_eq!(line("a\x1b]0;owned\x07b"), "a\u{241b}]0;owned\u{2407}b");
         assert_eq!(line("\u{202e}txt.exe"), "\u{fffd}txt.exe");
         assert_eq!(line("Grüße, 世界 👋"), "Grüße, 世界 👋");
+    }
+
+    #[test]
+    fn a_name_does_not_look_like_somebody_elses_message() {
+        assert_eq!(name("Ann (ann): hello"), "\"Ann (ann): hello\"");
+        assert_eq!(name("\"Ann\" (ann)"), "\"\\\"Ann\\\" (ann)\"");
+        assert_eq!(name("Grüße, O'Ann 世界"), "Grüße, O'Ann 世界");
     }
 
     #[test]

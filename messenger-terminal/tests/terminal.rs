@@ -286,6 +286,12 @@ fn files_are_sent_and_saved() {
     ann.send_line("/save 1 photo.png").unwrap();
     see(&mut ann, "Saved as photo (2).png.");
     assert_eq!(fs::read(photo).unwrap(), bytes);
+    let attach = Attachment::new("application/pdf; name=\"report.pdf\"", "AQIDBA==");
+    let message = SendMessage::new("ann", "").attach(attach);
+    world.runtime.block_on(bob.send_message(message)).unwrap();
+    see(&mut ann, "/save 2]");
+    ann.send_line("/save 2").unwrap();
+    see(&mut ann, "Saved as report.pdf.");
     ann.send_line("/save 7").unwrap();
     see(&mut ann, "There is no such file");
     leave(ann);

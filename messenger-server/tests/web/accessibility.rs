@@ -143,4 +143,13 @@ async fn the_page_speaks_russian() {
     ann.keys(ENTER).await;
     ann.wait("document.querySelector('.failure').textContent === 'Такого логина нет.'")
         .await;
+    // A refusal that only the server can explain says in Russian what it is about.
+    ann.click(".login form .link").await;
+    ann.fill("[name=login]", "\u{200b} ").await;
+    ann.fill("[name=nick]", " Аня ").await;
+    ann.keys(ENTER).await;
+    ann.wait("document.querySelector('.failure').textContent.startsWith('Такой логин или такое имя не подходит')")
+        .await;
+    ann.wait("document.querySelector('[name=nick]').value === 'Аня'")
+        .await;
 }

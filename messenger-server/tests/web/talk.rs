@@ -1,7 +1,8 @@
 //! People talk.
 
 use super::site::Site;
-use super::webdriver::Driver;
+use super::webdriver::{Driver, ENTER};
+use serde_json::json;
 
 #[tokio::test]
 async fn two_browsers_and_a_client_over_tcp_talk() {
@@ -67,4 +68,56 @@ async fn who_sees_the_end_goes_on_seeing_it_when_the_telephone_is_turned() {
     ann.wait("document.querySelector('.down').innerText.includes('1 new message')")
         .await;
     ann.wait(&format!("{below} > 300")).await;
+}
+
+#[tokio::test]
+async fn a_click_counts_also_when_a_message_comes_meanwhile() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    let mut eve = site.client("eve").await;
+    eve.say("ann", "before").await;
+    let last = "document.querySelector('.people .last')";
+    ann.wait(&format!("{last}?.textContent === 'before'")).await;
+    let place = ann
+        .value("(({ x, y }) => ({ x: x + 20, y: y + 20 }))(document.querySelector('.people button').getBoundingClientRect())")
+        .await;
+    for (what, meanwhile) in [("mousePressed", true), ("mouseReleased", false)] {
+        let stroke = json!({ "type": what, "x": place["x"], "y": place["y"], "button": "left", "clickCount": 1 });
+        ann.devtools("Input.dispatchMouseEvent", stroke).await;
+        if meanwhile {
+            eve.say("ann", "meanwhile").await;
+            ann.wait(&format!("{last}.textContent === 'meanwhile'"))
+                .await;
+        }
+    }
+    ann.sees("meanwhile").await;
+}
+
+#[tokio::test]
+async fn a_half_written_message_is_there_after_the_page_is_loaded_anew() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    for login in ["bob", "eve"] {
+        site.client(login).await.say("ann", "hello").await;
+    }
+    ann.read("Nick bob").await;
+    ann.fill(".composer textarea", "half").await;
+    ann.reload().await;
+    ann.read("Nick eve").await;
+    let draft = "document.querySelector('.composer textarea').value";
+    assert_eq!(ann.value(draft).await, "");
+    ann.read("Nick bob").await;
+    ann.wait(&format!(
+        "{draft} === 'half' && document.activeElement.localName === 'textarea'"
+    ))
+    .await;
+    ann.keys(ENTER).await;
+    ann.sees("half").await;
+    ann.reload().await;
+    ann.read("Nick bob").await;
+    assert_eq!(ann.value(draft).await, "");
 }

@@ -105,6 +105,7 @@ export default {
   lost: 'The connection was lost. Try again.',
   slow: 'The server does not answer. Try again.',
   register1: 'That login or that name is taken.',
+  register3: 'That login or that name will not do: letters and digits always will, what is invisible never, emoji in a name only. The server says: {reason}.',
   auth2: 'The password is wrong.',
   auth7: 'There is no such login.',
   addcontact1: 'Already among your contacts, or it is you.',

@@ -2,7 +2,7 @@
 
 use super::Chat;
 use crate::screen::Screen;
-use crate::{because, safe};
+use crate::{because, files, safe};
 use bytesize::ByteSize;
 use messenger_client::proto::{EvMessage, MessageAccepted, UserId};
 use messenger_client::{ConnectionState, SendError, SessionEvent};
@@ -24,24 +24,31 @@ impl Chat {
 
     fn show_message(&mut self, event: &EvMessage, screen: &Screen) {
         let message = &event.message;
-        let body = safe::text(message.body.as_str());
         let is_own = message.from == self.login && event.seq.is_none();
         if is_own && self.was_typed_here(&message.to, message.body.as_str()) {
             return;
         }
-        let from = safe::line(message.from.as_str());
         let name = if is_own {
-            format!("you to {}", safe::line(message.to.as_str()))
+            format!("you to {}", safe::name(message.to.as_str()))
         } else {
             self.note_unread(&message.from);
-            format!("{} ({from})", safe::line(&message.nick))
+            let from = safe::name(message.from.as_str());
+            format!("{} ({from})", safe::name(&message.nick))
+        };
+        let (mime, file) = files::parts(&message.attach.mime);
+        let body = match message.body.as_str() {
+            "" => safe::line(file.unwrap_or_default()),
+            body => safe::text(body),
         };
         let mut text = format!("{}: {body}", self.paint.name(name));
         if !message.attach.is_empty() {
             let number = self.received.keep(message);
-            let mime = safe::line(&message.attach.mime);
+            let mime = safe::line(mime);
             let size = ByteSize(message.attach.data.as_str().len() as u64 / 4 * 3);
-            let note = format!(" [{mime}, {size}; /save {number}]");
+            let note = format!("[{mime}, {size}; /save {number}]");
+            if !body.is_empty() {
+                text.push(' ');
+            }
             text.push_str(&self.paint.new_thing(note));
         }
         screen.show(text);

@@ -68,8 +68,8 @@ impl Chat {
         let name = UserId::from(name);
         screen.show(format!(
             "You talk to {} ({}).",
-            safe::line(&user.nick),
-            safe::line(name.as_str())
+            safe::name(&user.nick),
+            safe::name(name.as_str())
         ));
         self.unread.talked_to(&name);
         self.peer = Some(name);
@@ -158,7 +158,7 @@ impl Chat {
             ));
         }
         for (stranger, unread) in self.unread.strangers(&contacts) {
-            let stranger = safe::line(stranger.as_str());
+            let stranger = safe::name(stranger.as_str());
             lines.push(format!(
                 "  {stranger}, no contact of yours{}",
                 self.count(unread)
@@ -182,8 +182,8 @@ impl Chat {
     }
 
     fn person(&self, card: &Card) -> String {
-        let nick = self.paint.name(safe::line(&card.nick));
-        format!("{nick} ({})", safe::line(card.uid.as_str()))
+        let nick = self.paint.name(safe::name(&card.nick));
+        format!("{nick} ({})", safe::name(card.uid.as_str()))
     }
 
     /// Looks for a login, and for everybody with that email or phone.
@@ -194,8 +194,8 @@ impl Chat {
         };
         let mut found = Vec::new();
         if let Ok(user) = self.session.call_within(PATIENCE, UserInfo::new(who)).await {
-            let nick = self.paint.name(safe::line(&user.nick));
-            found.push(format!("  {nick} ({})", safe::line(who)));
+            let nick = self.paint.name(safe::name(&user.nick));
+            found.push(format!("  {nick} ({})", safe::name(who)));
         }
         for contact in self.ask(Import::new(vec![entry])).await? {
             found.push(format!("  {}", self.person(&contact.card)));
@@ -222,8 +222,8 @@ impl Chat {
         } = self.ask(UserInfo::new(name)).await?;
         let mut lines = vec![format!(
             "  {} ({})",
-            self.paint.name(safe::line(&nick)),
-            safe::line(name)
+            self.paint.name(safe::name(&nick)),
+            safe::name(name)
         )];
         for (field, value) in [("email", email), ("phone", phone), ("status", user_status)] {
             if !value.is_empty() {
