@@ -107,7 +107,7 @@ async fn what_had_just_come_when_a_server_was_killed_is_there_and_counts() {
         Duration::from_secs(31_536_000),
     );
     let expiry = Expiry::at(now, year, Duration::from_secs(1), year);
-    while store.purge_expired(expiry.clone()).await.unwrap().is_zero() {}
+    while store.purge_expired(expiry).await.unwrap().is_zero() {}
     assert_eq!(seqs(&store).await, [0; 0]);
 }
 
@@ -127,7 +127,7 @@ async fn a_server_that_is_killed_twice_knows_which_message_is_the_oldest() {
         Duration::from_secs(31_536_000),
     );
     let expiry = Expiry::at(now, year, Duration::from_secs(2), year);
-    while store.purge_expired(expiry.clone()).await.unwrap().is_zero() {}
+    while store.purge_expired(expiry).await.unwrap().is_zero() {}
     assert_eq!(seqs(&store).await, [2]);
 }
 

@@ -181,7 +181,7 @@ impl World {
         let old = Duration::from_secs(u64::try_from(30 + self.below(100)).unwrap());
         let expiry = Expiry::at(self.now(), YEAR, old, YEAR);
         for store in self.both() {
-            while store.purge_expired(expiry.clone()).await.unwrap().is_zero() {}
+            while store.purge_expired(expiry).await.unwrap().is_zero() {}
         }
     }
 
