@@ -1,6 +1,6 @@
 //! The file: its format, its connections.
 
-use crate::{OpenError, arrivals, fit, header, moved, restored, skeletons};
+use crate::{OpenError, fit, header, moved, restored, skeletons};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs::OpenOptions;
@@ -14,7 +14,7 @@ const APPLICATION: i64 = 0x6d73_6772;
 const COPY: i64 = 0x6d73_6763;
 
 /// What turns each format into the next; the first makes an empty file a store.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
@@ -22,7 +22,6 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("deletion.sql"),
     include_str!("skeletons.sql"),
     include_str!("ephemeral.sql"),
-    include_str!("arrivals.sql"),
 ];
 
 /// The version of a store that is up to date.
@@ -40,10 +39,8 @@ const STATEMENTS: usize = 64;
 
 /// The connection that writes. Makes the store, if that may be, or upgrades it.
 pub(crate) fn open_for_writing(path: &Path, may_begin: bool) -> Result<Connection, OpenError> {
-    let mut connection = open_even_if_moved(path, may_begin)?;
+    let connection = open_even_if_moved(path, may_begin)?;
     moved::check(&connection, path)?;
-    // When it cannot, as on a disk that is full, the writer does it before anything that needs it.
-    let _ = settle(&mut connection);
     Ok(connection)
 }
 
@@ -67,13 +64,6 @@ pub(crate) fn open_even_if_moved(path: &Path, may_begin: bool) -> Result<Connect
     restore(&mut connection).map_err(failed)?;
     use_log(&connection).map_err(failed)?;
     Ok(connection)
-}
-
-/// What had just come when the store was used last has its place among the other messages.
-pub(crate) fn settle(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    arrivals::settle(&transaction)?;
-    transaction.commit()
 }
 
 pub(crate) fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {

@@ -1,11 +1,10 @@
 //! Inboxes' counters, and what the writer remembers of them.
 
-use crate::arrivals::{self, Arrivals, STEP};
-use crate::sql::{integer, is_number_there, user_number};
-use messenger_core::proto::{Message, UserId};
+use crate::sql::{is_number_there, user_number};
+use messenger_core::proto::UserId;
 use messenger_core::storage::UserNumber;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 /// How many inboxes are remembered, at some 200 bytes each, and how many senders; then all are forgotten.
 const REMEMBERED: usize = 100_000;
@@ -36,20 +35,8 @@ pub(crate) struct Inbox {
     pub(crate) waiting: i64,
     /// The bytes of those.
     pub(crate) waiting_bytes: i64,
-    /// Those kept that lie in `arrivals`, in their order; all others lie in `messages`.
-    arrived: VecDeque<Arrived>,
     /// `newest` as it was written last.
     written: i64,
-}
-
-/// A message in `arrivals`.
-#[derive(Clone, Copy, Debug)]
-struct Arrived {
-    /// Of its row.
-    number: i64,
-    seq: i64,
-    size: i64,
-    time: i64,
 }
 
 impl Inbox {
@@ -65,12 +52,11 @@ impl Inbox {
             bytes: 0,
             waiting: 0,
             waiting_bytes: 0,
-            arrived: VecDeque::new(),
             written: 0,
         }
     }
 
-    /// Counts in one more message, which lies in `messages`. The row need not be written each time: what came behind
+    /// Counts one more message in, with this sequence number. The row need not be written each time: what came behind
     /// `written` is counted when it is read.
     pub(crate) fn count(
         &mut self,
@@ -78,51 +64,21 @@ impl Inbox {
         user: &UserId,
         (seq, size, time): (i64, i64, i64),
     ) -> rusqlite::Result<()> {
-        let is_first = self.settled() == 0;
-        self.add(seq, size, time);
-        // The first is written so that the purge finds it.
-        if is_first || self.newest - self.written >= WRITTEN_EVERY {
-            self.write(connection, user)?;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, seq: i64, size: i64, time: i64) {
         self.newest = seq;
-        if self.kept == 0 {
-            self.oldest = seq;
+        let is_first = self.kept == 0;
+        if is_first {
+            self.oldest = self.newest;
             self.oldest_time = time;
         }
         self.kept += 1;
         self.bytes += size;
         self.waiting += 1;
         self.waiting_bytes += size;
-    }
-
-    /// How many lie in `messages`.
-    pub(crate) fn settled(&self) -> i64 {
-        self.kept - integer(self.arrived.len())
-    }
-
-    /// The sequence number and the time of the oldest that has just arrived.
-    pub(crate) fn oldest_arrived(&self) -> Option<(i64, i64)> {
-        self.arrived.front().map(|oldest| (oldest.seq, oldest.time))
-    }
-
-    /// How many have just arrived above one sequence number, up to another, and their bytes.
-    pub(crate) fn arrived_between(&self, behind: i64, to: i64) -> (i64, i64) {
-        let from = self.arrived.partition_point(|one| one.seq <= behind);
-        let arrived = self.arrived.range(from..);
-        arrived
-            .take_while(|one| one.seq <= to)
-            .fold((0, 0), |(count, bytes), one| (count + 1, bytes + one.size))
-    }
-
-    /// Forgets those that have just arrived, up to this sequence number; the numbers of their rows. It changes no
-    /// counter.
-    pub(crate) fn take_arrived(&mut self, to: i64) -> Vec<i64> {
-        let end = self.arrived.partition_point(|one| one.seq <= to);
-        self.arrived.drain(..end).map(|one| one.number).collect()
+        // The first is written so that the purge finds it.
+        if is_first || self.newest - self.written >= WRITTEN_EVERY {
+            self.write(connection, user)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn write(&mut self, connection: &Connection, user: &UserId) -> rusqlite::Result<()> {
@@ -165,7 +121,6 @@ impl Inbox {
                 bytes: row.get(6)?,
                 waiting: row.get(7)?,
                 waiting_bytes: row.get(8)?,
-                arrived: VecDeque::new(),
                 written: newest,
             })
         });
@@ -196,10 +151,6 @@ pub(crate) struct Inboxes {
     /// Sequence numbers up to here may have been used by a store that was lost, of which this is an older copy.
     lost_up_to: i64,
     known: HashMap<UserId, Inbox>,
-    /// Nothing while what lies there is not remembered. Those it is remembered of are among the known.
-    arrivals: Option<Arrivals>,
-    /// What lies there could not be moved in this transaction.
-    is_stuck: bool,
     /// Users who are there.
     senders: HashSet<UserNumber>,
 }
@@ -209,8 +160,6 @@ impl Inboxes {
         Self {
             lost_up_to,
             known: HashMap::new(),
-            arrivals: None,
-            is_stuck: false,
             senders: HashSet::new(),
         }
     }
@@ -231,108 +180,13 @@ impl Inboxes {
                 return Ok(None);
             };
             if self.known.len() >= REMEMBERED {
-                self.settle(connection)?;
                 self.forget();
             }
-            self.arrivals(connection)?;
             let inbox = Inbox::read(connection, user, owner)?;
             // Its own text: this one may share a whole frame's bytes.
             self.known.insert(user.as_str().into(), inbox);
         }
         Ok(self.known.get_mut(user))
-    }
-
-    fn arrivals(&mut self, connection: &Connection) -> rusqlite::Result<&mut Arrivals> {
-        if self.arrivals.is_none() {
-            self.is_stuck = true;
-            arrivals::settle(connection)?;
-            // A disk that is full says so here, and not at the commit.
-            connection.cache_flush()?;
-            self.is_stuck = false;
-        }
-        Ok(self.arrivals.get_or_insert_with(Arrivals::none))
-    }
-
-    /// True when a transaction failed because what had just come, which is much, could not be moved. None that needs it would
-    /// do better.
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.is_stuck
-    }
-
-    /// Adds a message to an inbox that was looked at in this transaction.
-    pub(crate) fn arrive(
-        &mut self,
-        connection: &Connection,
-        message: &Message,
-        seq: i64,
-    ) -> rusqlite::Result<()> {
-        let number = self.arrivals(connection)?.add(connection, message, seq)?;
-        let (size, time) = (integer(message.size()), integer(message.time));
-        if let Some(inbox) = self.known.get_mut(&message.to) {
-            inbox.add(seq, size, time);
-            inbox.arrived.push_back(Arrived {
-                number,
-                seq,
-                size,
-                time,
-            });
-        }
-        Ok(())
-    }
-
-    /// Has these rows of `arrivals` dropped at the end of the transaction.
-    pub(crate) fn drop_arrived(&mut self, numbers: Vec<i64>) {
-        if let Some(arrivals) = &mut self.arrivals {
-            arrivals.drop_soon(numbers);
-        }
-    }
-
-    /// Moves all messages to `messages`, for whoever is to find them there.
-    pub(crate) fn settle(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.arrivals(connection)?.drop_now(connection)?;
-        while self.settle_some(connection, i64::MAX)? == STEP {}
-        Ok(())
-    }
-
-    /// The same if this one has written any, at the end. Another process may have written since: nothing that is remembered
-    /// counts.
-    pub(crate) fn settle_last(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        match self.arrivals.take() {
-            Some(_) => arrivals::settle(connection),
-            None => Ok(()),
-        }
-    }
-
-    /// Does at the end of a transaction what was left for it.
-    pub(crate) fn finish(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let Some(arrivals) = &mut self.arrivals else {
-            return Ok(());
-        };
-        arrivals.drop_now(connection)?;
-        if let Some(up_to) = arrivals.due() {
-            self.settle_some(connection, up_to)?;
-        }
-        while self.arrivals(connection)?.are_too_many() {
-            self.settle_some(connection, i64::MAX)?;
-        }
-        Ok(())
-    }
-
-    /// Moves the oldest, up to this number; how many.
-    fn settle_some(&mut self, connection: &Connection, up_to: i64) -> rusqlite::Result<usize> {
-        let moved = self.arrivals(connection)?.move_some(connection, up_to)?;
-        for user in &moved {
-            if let Some(inbox) = self.known.get_mut(user) {
-                inbox.arrived.pop_front();
-            }
-        }
-        let count = moved.len();
-        for user in moved.into_iter().collect::<HashSet<_>>() {
-            if let Some(inbox) = self.known.get_mut(&user) {
-                inbox.write(connection, &user)?;
-            }
-        }
-        Ok(count)
     }
 
     /// True while there is a user of this number.
@@ -369,11 +223,11 @@ impl Inboxes {
 /// The sequence number of the newest message there ever was, for whoever only reads.
 pub(crate) fn newest(connection: &Connection, user: &UserId) -> rusqlite::Result<i64> {
     let mut select = connection.prepare_cached(
-        "SELECT max(coalesce((SELECT newest FROM inboxes WHERE user = ?1), 0),
-                    coalesce((SELECT max(seq) FROM messages WHERE recipient = ?1), 0),
-                    coalesce((SELECT max(seq) FROM arrivals WHERE recipient = ?1), 0))",
+        "SELECT max(newest, (SELECT coalesce(max(seq), 0) FROM messages WHERE recipient = ?1))
+         FROM inboxes WHERE user = ?1",
     )?;
-    select.query_row([user.as_str()], |row| row.get(0))
+    let newest = select.query_row([user.as_str()], |row| row.get(0));
+    Ok(newest.optional()?.unwrap_or(0))
 }
 
 /// Counts all inboxes anew, of a store that was damaged. Numbers that anything tells of are not given again.

@@ -6,7 +6,7 @@
 mod table;
 mod whole;
 
-use crate::{OpenError, SalvageError, arrivals, file, inboxes, lock, place, store, untouched};
+use crate::{OpenError, SalvageError, file, inboxes, lock, place, store, untouched};
 use rusqlite::Connection;
 use std::fmt;
 use std::fs::{self, File};
@@ -135,7 +135,6 @@ fn copy(
     file::upgrade(&mut new, file::VERSION)?;
     let transaction = new.transaction()?;
     keep_numbering(old, &transaction)?;
-    arrivals::settle(&transaction)?;
     store::forget_strangers(&transaction)?;
     inboxes::recount(&transaction)?;
     transaction.commit()?;
@@ -143,19 +142,8 @@ fn copy(
     if !new.prepare(users)?.exists([])? {
         return Ok(None);
     }
-    // Inboxes were counted anew, whatever could be read of them. Those that had just come are messages now.
-    let mut arrived = Some(0);
-    found.retain(|(table, rows)| {
-        if table.name == "arrivals" {
-            arrived = *rows;
-        }
-        !["arrivals", "inboxes"].contains(&table.name.as_str())
-    });
-    for (table, rows) in &mut found {
-        if table.name == "messages" {
-            *rows = rows.zip(arrived).map(|(rows, arrived)| rows + arrived);
-        }
-    }
+    // Inboxes were counted anew, whatever could be read of them.
+    found.retain(|(table, _)| table.name != "inboxes");
     let saved = found.into_iter().map(|(table, rows)| {
         let saved = table.count(&new)?;
         Ok(SalvagedTable {

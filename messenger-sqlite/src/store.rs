@@ -383,9 +383,6 @@ impl Storage for SqliteStorage {
     }
 
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
-        // Where it is looked for.
-        self.write(|writing| writing.inboxes.settle(writing.connection))
-            .await?;
         let find = move |connection: &_| purge::find(connection, &expiry);
         let found = self.readers.call(find).await?;
         if found.is_empty() {

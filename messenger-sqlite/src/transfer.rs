@@ -32,15 +32,12 @@ impl TransferSource {
         // Or one would be made.
         drop(file::open_for_copying(&path)?);
         let lock = Lock::take(&path)?;
-        let mut connection = file::open_even_if_moved(&path, false)?;
-        let settled = file::settle(&mut connection);
-        let source = Self {
+        let connection = file::open_even_if_moved(&path, false)?;
+        Ok(Self {
             path,
             connection,
             _lock: lock,
-        };
-        settled.map_err(|error| source.failed(error))?;
-        Ok(source)
+        })
     }
 
     /// By what the move is known, if the store was marked as moved.

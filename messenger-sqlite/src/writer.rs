@@ -90,24 +90,16 @@ struct File {
 }
 
 impl File {
-    fn settle(&mut self) -> rusqlite::Result<()> {
-        let behavior = TransactionBehavior::Immediate;
-        let transaction = self.connection.transaction_with_behavior(behavior)?;
-        self.inboxes.settle_last(&transaction)?;
-        transaction.commit()
-    }
-
     fn commit(
         &mut self,
         batch: &mut [Job],
     ) -> Result<Vec<Result<Outcome, StorageError>>, StorageError> {
         let outcomes = self.try_commit(batch).or_else(|error| {
-            let is_busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
-            let is_long = is_busy || self.inboxes.is_stuck();
             // They hold what was rolled back.
             self.inboxes.forget();
+            let is_busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
             let error = StorageError::new(CallError::from(error));
-            if is_long {
+            if is_busy {
                 // Alone, each would wait as long again.
                 return Ok(batch.iter().map(|_| Err(error.clone())).collect());
             }
@@ -142,19 +134,11 @@ impl File {
         };
         let outcomes = batch.iter_mut().map(|job| job(&mut writing).map(Ok));
         let outcomes = outcomes.collect::<rusqlite::Result<_>>()?;
-        self.inboxes.finish(&transaction)?;
         let worked = begun.elapsed();
         transaction.commit()?;
         let (us, work_us) = (begun.elapsed().as_micros(), worked.as_micros());
         debug!(calls = batch.len(), us, work_us, "commit");
         Ok(outcomes)
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        // Or the next start does, and whoever looks into the file meanwhile finds messages in two places.
-        let _ = self.settle();
     }
 }
 

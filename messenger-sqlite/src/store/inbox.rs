@@ -1,9 +1,8 @@
 //! Inboxes.
 
 use super::mids::Mid;
-use crate::arrivals::SHORT;
 use crate::fault::{Fault, refused};
-use crate::inboxes::{Inbox, Inboxes};
+use crate::inboxes::Inbox;
 use crate::sql::{integer, unsigned};
 use crate::writer::Writing;
 use messenger_core::proto::{Attachment, Message, UserId};
@@ -49,46 +48,19 @@ pub(super) fn append(
     if inbox.waiting >= most || inbox.waiting_bytes.saturating_add(size) > most_bytes {
         return refused(AppendError::InboxFull);
     }
-    let (seq, recipient) = (inbox.newest.max(lost_up_to) + 1, inbox.owner);
-    let has_room = inbox.kept < most && inbox.bytes.saturating_add(size) <= most_bytes;
-    let is_short = new.message.size() <= SHORT;
-    if !has_room {
-        // What is dropped is looked for among those that stay.
-        inboxes.settle(connection)?;
-    }
-    let dropped = if has_room && is_short {
-        inboxes.arrive(connection, &new.message, seq)?;
-        0
-    } else {
-        insert_and_shed(connection, inboxes, new, seq)?
-    };
+    let seq = inbox.newest.max(lost_up_to) + 1;
+    insert(connection, &new.message, seq, size)?;
+    inbox.count(connection, to, (seq, size, integer(new.message.time)))?;
+    let mut dropped = shed(connection, to, inbox, inbox.kept - most, |_| 1)?;
+    dropped += shed(connection, to, inbox, inbox.bytes - most_bytes, unsigned)?;
     if let Some(mid) = mid {
         mid.remember(connection)?;
     }
     Ok(Appended::Stored {
         seq: unsigned(seq),
-        recipient,
+        recipient: inbox.owner,
         dropped,
     })
-}
-
-/// Adds a message among those that stay, and drops what there is no room for beside it. How many.
-fn insert_and_shed(
-    connection: &Connection,
-    inboxes: &mut Inboxes,
-    new: &NewMessage,
-    seq: i64,
-) -> Result<u64, Fault<AppendError>> {
-    let to = &new.message.to;
-    let size = integer(new.message.size());
-    let (most, most_bytes) = (integer(new.limits.messages), integer(new.limits.bytes));
-    let Some(inbox) = inboxes.of(connection, to)? else {
-        return refused(AppendError::NoSuchUser);
-    };
-    insert(connection, &new.message, seq, size)?;
-    inbox.count(connection, to, (seq, size, integer(new.message.time)))?;
-    let dropped = shed(connection, to, inbox, inbox.kept - most, |_| 1)?;
-    Ok(dropped + shed(connection, to, inbox, inbox.bytes - most_bytes, unsigned)?)
 }
 
 fn insert(connection: &Connection, message: &Message, seq: i64, size: i64) -> rusqlite::Result<()> {
@@ -120,11 +92,7 @@ pub(super) fn read(
 ) -> rusqlite::Result<Vec<(u64, Message)>> {
     let mut select = connection.prepare_cached(
         "SELECT seq, id, sender, nick, time, body, mime, attachment FROM messages
-         WHERE recipient = ?1 AND seq > ?2
-         UNION ALL
-         SELECT seq, id, sender, nick, time, body, mime, attachment FROM arrivals
-         WHERE recipient = ?1 AND seq > ?2
-         ORDER BY seq LIMIT ?3",
+         WHERE recipient = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
     )?;
     let most = integer(page.messages);
     let mut rows = select.query(params![user.as_str(), integer(after), most])?;
@@ -202,20 +170,20 @@ fn shed(
     Ok(dropped)
 }
 
-/// Drops some of what is delivered to every session; see [`drop_up_to`] for what is returned.
+/// Drops some of what is delivered to every session.
 pub(super) fn prune(
     connection: &Connection,
     user: &UserId,
     inbox: &mut Inbox,
-) -> rusqlite::Result<Vec<i64>> {
+) -> rusqlite::Result<()> {
     let to = inbox.delivered_to_all;
     if to < inbox.oldest {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let mut select = connection.prepare_cached(
         "SELECT seq FROM messages WHERE recipient = ?1 ORDER BY seq LIMIT 1 OFFSET ?2",
     )?;
-    let last = match inbox.settled() > DROPPED_AT_ONCE {
+    let last = match inbox.kept > DROPPED_AT_ONCE {
         true => select
             .query_row(params![user.as_str(), DROPPED_AT_ONCE - 1], |row| {
                 row.get::<_, i64>(0)
@@ -231,28 +199,23 @@ pub(super) fn prune(
     )
 }
 
-/// Drops the messages up to this sequence number. Those that lie in `arrivals` are left to
-/// [`drop_arrived`](Inboxes::drop_arrived): the numbers of their rows.
+/// Drops the messages up to this sequence number.
 pub(super) fn drop_up_to(
     connection: &Connection,
     user: &UserId,
     inbox: &mut Inbox,
     place: i64,
-) -> rusqlite::Result<Vec<i64>> {
+) -> rusqlite::Result<()> {
     if place > inbox.delivered_up_to {
         take_from_waiting(connection, user, inbox, place)?;
     }
     let (count, bytes) = count_between(connection, user, inbox, inbox.oldest - 1, place)?;
-    if inbox.settled() != 0 {
-        let mut delete =
-            connection.prepare_cached("DELETE FROM messages WHERE recipient = ?1 AND seq <= ?2")?;
-        delete.execute(params![user.as_str(), place])?;
-    }
-    let arrived = inbox.take_arrived(place);
     inbox.kept -= count;
     inbox.bytes -= bytes;
-    note_oldest(connection, user, inbox)?;
-    Ok(arrived)
+    let mut delete =
+        connection.prepare_cached("DELETE FROM messages WHERE recipient = ?1 AND seq <= ?2")?;
+    delete.execute(params![user.as_str(), place])?;
+    note_oldest(connection, user, inbox)
 }
 
 /// What was delivered to no session, up to this sequence number, does not wait any more.
@@ -270,15 +233,16 @@ fn take_from_waiting(
 
 /// Finds out which message is the oldest now.
 fn note_oldest(connection: &Connection, user: &UserId, inbox: &mut Inbox) -> rusqlite::Result<()> {
-    let mut oldest = inbox.oldest_arrived();
-    if inbox.settled() != 0 {
-        let mut select = connection.prepare_cached(
-            "SELECT seq, time FROM messages WHERE recipient = ?1 ORDER BY seq LIMIT 1",
-        )?;
-        let settled = select.query_row([user.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
-        oldest = settled.optional()?.into_iter().chain(oldest).min();
+    let nothing = (inbox.newest + 1, 0);
+    if inbox.kept == 0 {
+        (inbox.oldest, inbox.oldest_time) = nothing;
+        return Ok(());
     }
-    (inbox.oldest, inbox.oldest_time) = oldest.unwrap_or((inbox.newest + 1, 0));
+    let mut select = connection.prepare_cached(
+        "SELECT seq, time FROM messages WHERE recipient = ?1 ORDER BY seq LIMIT 1",
+    )?;
+    let oldest = select.query_row([user.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+    (inbox.oldest, inbox.oldest_time) = oldest.optional()?.unwrap_or(nothing);
     Ok(())
 }
 
@@ -297,15 +261,11 @@ fn count_between(
     if to == inbox.newest && behind == inbox.delivered_up_to {
         return Ok((inbox.waiting, inbox.waiting_bytes));
     }
-    let (count, bytes) = inbox.arrived_between(behind, to);
-    if inbox.settled() == 0 {
-        return Ok((count, bytes));
-    }
     let mut select = connection.prepare_cached(
-        "SELECT ?4 + count(*), ?5 + coalesce(sum(size), 0) FROM messages
+        "SELECT count(*), coalesce(sum(size), 0) FROM messages
          WHERE recipient = ?1 AND seq > ?2 AND seq <= ?3",
     )?;
-    select.query_row(params![user.as_str(), behind, to, count, bytes], |row| {
+    select.query_row(params![user.as_str(), behind, to], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })
 }

@@ -74,9 +74,8 @@ pub(super) fn drop(writing: &mut Writing<'_>, found: &Found, old: &Expiry) -> ru
     }
     for user in &found.pruned {
         if let Some(inbox) = writing.inboxes.of(writing.connection, user)? {
-            let arrived = inbox::prune(writing.connection, user, inbox)?;
+            inbox::prune(writing.connection, user, inbox)?;
             inbox.write(writing.connection, user)?;
-            writing.inboxes.drop_arrived(arrived);
         }
     }
     if found.early {
@@ -114,10 +113,8 @@ fn drop_messages(writing: &mut Writing<'_>, user: &UserId, before: i64) -> rusql
         newest_old.query_row(params![user.as_str(), limit, before], |row| row.get(0))?;
     // Without any, the time of the oldest is noted anew, or it would be found for ever.
     let place = place.unwrap_or(inbox.oldest - 1);
-    let arrived = inbox::drop_up_to(connection, user, inbox, place)?;
-    inbox.write(connection, user)?;
-    inboxes.drop_arrived(arrived);
-    Ok(())
+    inbox::drop_up_to(connection, user, inbox, place)?;
+    inbox.write(connection, user)
 }
 
 fn drop_mids(connection: &Connection, before: i64) -> rusqlite::Result<()> {

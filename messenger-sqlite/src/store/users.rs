@@ -95,8 +95,6 @@ pub(super) fn delete(
     let Some(number) = user_number(connection, user)? else {
         return Ok(false);
     };
-    // Where there is an index.
-    writing.inboxes.settle(connection)?;
     for (table, column) in KEPT {
         let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
         connection.execute(&delete, [user.as_str()])?;
