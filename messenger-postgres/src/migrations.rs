@@ -35,11 +35,13 @@ async fn bring_up_to(versions: &[&[&str]], client: &Client) -> Result<(), Connec
     let Some(missing) = versions.get(done..) else {
         return Err(ConnectError::Newer { version });
     };
-    for sql in missing.iter().copied().flatten() {
-        client
-            .batch_execute(sql)
-            .await
-            .map_err(ConnectError::prepare)?;
+    for version in missing {
+        for sql in *version {
+            client
+                .batch_execute(sql)
+                .await
+                .map_err(ConnectError::prepare)?;
+        }
     }
     let version = versions.len();
     let end = format!(

@@ -30,6 +30,13 @@ async fn passes_the_suite() {
     .await;
 }
 
+#[tokio::test]
+async fn may_be_opened_in_a_task() {
+    let opening = tokio::spawn(async { PostgresStorage::connect("no url").await.map(drop) });
+    let opened = opening.await.unwrap();
+    assert!(matches!(opened, Err(ConnectError::Url(_))), "{opened:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_what_was_answered() {
     let postgres = Postgres::start().await;
