@@ -20,11 +20,20 @@ pub(crate) fn tell_how_to_try(listeners: &Listeners) {
     let page = page.and_then(|page| page.local_addr().ok()).map(near);
     match page {
         Some(page) => {
+            let page = place(page);
             tracing::info!("try it: open http://{page}/ in a browser, or: nc {host} {port}");
         }
         None => tracing::info!(
             "try it: nc {host} {port} (with --web-listen localhost:8080 also in a browser)"
         ),
+    }
+}
+
+/// The address as everybody types it: to a browser `localhost` and `127.0.0.1` are two, each with a history of its own.
+fn place(address: SocketAddr) -> String {
+    match address.ip().is_loopback() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
     }
 }
 
@@ -37,4 +46,17 @@ fn near(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_called_as_everybody_calls_it() {
+        let told = |address: &str| address.parse().map(|it| place(near(it)));
+        assert_eq!(told("127.0.0.1:8080").as_deref(), Ok("localhost:8080"));
+        assert_eq!(told("[::]:8080").as_deref(), Ok("localhost:8080"));
+        assert_eq!(told("192.0.2.7:80").as_deref(), Ok("192.0.2.7:80"));
+    }
 }
