@@ -25,6 +25,8 @@ const PIECE: usize = 1024 * 1024;
 const LAP: u64 = 256 * 1024 * 1024;
 
 pub(crate) fn run(runtime: &Runtime, folder: &Path, plan: &Plan) {
+    // An engine has tasks of its own.
+    let _entered = runtime.enter();
     let timeline = Timeline::default();
     let _ = tracing::subscriber::set_global_default(timeline.clone());
     println!(
