@@ -4,9 +4,10 @@
 #![allow(missing_docs)] // criterion's macros
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a benchmark that cannot run is over
 
+use benches::join;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use messenger_core::policy::{Rate, Rates};
-use messenger_core::proto::{Auth, Register, SendMessage};
+use messenger_core::proto::SendMessage;
 use messenger_core::{Connection, Engine, Policy};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -40,15 +41,6 @@ impl Pair {
         };
         self.bob.delivered(delivery.token);
     }
-}
-
-async fn join(engine: &Engine, login: &'static str) -> Connection {
-    let session = engine.connect();
-    let account = Register::new(login, "secret", login);
-    session.call(account).await.unwrap();
-    let auth = Auth::new(login, "secret");
-    session.call(auth).await.unwrap();
-    session
 }
 
 fn to_bob(size: usize) -> SendMessage {

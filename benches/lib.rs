@@ -1,6 +1,9 @@
-//! Under which settings the benches run, and for how long.
+//! Under which settings the benches run, for how long, and how somebody joins an engine.
 
-use messenger_core::Policy;
+#![allow(clippy::unwrap_used)] // a benchmark that cannot run is over
+
+use messenger_core::proto::{Auth, Register};
+use messenger_core::{Connection, Engine, Policy};
 
 /// The engine's defaults without limits in time, and with an inbox that is never full: what is refused
 /// would be quick, and is not what anybody wants to measure.
@@ -18,4 +21,12 @@ pub fn unlimited() -> Policy {
 /// True unless `cargo bench` runs the program: then it only shows that it works, and tells no figures.
 pub fn is_short() -> bool {
     !std::env::args().any(|argument| argument == "--bench")
+}
+
+/// Somebody who has logged in, and is registered if need be.
+pub async fn join(engine: &Engine, login: &str) -> Connection {
+    let connection = engine.connect();
+    let _ = connection.call(Register::new(login, "secret", login)).await;
+    connection.call(Auth::new(login, "secret")).await.unwrap();
+    connection
 }

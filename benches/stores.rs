@@ -4,9 +4,10 @@
 #![allow(missing_docs)] // criterion's macros
 #![allow(clippy::unwrap_used)] // a benchmark that cannot run is over
 
+use benches::join;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
-use messenger_core::proto::{Auth, Register, SendMessage};
+use messenger_core::proto::SendMessage;
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::{Connection, Engine};
 use messenger_sqlite::SqliteStorage;
@@ -36,15 +37,6 @@ impl Pair {
         self.sender.call(self.request.clone()).await.unwrap();
         self.recipient.next_event().await.unwrap();
     }
-}
-
-async fn join(engine: &Engine, login: &str) -> Connection {
-    let connection = engine.connect();
-    let account = Register::new(login, "secret", login);
-    connection.call(account).await.unwrap();
-    let auth = Auth::new(login, "secret");
-    connection.call(auth).await.unwrap();
-    connection
 }
 
 fn messages(criterion: &mut Criterion) {

@@ -1,7 +1,8 @@
 //! Pairs of a sender and a recipient that is online, on an engine without sockets.
 
+use benches::join;
 use messenger_core::policy::InboxLimits;
-use messenger_core::proto::{Auth, ErrorCode, Register, SendMessage};
+use messenger_core::proto::{ErrorCode, SendMessage};
 use messenger_core::{Builder, Connection, Engine};
 use std::time::{Duration, Instant};
 
@@ -11,16 +12,6 @@ pub(crate) fn engine(builder: Builder) -> Engine {
     // In memory a sender can be quicker than its recipient, who must not fall behind for ever.
     policy.limits.inbox = InboxLimits::default();
     builder.policy(policy).build().unwrap()
-}
-
-/// Somebody who has logged in, and is registered if need be.
-pub(crate) async fn join(engine: &Engine, login: &str) -> Connection {
-    let session = engine.connect();
-    let account = Register::new(login, "secret", login);
-    let _ = session.call(account).await;
-    let auth = Auth::new(login, "secret");
-    session.call(auth).await.unwrap();
-    session
 }
 
 /// Messages accepted a second, among people nobody else is in another round: for a device that was
