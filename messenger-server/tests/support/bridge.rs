@@ -3,11 +3,15 @@
 
 use super::websocket::{CLOSE, CONTINUATION, FIN, TEXT, ask, frame, parse};
 use messenger_proto::{Split, Splitter};
+use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Bytes on their way in either of a connection's two sockets here.
+const HELD: usize = 64 * 1024;
 
 /// Carries what comes in by this listener to the server, which believes who is `proxied` where that comes from.
 pub(crate) async fn carry(listener: TcpListener, server: SocketAddr, proxied: bool) {
@@ -21,7 +25,11 @@ pub(crate) async fn carry(listener: TcpListener, server: SocketAddr, proxied: bo
 }
 
 async fn connection(mut client: TcpStream, server: SocketAddr, proxied: bool) -> io::Result<()> {
-    let mut socket = TcpStream::connect(server).await?;
+    // What a client does not take stays with the server: two sockets more would hold megabytes of it.
+    SockRef::from(&client).set_send_buffer_size(HELD)?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(HELD as u32)?;
+    let mut socket = socket.connect(server).await?;
     client.set_nodelay(true)?;
     socket.set_nodelay(true)?;
     if proxied {
