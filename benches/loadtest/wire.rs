@@ -48,6 +48,8 @@ pub(crate) const NODES: usize = 3;
 pub(crate) struct Target {
     /// Where clients come in: at one server, or at each of several by turns.
     pub(crate) nodes: [SocketAddr; NODES],
+    /// Both of a pair come in at the same of them.
+    pub(crate) pairs_share: bool,
     /// Where senders and recipients come in over WebSocket, instead.
     pub(crate) websocket: Option<SocketAddr>,
     pub(crate) is_relay: bool,
@@ -56,9 +58,10 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Where somebody comes in. Of a pair each comes in elsewhere.
+    /// Where somebody comes in. A pair are two who follow one another.
     fn node_of(&self, user: &User) -> SocketAddr {
-        let number = usize::try_from(user.number).unwrap_or_default();
+        let user = usize::try_from(user.number).unwrap_or_default();
+        let number = if self.pairs_share { user / 2 } else { user };
         self.nodes[number % NODES]
     }
 
