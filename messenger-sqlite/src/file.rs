@@ -14,7 +14,7 @@ const APPLICATION: i64 = 0x6d73_6772;
 const COPY: i64 = 0x6d73_6763;
 
 /// What turns each format into the next; the first makes an empty file a store.
-const MIGRATIONS: [&str; 7] = [
+pub(crate) const MIGRATIONS: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
@@ -113,7 +113,7 @@ fn open_writable(path: &Path, more: OpenFlags) -> Result<Connection, OpenError> 
         source: source.into(),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     // SQLite falls back to reading, and would say so only at the first write.
     if connection.is_readonly("main").map_err(failed)? {
         return Err(OpenError::ReadOnly {
@@ -122,7 +122,7 @@ fn open_writable(path: &Path, more: OpenFlags) -> Result<Connection, OpenError> 
     }
     check_format(&connection, path)?;
     refuse_only_read(&connection, path)?;
-    prepare(&connection).map_err(failed)?;
+    prepare(&mut connection).map_err(failed)?;
     Ok(connection)
 }
 
@@ -141,8 +141,8 @@ fn refuse_only_read(connection: &Connection, path: &Path) -> Result<(), OpenErro
 pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        settle_in(&connection)?;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        settle_in(&mut connection)?;
         Ok(connection)
     };
     open().map_err(|source: rusqlite::Error| OpenError::Sqlite {
@@ -255,7 +255,9 @@ fn has_our_tables(connection: &Connection) -> bool {
 }
 
 /// What every connection of a running store needs.
-fn settle_in(connection: &Connection) -> rusqlite::Result<()> {
+fn settle_in(connection: &mut Connection) -> rusqlite::Result<()> {
+    #[cfg(test)]
+    crate::plans::record(connection)?;
     connection.busy_timeout(PATIENCE)?;
     // Or a statement with a range in it is prepared anew for each value.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -263,7 +265,7 @@ fn settle_in(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     settle_in(connection)?;
     // A commit is on the disk before it is answered.
     connection.pragma_update(None, "synchronous", "FULL")?;

@@ -68,6 +68,8 @@ mod inboxes;
 mod lock;
 mod moved;
 mod place;
+#[cfg(test)]
+mod plans;
 mod readers;
 mod restored;
 mod salvage;

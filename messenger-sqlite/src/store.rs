@@ -29,11 +29,13 @@ use messenger_core::proto::{Card, Contact, Message, Profile, UserId};
 use messenger_core::storage::{
     Account, Accounts, AddContactError, AppendError, Appended, CreateAccountError, Expiry,
     FindLimits, Look, Lookup, NewMessage, NewSession, OpenSessionError, OpenedSession, Owner,
-    PURGE_EVERY, PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord,
-    Storage, StorageError, UserData, UserNumber, Watermark,
+    PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord, Storage,
+    StorageError, UserData, UserNumber, Watermark,
 };
+use purge::Walk;
 use rusqlite::Connection;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How many threads read.
@@ -49,6 +51,7 @@ pub struct SqliteStorage {
     writer: Writer,
     lost_up_to: u64,
     floor: Floor,
+    walk: Mutex<Walk>,
     _lock: Option<Lock>,
 }
 
@@ -92,6 +95,7 @@ impl SqliteStorage {
             writer: Writer::start(path, writing, disk, lost_up_to)?,
             lost_up_to: unsigned(lost_up_to),
             floor,
+            walk: Mutex::default(),
             _lock: lock,
         })
     }
@@ -383,10 +387,16 @@ impl Storage for SqliteStorage {
     }
 
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
-        let find = move |connection: &_| purge::find(connection, &expiry);
+        let walk = self
+            .walk
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let find = move |connection: &_| purge::find(connection, &expiry, &walk);
         let found = self.readers.call(find).await?;
         if found.is_empty() {
-            return Ok(PURGE_EVERY);
+            let mut walk = self.walk.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(walk.go_on(found));
         }
         self.write(move |writing| purge::drop(writing, &found, &expiry))
             .await?;

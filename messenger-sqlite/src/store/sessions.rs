@@ -13,6 +13,9 @@ use messenger_core::storage::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+/// How many sessions tell when the store was used last.
+const LOOKED_AT: i64 = 50_000;
+
 pub(super) fn open(
     writing: &mut Writing<'_>,
     new: &NewSession,
@@ -83,11 +86,16 @@ pub(super) fn read(
     record.optional()
 }
 
-/// When any session was used last.
+/// About when any session was used last: of very many only some are looked at, and when a message was accepted last.
 pub(super) fn latest_use(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
-    let mut select = connection.prepare_cached("SELECT max(used_us) FROM sessions")?;
-    let latest: Option<i64> = select.query_row([], |row| row.get(0))?;
-    Ok(latest.map(|latest| Timestamp::from_micros(unsigned(latest))))
+    let latest = connection.query_row(
+        "SELECT max(
+             coalesce((SELECT max(used_us) FROM (SELECT used_us FROM sessions LIMIT ?1)), 0),
+             coalesce((SELECT time FROM messages ORDER BY number DESC LIMIT 1), 0) * 1000000)",
+        [LOOKED_AT],
+        |row| row.get(0),
+    )?;
+    Ok((latest > 0).then(|| Timestamp::from_micros(unsigned(latest))))
 }
 
 pub(super) fn resume(
