@@ -203,9 +203,12 @@ impl TimedStorage {
     }
 
     /// See [`Storage::append_now`].
-    pub(crate) fn append_now(&self, message: &NewMessage) -> Option<Result<Appended, AppendError>> {
-        let appended = self.storage.append_now(message)?;
-        self.times.append.at_once.count();
+    pub(crate) fn append_now(
+        &self,
+        messages: &[&NewMessage],
+    ) -> Option<Vec<Result<Appended, AppendError>>> {
+        let appended = self.storage.append_now(messages)?;
+        self.times.append.at_once.add(appended.len() as u64);
         Some(appended)
     }
 
