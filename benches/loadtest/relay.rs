@@ -129,7 +129,11 @@ impl Connection {
 
     /// Hands on so many frames, which are the first so many bytes of what was received, and answers.
     fn hand_to(&mut self, destination: u32, end: usize, frames: usize) {
-        if self.last.as_ref().is_none_or(|(last, _)| *last != destination) {
+        if self
+            .last
+            .as_ref()
+            .is_none_or(|(last, _)| *last != destination)
+        {
             let user = self.users.read().get(&destination).cloned();
             self.last = user.map(|user| (destination, user));
         }

@@ -225,9 +225,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             }
             // Writing everything made room for more, and so may replies have.
             if !wrote && (was_wanted || !self.driver.wants_request(self.output.len())) {
-                if self.turn.goes_on() {
-                    cx.waker().wake_by_ref();
-                }
                 return Poll::Pending;
             }
         }
@@ -660,7 +657,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
         let connection = self.get_mut();
         connection.turn.begin(cx);
         let polled = connection.poll_turn(cx);
-        connection.turn.end(connection.input.unfinished());
+        connection.turn.end(connection.input.unfinished(), cx);
         polled
     }
 }
