@@ -8,6 +8,7 @@ use crate::reply::Started;
 use messenger_proto::{BadRequest, ErrorCode, Event, Failure, Inbound, Outbound, Response};
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use window::Window;
 
@@ -71,7 +72,6 @@ impl Default for DriverLimits {
 /// ```
 pub struct Driver {
     connection: Connection,
-    limits: DriverLimits,
     window: Window,
     /// What goes out right behind the frame before: the welcome, a sender's own copy.
     next: Option<Outbound>,
@@ -82,7 +82,7 @@ pub struct Driver {
     /// The first page of what waited in the inbox is given before more requests are begun.
     is_catching_up: bool,
     /// A request that came meanwhile, with the length of its frame.
-    held: Option<(Result<Inbound, BadRequest>, usize)>,
+    held: Option<Box<(Result<Inbound, BadRequest>, usize)>>,
     /// No more requests are taken.
     is_finishing: bool,
     /// No requests are wanted because too much is unsent.
@@ -142,13 +142,12 @@ impl fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// Drives this connection. Its first frame is the welcome.
-    pub fn new(connection: Connection, limits: DriverLimits) -> Self {
+    /// Drives this connection. Its first frame is the welcome. Many connections may share their limits.
+    pub fn new(connection: Connection, limits: impl Into<Arc<DriverLimits>>) -> Self {
         Self {
             next: Some(Outbound::Event(Event::Welcome(connection.welcome()))),
             connection,
-            window: Window::new(limits.overlapping, limits.overlapping_bytes),
-            limits,
+            window: Window::new(limits.into()),
             is_authenticated: false,
             has_features: false,
             is_catching_up: false,
@@ -174,7 +173,7 @@ impl Driver {
 
     /// True while so much is unsent that no requests are read.
     fn is_held_back(&mut self, unsent: usize) -> bool {
-        let is_held_back = unsent >= self.limits.unsent;
+        let is_held_back = unsent >= self.window.limits.unsent;
         if is_held_back && !self.is_held_back {
             self.connection.note_held_back();
         }
@@ -185,9 +184,9 @@ impl Driver {
     /// The most bytes a frame may have now: fewer before the client has authenticated.
     pub fn frame_limit(&self) -> usize {
         if self.is_authenticated {
-            self.limits.frame
+            self.window.limits.frame
         } else {
-            self.limits.frame_before_auth
+            self.window.limits.frame_before_auth
         }
     }
 
@@ -205,7 +204,7 @@ impl Driver {
     #[inline]
     pub fn request(&mut self, request: Result<Inbound, BadRequest>, length: usize) {
         if self.is_catching_up && !self.is_finishing {
-            self.held = Some((request, length));
+            self.held = Some(Box::new((request, length)));
         } else {
             self.begin(request, length);
         }
@@ -247,7 +246,8 @@ impl Driver {
     /// driver has [ended](Ended::Finished).
     pub fn finish(&mut self) {
         self.is_finishing = true;
-        if let Some((request, length)) = self.held.take() {
+        if let Some(held) = self.held.take() {
+            let (request, length) = *held;
             self.begin(request, length);
         }
     }
@@ -309,8 +309,9 @@ impl Driver {
             return Poll::Ready(next);
         }
         if !self.is_catching_up
-            && let Some((request, length)) = self.held.take()
+            && let Some(held) = self.held.take()
         {
+            let (request, length) = *held;
             self.begin(request, length);
         }
         match self.window.poll(&self.connection, cx) {
@@ -337,7 +338,7 @@ impl Driver {
         if self.next.is_some() || (!self.is_authenticated && !self.is_idle()) {
             return Poll::Pending;
         }
-        if !self.is_authenticated || unsent >= self.limits.unsent_before_events {
+        if !self.is_authenticated || unsent >= self.window.limits.unsent_before_events {
             // Its session may end though the client takes nothing of what waits for it, and may have ended
             // before its last request, which was told so.
             ready!(self.connection.poll_session_end(cx));

@@ -1,16 +1,17 @@
 //! Requests under way, answered in their order.
 
+use super::DriverLimits;
 use crate::connection::Connection;
 use crate::reply::{Reply, Running};
 use messenger_proto::Inbound;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Requests under way. `message` requests overlap; any other waits for those before it, and those
 /// behind wait for it.
 pub(super) struct Window {
-    most: usize,
-    most_bytes: usize,
+    pub(super) limits: Arc<DriverLimits>,
     /// The answer to a request that was carried out at once, with none before it.
     ready: Option<Reply>,
     slots: VecDeque<Slot>,
@@ -18,8 +19,8 @@ pub(super) struct Window {
     unpolled: usize,
     /// The bytes of the frames under way.
     bytes: usize,
-    /// Came behind requests that must be finished before it.
-    waiting: Option<(Inbound, usize)>,
+    /// Came behind requests that must be finished before it. In a box, as it is rarely there, and large.
+    waiting: Option<Box<(Inbound, usize)>>,
     /// What is under way must be finished before anything else begins.
     is_alone: bool,
 }
@@ -37,11 +38,10 @@ enum Progress {
 }
 
 impl Window {
-    /// A window of so many requests at the most, and none more once their frames have so many bytes.
-    pub(super) fn new(most: usize, most_bytes: usize) -> Self {
+    /// A window of as many requests as may overlap.
+    pub(super) fn new(limits: Arc<DriverLimits>) -> Self {
         Self {
-            most,
-            most_bytes,
+            limits,
             ready: None,
             slots: VecDeque::new(),
             unpolled: 0,
@@ -55,7 +55,12 @@ impl Window {
     #[inline]
     pub(super) fn has_room(&self) -> bool {
         let is_open = self.waiting.is_none() && !self.is_alone;
-        is_open && self.slots.len() < self.most && self.bytes < self.most_bytes
+        let DriverLimits {
+            overlapping,
+            overlapping_bytes,
+            ..
+        } = *self.limits;
+        is_open && self.slots.len() < overlapping && self.bytes < overlapping_bytes
     }
 
     #[inline]
@@ -81,7 +86,7 @@ impl Window {
 
     /// Begins with a request that must be alone, once those before it are finished.
     pub(super) fn start_alone(&mut self, inbound: Inbound, length: usize) {
-        self.waiting = Some((inbound, length));
+        self.waiting = Some(Box::new((inbound, length)));
     }
 
     /// The next reply, in the order of the requests. Each request is polled once when it begins, so that
@@ -95,9 +100,10 @@ impl Window {
             return Poll::Ready(reply);
         }
         if self.slots.is_empty() {
-            let Some((inbound, length)) = self.waiting.take() else {
+            let Some(waiting) = self.waiting.take() else {
                 return Poll::Pending;
             };
+            let (inbound, length) = *waiting;
             self.is_alone = true;
             self.start(connection.handle(inbound), length);
         }
