@@ -194,9 +194,9 @@ impl Filled {
         measuring.all(&mut figures).await?;
         let used = steady_kib(pid).await?;
         figures.add("after_use_mib", mib(used));
-        let users: Vec<_> = (0..self.sizes.accounts.min(connections))
-            .map(crowd::user)
-            .collect();
+        // Nothing waits for these.
+        let idle = self.sizes.with_nothing(0, 0)..self.sizes.measured();
+        let users: Vec<_> = idle.map(crowd::user).collect();
         let kept = idle::connect(server.target, &users, connections, How::Resumed).await?;
         let grown = steady_kib(pid).await?.saturating_sub(used);
         figures.add("connections", kept.len() as f64);
