@@ -365,25 +365,34 @@ impl Server {
         networks.any(|network| network.contains(&peer))
     }
 
-    async fn over_tls(self, stream: TcpStream, peer: IpAddr, tls: Tls) {
-        let opening = async |mut stream| {
-            let client = self.client(&mut stream, peer).await?;
-            let accepted = tls.accept(stream).await;
-            Ok((accepted.map_err(|error| (client, error))?, client))
+    fn over_tls(
+        self,
+        stream: TcpStream,
+        peer: IpAddr,
+        tls: Tls,
+    ) -> impl Future<Output = ()> + Send {
+        let begin = async move {
+            let opening = async |mut stream| {
+                let client = self.client(&mut stream, peer).await?;
+                let accepted = tls.accept(stream).await;
+                Ok((accepted.map_err(|error| (client, error))?, client))
+            };
+            let (stream, client) = self.open(peer, opening(stream)).await?;
+            Some(Box::pin(self.task(stream, Some(client), Framing::Stream)))
         };
-        if let Some((stream, client)) = self.open(peer, opening(stream)).await {
-            Box::pin(self.task(stream, Some(client), Framing::Stream)).await;
-        }
+        serve_opened(Box::pin(begin))
     }
 
-    async fn behind_proxy(self, stream: TcpStream, peer: IpAddr) {
-        let opening = async |mut stream| {
-            let client = self.client(&mut stream, peer).await?;
-            Ok((stream, client))
+    fn behind_proxy(self, stream: TcpStream, peer: IpAddr) -> impl Future<Output = ()> + Send {
+        let begin = async move {
+            let opening = async |mut stream| {
+                let client = self.client(&mut stream, peer).await?;
+                Ok((stream, client))
+            };
+            let (stream, client) = self.open(peer, opening(stream)).await?;
+            Some(Box::pin(self.task(stream, Some(client), Framing::Stream)))
         };
-        if let Some((stream, client)) = self.open(peer, opening(stream)).await {
-            Box::pin(self.task(stream, Some(client), Framing::Stream)).await;
-        }
+        serve_opened(Box::pin(begin))
     }
 
     /// Where the client is: whatever a proxy says, and otherwise whoever is connected.
@@ -474,6 +483,17 @@ impl Server {
                 "what was given last could not be stored; it will be given again"
             );
         }
+    }
+}
+
+/// Serves a connection that begins with a handshake. That takes room, and is gone with its box when the connection is
+/// served.
+async fn serve_opened<C>(begin: Pin<Box<impl Future<Output = Option<Pin<Box<C>>>>>>)
+where
+    C: Future<Output = ()>,
+{
+    if let Some(connection) = begin.await {
+        connection.await;
     }
 }
 
