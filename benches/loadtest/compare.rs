@@ -16,9 +16,18 @@ struct Round {
 }
 
 /// All turns.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Compared {
     rounds: Vec<Round>,
+    /// What both are called.
+    #[serde(skip)]
+    names: [&'static str; 2],
+}
+
+impl Default for Compared {
+    fn default() -> Self {
+        Self::of("server", "other")
+    }
 }
 
 /// What is compared.
@@ -58,7 +67,7 @@ const LIMITED: [&str; 10] = [
 ];
 
 /// Those of a database server that is not tiny.
-const SETTINGS: [&str; 3] = [
+pub(crate) const SETTINGS: [&str; 3] = [
     "shared_buffers=1GB",
     "max_wal_size=8GB",
     "checkpoint_timeout=30min",
@@ -104,6 +113,14 @@ pub(crate) async fn run(
 }
 
 impl Compared {
+    /// Nothing yet, of these two.
+    pub(crate) fn of(one: &'static str, other: &'static str) -> Self {
+        Self {
+            rounds: Vec::new(),
+            names: [one, other],
+        }
+    }
+
     pub(crate) fn add(&mut self, server: Figures, other: Figures) {
         self.rounds.push(Round { server, other });
     }
@@ -131,13 +148,14 @@ impl Compared {
 impl Pictured for Compared {
     fn charts(&self) -> Vec<Chart> {
         let (mut times, mut ratios) = (Vec::new(), Vec::new());
+        let [one, two] = self.names;
         for name in self.names() {
             let told = name.trim_end_matches("_us").replace('_', " ");
             let server = self.spread(|round| round.server.get(name));
             let other = self.spread(|round| round.other.get(name));
             if let (true, Some(server), Some(other)) = (is_time(name), server, other) {
-                times.extend(Bar::new(format!("{told}, server"), SERVER, server));
-                times.extend(Bar::new(format!("{told}, other"), OTHER, other));
+                times.extend(Bar::new(format!("{told}, {one}"), SERVER, server));
+                times.extend(Bar::new(format!("{told}, {two}"), OTHER, other));
             }
             let ratio = self.ratio(name);
             ratios.extend(ratio.and_then(|ratio| Bar::new(told, SERVER, ratio)));
@@ -147,7 +165,7 @@ impl Pictured for Compared {
             bars: times,
         };
         let of_ratios = Chart {
-            title: "server divided by other".into(),
+            title: format!("{one} divided by {two}"),
             bars: ratios,
         };
         vec![of_times, of_ratios]
@@ -159,7 +177,8 @@ impl fmt::Display for Compared {
         if self.rounds.is_empty() {
             return Ok(());
         }
-        write!(f, "{:24} {:>12} {:>12}   ratio", "", "server", "other")?;
+        let [one, two] = self.names;
+        write!(f, "{:24} {one:>12} {two:>12}   ratio", "")?;
         for name in self.names() {
             let server = self.spread(|round| round.server.get(name));
             let other = self.spread(|round| round.other.get(name));

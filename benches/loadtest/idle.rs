@@ -132,7 +132,7 @@ fn trusting(certificate: &Path) -> Result<TlsConnector, Failed> {
 }
 
 /// The process's memory once it does not change any more.
-async fn steady_kib(pid: u32) -> Result<u64, Failed> {
+pub(crate) async fn steady_kib(pid: u32) -> Result<u64, Failed> {
     let mut last = usage(pid)?.resident_kib;
     for _ in 0..PATIENCE {
         sleep(STEADY).await;

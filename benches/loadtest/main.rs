@@ -19,6 +19,8 @@ mod picture;
 mod process;
 mod relay;
 mod roster;
+#[cfg(feature = "scale")]
+mod scale;
 mod storm;
 mod websocket;
 mod wire;
@@ -121,6 +123,9 @@ enum Command {
         #[command(subcommand)]
         scenario: Scenario,
     },
+    /// Measures a server on a store with very many users and messages, and one on a store with few, in turns.
+    #[cfg(feature = "scale")]
+    Scale(scale::Load),
     /// Serves as a relay: frames are handed on as they are.
     Relay {
         /// Where to listen.
@@ -230,6 +235,8 @@ async fn run(cli: Cli) -> Result<(), Failed> {
             rounds,
             scenario,
         } => how.show(&crowd::run(crowd, &scenario, rounds).await?),
+        #[cfg(feature = "scale")]
+        Command::Scale(load) => how.show(&scale::run(load).await?),
         Command::Relay { listen } => relay::serve(listen).await,
         Command::Serve { listen, accounts } => crowd::serve(listen, accounts).await,
     }

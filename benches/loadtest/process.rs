@@ -131,6 +131,14 @@ impl Server {
         Self::start(command, false, true).await
     }
 
+    /// Kills it, and waits until it is gone.
+    pub(crate) async fn end(mut self) -> Result<(), Failed> {
+        for child in &mut self.children {
+            child.kill().await?;
+        }
+        Ok(())
+    }
+
     fn command(flags: &[&str]) -> Result<Command, Failed> {
         let path = std::env::current_exe()?.with_file_name("messenger-server");
         if !path.exists() {

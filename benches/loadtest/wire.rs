@@ -7,12 +7,13 @@ use crate::{Failed, websocket};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use memchr::memmem::Finder;
 use messenger_client::proto::{Password, Split, Splitter};
-use std::io::Write;
-use std::net::SocketAddr;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 /// The longest frame, in bytes.
@@ -39,6 +40,9 @@ pub(crate) const RELAY_HEAD: usize = 8;
 
 /// The destination by which a relay is told whose connection it is.
 pub(crate) const HELLO: u32 = u32::MAX;
+
+/// How many connections come from one address.
+const PORTS: u32 = 20_000;
 
 /// How many register at once.
 const REGISTERING: usize = 4;
@@ -202,7 +206,7 @@ impl Wire {
 
     async fn open(target: Target, node: SocketAddr) -> Result<Self, Failed> {
         let address = target.websocket.unwrap_or(node);
-        let mut stream = TcpStream::connect(address).await?;
+        let mut stream = connect(address).await?;
         stream.set_nodelay(true)?;
         let framing = match target.websocket {
             Some(_) => {
@@ -327,6 +331,19 @@ impl Wire {
             }
         }
     }
+}
+
+/// Connects from one loopback address after the other: each has ports for so many connections.
+async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    static OPENED: AtomicU32 = AtomicU32::new(0);
+    let opened = OPENED.fetch_add(1, Ordering::Relaxed);
+    let host = u8::try_from(opened / PORTS % 100).unwrap_or_default();
+    if host == 0 || !to.ip().is_loopback() || to.is_ipv6() {
+        return TcpStream::connect(to).await;
+    }
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::new(127, 0, 0, 1 + host), 0).into())?;
+    socket.connect(to).await
 }
 
 /// A relay's next frame, if it is whole.

@@ -10,6 +10,7 @@ use messenger_proto::{BadRequest, ErrorCode, Event, Failure, Inbound, Outbound, 
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use window::Window;
 
@@ -73,7 +74,6 @@ impl Default for DriverLimits {
 /// ```
 pub struct Driver {
     connection: Connection,
-    limits: DriverLimits,
     window: Window,
     /// What goes out right behind the frame before: the welcome, a sender's own copy.
     next: Option<Outbound>,
@@ -149,13 +149,12 @@ impl fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// Drives this connection. Its first frame is the welcome.
-    pub fn new(connection: Connection, limits: DriverLimits) -> Self {
+    /// Drives this connection. Its first frame is the welcome. Many connections may share their limits.
+    pub fn new(connection: Connection, limits: impl Into<Arc<DriverLimits>>) -> Self {
         Self {
             next: Some(Outbound::Event(Event::Welcome(connection.welcome()))),
             connection,
-            window: Window::new(limits.overlapping, limits.overlapping_bytes),
-            limits,
+            window: Window::new(limits.into()),
             is_authenticated: false,
             has_features: false,
             is_catching_up: false,
@@ -194,7 +193,7 @@ impl Driver {
 
     /// True while so much is unsent that no requests are read.
     fn is_held_back(&mut self, unsent: usize) -> bool {
-        let is_held_back = unsent >= self.limits.unsent;
+        let is_held_back = unsent >= self.window.limits.unsent;
         if is_held_back && !self.is_held_back {
             self.connection.note_held_back();
         }
@@ -205,9 +204,9 @@ impl Driver {
     /// The most bytes a frame may have now: fewer before the client has authenticated.
     pub fn frame_limit(&self) -> usize {
         if self.is_authenticated {
-            self.limits.frame
+            self.window.limits.frame
         } else {
-            self.limits.frame_before_auth
+            self.window.limits.frame_before_auth
         }
     }
 
@@ -389,7 +388,7 @@ impl Driver {
         if self.next.is_some() || (!self.is_authenticated && !self.is_idle()) {
             return Poll::Pending;
         }
-        if !self.is_authenticated || unsent >= self.limits.unsent_before_events {
+        if !self.is_authenticated || unsent >= self.window.limits.unsent_before_events {
             // Its session may end though the client takes nothing of what waits for it, and may have ended
             // before its last request, which was told so.
             ready!(self.connection.poll_session_end(cx));

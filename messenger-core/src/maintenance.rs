@@ -105,12 +105,11 @@ async fn look_beside(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        let online = shared.online.all();
         // Asked also when nobody is there: a store then does what it has left for later.
         let looked = async {
             was_changed |= shared.storage.was_changed_beside().await?;
             if was_changed {
-                shared.look_for(&online).await?;
+                shared.look_for(&shared.online.all()).await?;
             }
             Ok(())
         };

@@ -14,8 +14,9 @@ pub(crate) use turn::flood_places;
 use crate::Transport;
 use crate::budget::Reservation;
 use crate::meters::Meters;
+use crate::stop::Stopped;
 use input::{Input, InputError, ReadError};
-use messenger_core::{Connection, Driver, Ended};
+use messenger_core::{Connection, Driver, DriverLimits, Ended};
 use messenger_proto::{ErrorCode, Failure, Inbound, Outbound, Response, ServerCodec};
 use output::Output;
 use room::Room;
@@ -29,7 +30,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use turn::Turn;
 use websocket::{Close, Keepalive, Silence};
 
@@ -62,6 +62,7 @@ pub(crate) struct Shares {
     /// What waits to be written.
     pub(crate) outgoing: Reservation,
     pub(crate) flood_places: Arc<Semaphore>,
+    pub(crate) limits: Arc<DriverLimits>,
 }
 
 /// A connection being served. It is a future that ends with the connection.
@@ -81,7 +82,7 @@ pub(crate) struct ConnectionTask<S> {
     stall: Option<Pin<Box<Sleep>>>,
     /// When the next frame may be written to a client that gets them one by one.
     gap: Option<Pin<Box<Sleep>>>,
-    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    stop: Option<Box<Stopped>>,
     /// How much may still be read when the server stops.
     after_stop: usize,
     /// What waits to be written takes of the budget of all.
@@ -91,7 +92,7 @@ pub(crate) struct ConnectionTask<S> {
     /// There was no room for the last message: those that follow are handed over one by one.
     is_refused: bool,
     /// A request for a list of so many bytes, which waits for room; and the length of its frame.
-    list: Option<(Inbound, usize, usize)>,
+    list: Option<Box<(Inbound, usize, usize)>>,
     /// Over WebSocket.
     keepalive: Option<Box<Keepalive>>,
 }
@@ -136,10 +137,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         transport: Arc<Transport>,
         meters: Arc<Meters>,
         shares: Shares,
-        stop: CancellationToken,
+        stop: Stopped,
     ) -> Self {
         meters.connections.increment(1);
-        let driver = Driver::new(connection, transport.driver);
+        let driver = Driver::new(connection, shares.limits);
         let mut codec = ServerCodec::new(driver.frame_limit(), transport.escapes());
         if transport.control_characters {
             codec = codec.with_control_characters();
@@ -154,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             deadline: None,
             stall: None,
             gap: None,
-            stop: Some(Box::pin(stop.cancelled_owned())),
+            stop: Some(Box::new(stop)),
             after_stop: AFTER_STOP,
             room: Room::new(shares.outgoing),
             list: None,
@@ -256,7 +257,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                     let list = request.as_ref().ok();
                     let list = list.and_then(|inbound| self.driver.list_bytes(inbound));
                     match (request, list) {
-                        (Ok(inbound), Some(bytes)) => self.list = Some((inbound, length, bytes)),
+                        (Ok(inbound), Some(bytes)) => {
+                            self.list = Some(Box::new((inbound, length, bytes)));
+                        }
                         (request, _) => self.driver.request(request, length),
                     }
                 }
@@ -306,15 +309,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     /// Hands over the request for a list, once there is room for it and nothing before it is left to be done.
     fn poll_list(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some((inbound, length, bytes)) = self.list.take() else {
+        let Some(list) = self.list.take() else {
             return Poll::Ready(());
         };
+        let (_, length, bytes) = *list;
         let is_next = self.driver.is_idle() && self.output.is_empty() && !self.room.expects_list();
         if is_next && matches!(self.room.poll_list(bytes, cx), Poll::Ready(Ok(()))) {
+            let (inbound, ..) = *list;
             self.driver.request(Ok(inbound), length);
             return Poll::Ready(());
         }
-        self.list = Some((inbound, length, bytes));
+        self.list = Some(list);
         Poll::Pending
     }
 
@@ -594,7 +599,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     /// Notes when the server stops: what was received until now is finished.
     fn poll_stop(&mut self, cx: &mut Context<'_>) {
         if let Some(stop) = &mut self.stop
-            && stop.as_mut().poll(cx).is_ready()
+            && stop.poll(cx).is_ready()
         {
             self.stop = None;
             self.input.hurry();

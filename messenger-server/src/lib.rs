@@ -101,6 +101,7 @@ mod proxy;
 mod server;
 #[cfg(feature = "binary")]
 mod settings;
+mod stop;
 mod tls;
 mod transport;
 #[cfg(feature = "binary")]

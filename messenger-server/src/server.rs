@@ -3,6 +3,7 @@
 use crate::budget::Budget;
 use crate::connection::{ConnectionTask, Shares, flood_places};
 use crate::meters::{self, Meters};
+use crate::stop::{Stop, Stopped};
 #[cfg(feature = "websocket")]
 use crate::websocket::Origins;
 use crate::{Tls, Transport, proxy};
@@ -37,7 +38,11 @@ pub struct Server {
     partial_frames: Arc<Budget>,
     outgoing: Arc<Budget>,
     flood_places: Arc<Semaphore>,
+    /// Of each connection.
+    limits: Arc<DriverLimits>,
     stop: CancellationToken,
+    /// The same, for connections.
+    stop_connections: Arc<Stop>,
     /// The connections that the embedder has accepted itself.
     own: TaskTracker,
     /// These are cut.
@@ -102,9 +107,11 @@ impl Server {
                 meters::outgoing(),
             )),
             flood_places: flood_places(),
+            limits: Arc::new(transport.driver),
             transport: Arc::new(transport),
             meters,
             stop: CancellationToken::new(),
+            stop_connections: Arc::default(),
             own: TaskTracker::new(),
             cut_own: CancellationToken::new(),
         }
@@ -119,6 +126,7 @@ impl Server {
     /// closed. May be called many times.
     pub fn stop(&self) {
         self.stop.cancel();
+        self.stop_connections.begin();
     }
 
     /// Completes when connections are told to stop.
@@ -221,6 +229,7 @@ impl Server {
             partial_frames: self.partial_frames.share(),
             outgoing: self.outgoing.share(),
             flood_places: Arc::clone(&self.flood_places),
+            limits: Arc::clone(&self.limits),
         };
         let task = ConnectionTask::new(
             stream,
@@ -228,7 +237,7 @@ impl Server {
             Arc::clone(&self.transport),
             Arc::clone(&self.meters),
             shares,
-            self.stop.child_token(),
+            Stopped::new(Arc::clone(&self.stop_connections)),
         );
         let task = match framing {
             Framing::Stream => task,
@@ -356,25 +365,34 @@ impl Server {
         networks.any(|network| network.contains(&peer))
     }
 
-    async fn over_tls(self, stream: TcpStream, peer: IpAddr, tls: Tls) {
-        let opening = async |mut stream| {
-            let client = self.client(&mut stream, peer).await?;
-            let accepted = tls.accept(stream).await;
-            Ok((accepted.map_err(|error| (client, error))?, client))
+    fn over_tls(
+        self,
+        stream: TcpStream,
+        peer: IpAddr,
+        tls: Tls,
+    ) -> impl Future<Output = ()> + Send {
+        let begin = async move {
+            let opening = async |mut stream| {
+                let client = self.client(&mut stream, peer).await?;
+                let accepted = tls.accept(stream).await;
+                Ok((accepted.map_err(|error| (client, error))?, client))
+            };
+            let (stream, client) = self.open(peer, opening(stream)).await?;
+            Some(Box::pin(self.task(stream, Some(client), Framing::Stream)))
         };
-        if let Some((stream, client)) = self.open(peer, opening(stream)).await {
-            Box::pin(self.task(stream, Some(client), Framing::Stream)).await;
-        }
+        serve_opened(Box::pin(begin))
     }
 
-    async fn behind_proxy(self, stream: TcpStream, peer: IpAddr) {
-        let opening = async |mut stream| {
-            let client = self.client(&mut stream, peer).await?;
-            Ok((stream, client))
+    fn behind_proxy(self, stream: TcpStream, peer: IpAddr) -> impl Future<Output = ()> + Send {
+        let begin = async move {
+            let opening = async |mut stream| {
+                let client = self.client(&mut stream, peer).await?;
+                Ok((stream, client))
+            };
+            let (stream, client) = self.open(peer, opening(stream)).await?;
+            Some(Box::pin(self.task(stream, Some(client), Framing::Stream)))
         };
-        if let Some((stream, client)) = self.open(peer, opening(stream)).await {
-            Box::pin(self.task(stream, Some(client), Framing::Stream)).await;
-        }
+        serve_opened(Box::pin(begin))
     }
 
     /// Where the client is: whatever a proxy says, and otherwise whoever is connected.
@@ -465,6 +483,17 @@ impl Server {
                 "what was given last could not be stored; it will be given again"
             );
         }
+    }
+}
+
+/// Serves a connection that begins with a handshake. That takes room, and is gone with its box when the connection is
+/// served.
+async fn serve_opened<C>(begin: Pin<Box<impl Future<Output = Option<Pin<Box<C>>>>>>)
+where
+    C: Future<Output = ()>,
+{
+    if let Some(connection) = begin.await {
+        connection.await;
     }
 }
 

@@ -20,6 +20,9 @@ use tokio::time::timeout;
 
 const BURST: usize = 4000;
 
+/// The most that a connection takes which does nothing, in bytes, and some more: what it has are blocks of some sizes.
+const IDLE: u64 = 3500;
+
 /// A connection that the system has put off is tried again by it after a second, and then after longer.
 const WELCOMED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -55,6 +58,31 @@ async fn everybody_in_a_burst_is_welcomed() {
     let welcomed = welcomed.await.expect("everybody to be welcomed");
     assert!(welcomed.iter().all(Option::is_some), "turned away");
     println!("{BURST} were welcomed within {:?}", begun.elapsed());
+}
+
+/// What a connection costs that does nothing: a client that has come back to its session, and been given its list.
+#[tokio::test]
+async fn idle_connections_take_little_memory() {
+    const COUNT: usize = 4000;
+    rlimit::increase_nofile_limit(COUNT as u64 + 1000).unwrap();
+    // The allocator keeps nothing of the password that was hashed, which would be counted, or be used again.
+    let server = start_after("export MIMALLOC_PURGE_DELAY=0;", "--store memory:").await;
+    let mut first = connect(&server.address).await.unwrap();
+    let sid = first.log_in("ann").await;
+    let come_back = format!(r#"{{"action":"contactlist","data":{{"cid":"ann","sid":"{sid}"}}}}"#);
+    let (mut kept, mut before) = (Vec::new(), 0);
+    for number in 0..COUNT {
+        if number == COUNT / 4 {
+            before = server.resident();
+        }
+        let mut raw = connect(&server.address).await.unwrap();
+        raw.send(&come_back).await;
+        assert_eq!(raw.frame().await["data"]["status"], 0);
+        kept.push(raw);
+    }
+    let each = (server.resident() - before) / (COUNT - COUNT / 4) as u64;
+    println!("{each} bytes each");
+    assert!(each < IDLE, "{each} bytes each");
 }
 
 #[tokio::test]

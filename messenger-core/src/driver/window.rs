@@ -1,7 +1,9 @@
 //! Requests under way, answered in their order.
 
+use super::DriverLimits;
 use crate::reply::{Reply, Running, Started};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// For how many answers room is made at once.
@@ -10,8 +12,7 @@ const ROOM: usize = 16;
 /// Requests under way. `message` requests overlap; any other waits for those before it, and those
 /// behind wait for it.
 pub(super) struct Window {
-    most: usize,
-    most_bytes: usize,
+    pub(super) limits: Arc<DriverLimits>,
     /// The answers to requests that were carried out at once, with none under way before them.
     ready: VecDeque<Reply>,
     slots: VecDeque<Slot>,
@@ -36,11 +37,10 @@ enum Progress {
 }
 
 impl Window {
-    /// A window of so many requests at the most, and none more once their frames have so many bytes.
-    pub(super) fn new(most: usize, most_bytes: usize) -> Self {
+    /// A window of as many requests as may overlap.
+    pub(super) fn new(limits: Arc<DriverLimits>) -> Self {
         Self {
-            most,
-            most_bytes,
+            limits,
             ready: VecDeque::new(),
             slots: VecDeque::new(),
             unpolled: 0,
@@ -52,8 +52,13 @@ impl Window {
     /// True when another request may be taken, while so many with so many bytes are not begun.
     #[inline]
     pub(super) fn has_room(&self, taken: usize, taken_bytes: usize) -> bool {
+        let DriverLimits {
+            overlapping,
+            overlapping_bytes,
+            ..
+        } = *self.limits;
         let requests = self.ready.len() + self.slots.len() + taken;
-        !self.is_alone && requests < self.most && self.bytes + taken_bytes < self.most_bytes
+        !self.is_alone && requests < overlapping && self.bytes + taken_bytes < overlapping_bytes
     }
 
     #[inline]

@@ -30,6 +30,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use user::User;
 
+/// How many users are looked at for what is out of date before other tasks have a turn.
+const PURGED_AT_ONCE: usize = 1024;
+
 /// Everything in memory; gone with the process.
 ///
 /// It remembers the last 100,000 `mid`s of a user, however young the others are. What all inboxes hold together is
@@ -531,8 +534,12 @@ impl Storage for MemoryStorage {
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
         self.mids.forget(expiry.mids_before);
         let users: Vec<_> = self.users.iter().map(|user| Arc::clone(&user)).collect();
-        for user in users {
-            self.count(&mut user.lock(), |user| user.purge_expired(&expiry));
+        for part in users.chunks(PURGED_AT_ONCE) {
+            for user in part {
+                self.count(&mut user.lock(), |user| user.purge_expired(&expiry));
+            }
+            // Others have their turn on this thread.
+            tokio::task::yield_now().await;
         }
         Ok(PURGE_EVERY)
     }
