@@ -186,8 +186,9 @@ impl Driver {
         let may_overlap = self.is_authenticated && !self.is_catching_up;
         match self.taken.back() {
             None => true,
-            Some(Taken::Message(_) | Taken::Answered(_)) => may_overlap,
-            Some(Taken::Request(_) | Taken::Bad(_)) => false,
+            Some(Taken::Message(_)) => may_overlap,
+            // One that is refused is told so before others are read.
+            Some(Taken::Request(_) | Taken::Bad(_) | Taken::Answered(_)) => false,
         }
     }
 

@@ -246,7 +246,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 }
                 return Ok(());
             }
-            if self.is_refused && self.take_replies(cx) {
+            // Whoever has each answered alone is not read on before that.
+            let is_alone = self.is_refused || self.frame_gap().is_some();
+            if is_alone && self.take_replies(cx) {
                 continue;
             }
             self.input.set_limit(self.driver.frame_limit());
