@@ -195,7 +195,7 @@ impl TimedStorage {
         if let Poll::Ready(result) = at_once(work.as_mut()).await {
             return result;
         }
-        self.wait(kind, work).await
+        self.wait(kind, self.clock.now(), work).await.0
     }
 
     async fn timed<T, E: From<StorageError>>(
@@ -209,33 +209,33 @@ impl TimedStorage {
             time.at_once.count();
             return result;
         }
-        let began = self.clock.now();
-        let result = self.wait(kind, call).await;
-        time.waited
-            .record(self.clock.now().since(began).as_secs_f64());
+        let (result, waited) = self.wait(kind, self.clock.now(), call).await;
+        time.waited.record(waited.as_secs_f64());
         result
     }
 
+    /// Awaits a call that has begun, and tells how long that took.
     async fn wait<T, E: From<StorageError>>(
         &self,
         kind: Kind,
+        began: Timestamp,
         call: Pin<&mut impl Future<Output = Result<T, E>>>,
-    ) -> Result<T, E> {
+    ) -> (Result<T, E>, Duration) {
         let (Kind::Read | Kind::Write, Some(patience)) = (kind, &self.patience) else {
-            return call.await;
+            let result = call.await;
+            return (result, self.clock.now().since(began));
         };
         let before = WAITED.try_with(Cell::get).unwrap_or_default();
         let timer = patience.timer(before);
-        let began = self.clock.now();
         let result = tokio::select! {
             biased;
             result = call => result,
             () = timer => Err(patience.exceeded(kind).into()),
         };
-        let waited = before + self.clock.now().since(began);
+        let waited = self.clock.now().since(began);
         // What is done in the background is no request.
-        let _ = WAITED.try_with(|all| all.set(waited));
-        result
+        let _ = WAITED.try_with(|all| all.set(before + waited));
+        (result, waited)
     }
 }
 
