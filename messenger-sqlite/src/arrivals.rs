@@ -13,9 +13,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A message with more bytes goes to `messages` at once: to write it twice costs more than an index.
-pub(crate) const SHORT: usize = 4096;
+pub(crate) const SHORT: usize = 2048;
 
-/// How many are remembered at the most, at up to 5 KiB each.
+/// How many are remembered at the most, at up to 3 KiB each.
 const MOST: usize = 16_384;
 
 /// Rows are dropped when they come to so many bytes, so that a small commit need not touch another page for a small row.
