@@ -227,7 +227,7 @@ impl TimedStorage {
         if let Poll::Ready(result) = at_once(work.as_mut()).await {
             return result;
         }
-        self.wait(kind, work).await
+        self.wait(kind, self.clock.now(), work).await.0
     }
 
     async fn timed<T, E: From<StorageError>>(
@@ -241,32 +241,33 @@ impl TimedStorage {
             time.at_once.count();
             return result;
         }
-        let began = self.clock.now();
-        let result = self.wait(kind, call).await;
-        time.waited
-            .record(self.clock.now().since(began).as_secs_f64());
+        let (result, waited) = self.wait(kind, self.clock.now(), call).await;
+        time.waited.record(waited.as_secs_f64());
         result
     }
 
+    /// Awaits a call that has begun, and tells how long that took.
     async fn wait<T, E: From<StorageError>>(
         &self,
         kind: Kind,
+        began: Timestamp,
         call: Pin<&mut impl Future<Output = Result<T, E>>>,
-    ) -> Result<T, E> {
+    ) -> (Result<T, E>, Duration) {
         let (Kind::Read | Kind::Write, Some(patience)) = (kind, &self.patience) else {
-            return call.await;
+            let result = call.await;
+            return (result, self.clock.now().since(began));
         };
         // What is done in the background is no request.
         let over = SPENT.try_with(|spent| spent.of(patience.most));
         let timer = patience.timer(over.unwrap_or_default());
-        let began = Instant::now();
+        let started = Instant::now();
         let result = tokio::select! {
             biased;
             result = call => result,
             () = timer => Err(patience.exceeded(kind).into()),
         };
-        let _ = SPENT.try_with(|spent| spent.add(began.elapsed()));
-        result
+        let _ = SPENT.try_with(|spent| spent.add(started.elapsed()));
+        (result, self.clock.now().since(began))
     }
 }
 
