@@ -5,12 +5,11 @@
 //! ([`Inboxes`](crate::inboxes::Inboxes)) and for readers ([`Recent`](crate::recent::Recent)). Those that stay are moved to
 //! `messages`, many at once.
 
-use messenger_core::proto::{Attachment, Message};
+use messenger_core::proto::{Attachment, Message, SharedMessage};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, params};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 /// A message with more bytes goes to `messages` at once: to write it twice costs more than an index.
 pub(crate) const SHORT: usize = 2048;
@@ -30,7 +29,7 @@ pub(crate) struct Arrival {
     /// The number of its row.
     pub(crate) row: i64,
     pub(crate) seq: i64,
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: SharedMessage,
 }
 
 /// A message in a row: recipient, sequence number, id, sender, nick, time, body, mime, attachment.
@@ -42,7 +41,7 @@ pub(crate) struct Arrivals {
     /// The number of the row that this transaction writes, if anything comes.
     next: i64,
     /// What is to be in it.
-    new: Vec<(i64, Arc<Message>)>,
+    new: Vec<(i64, SharedMessage)>,
     rows: HashMap<i64, Row>,
     /// How many messages there are in all rows.
     count: usize,
@@ -84,7 +83,7 @@ impl Arrivals {
             let mut messages = 0;
             for record in records {
                 let (seq, message) = message(record);
-                let message = Arc::new(message);
+                let message = SharedMessage::from(message);
                 let row = number;
                 messages += usize::from(take(Arrival { row, seq, message })?);
             }
@@ -100,8 +99,8 @@ impl Arrivals {
     }
 
     /// Adds a message to what this transaction writes.
-    pub(crate) fn add(&mut self, seq: i64, message: Arc<Message>) -> Arrival {
-        self.new.push((seq, Arc::clone(&message)));
+    pub(crate) fn add(&mut self, seq: i64, message: SharedMessage) -> Arrival {
+        self.new.push((seq, message.clone()));
         self.rows.entry(self.next).or_default().messages += 1;
         self.count += 1;
         let row = self.next;
@@ -182,7 +181,7 @@ impl Arrivals {
     }
 }
 
-fn text(messages: &[(i64, Arc<Message>)]) -> rusqlite::Result<String> {
+fn text(messages: &[(i64, SharedMessage)]) -> rusqlite::Result<String> {
     let records: Vec<Record<&str>> = messages
         .iter()
         .map(|(seq, message)| {

@@ -8,7 +8,6 @@ use messenger_core::proto::{SharedMessage, UserId};
 use messenger_core::storage::UserNumber;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How many inboxes are remembered, at some 200 bytes each, and how many senders; then all are forgotten, but for those to
@@ -330,9 +329,7 @@ impl Inboxes {
         if !std::mem::replace(&mut inbox.is_listed, true) {
             self.listed.push_back(message.to.as_str().into());
         }
-        inbox
-            .arrived
-            .push_back(arrivals.add(seq, Arc::clone(&message)));
+        inbox.arrived.push_back(arrivals.add(seq, message.clone()));
         self.changes.push(Change::Came {
             owner: inbox.owner,
             seq,

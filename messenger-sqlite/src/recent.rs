@@ -2,7 +2,7 @@
 
 use crate::arrivals::Arrival;
 use crate::sql::user_number;
-use messenger_core::proto::{Message, UserId};
+use messenger_core::proto::{SharedMessage, UserId};
 use messenger_core::storage::UserNumber;
 use rusqlite::Connection;
 use std::collections::{HashMap, VecDeque};
@@ -18,7 +18,7 @@ pub(crate) struct Recent(Arc<Mutex<HashMap<UserId, Inbox>>>);
 /// Those of an inbox.
 struct Inbox {
     owner: UserNumber,
-    messages: VecDeque<(i64, Arc<Message>)>,
+    messages: VecDeque<(i64, SharedMessage)>,
 }
 
 /// What a transaction changes in it.
@@ -28,7 +28,7 @@ pub(crate) enum Change {
     Came {
         owner: UserNumber,
         seq: i64,
-        message: Arc<Message>,
+        message: SharedMessage,
     },
     /// Of this inbox none is here any more up to this sequence number.
     Gone { user: UserId, up_to: i64 },
@@ -37,7 +37,7 @@ pub(crate) enum Change {
 /// What was here for somebody, who may have been deleted since by another process.
 pub(crate) struct Found {
     owner: UserNumber,
-    pub(crate) messages: Vec<(i64, Arc<Message>)>,
+    pub(crate) messages: Vec<(i64, SharedMessage)>,
 }
 
 impl Recent {
@@ -78,9 +78,7 @@ impl Recent {
         inboxes: impl Iterator<Item = (&'a UserId, UserNumber, &'a VecDeque<Arrival>)>,
     ) {
         let anew = inboxes.map(|(user, owner, arrived)| {
-            let messages = arrived
-                .iter()
-                .map(|one| (one.seq, Arc::clone(&one.message)));
+            let messages = arrived.iter().map(|one| (one.seq, one.message.clone()));
             let messages = messages.collect();
             (user.clone(), Inbox { owner, messages })
         });
