@@ -19,7 +19,7 @@ const LOOKED_AT: i64 = 1024;
 const STEPS: usize = 64;
 
 /// Of how many users a step drops something of each kind.
-const USERS: i64 = 64;
+const USERS: i64 = 16;
 
 /// How many messages, and how many `mid`s, a step drops.
 const STEP: i64 = 256;
