@@ -57,6 +57,22 @@ fn count(path: &Path, table: &str) -> i64 {
     file.query_row(&count, [], |row| row.get(0)).unwrap()
 }
 
+/// Has what has just come stay where it is, however long a test takes, until the trigger is dropped.
+fn hold(path: &Path) -> Connection {
+    let file = Connection::open(path).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER held BEFORE INSERT ON messages WHEN new.size < 4000
+         BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    )
+    .unwrap();
+    file
+}
+
+fn let_go(path: &Path) {
+    let file = Connection::open(path).unwrap();
+    file.execute_batch("DROP TRIGGER held").unwrap();
+}
+
 /// How many messages have just come. (Rows of which none is left have been counted too.)
 fn come(path: &Path) -> i64 {
     let file = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
@@ -80,11 +96,10 @@ fn killed(store: &Path) -> PathBuf {
 
 #[tokio::test]
 async fn an_inbox_is_in_order_wherever_its_messages_lie() {
-    let (_folder, path, store) = begin().await;
+    let (_folder, _path, store) = begin().await;
     for bytes in [1, LONG, 2, 3, LONG, 4] {
         store.append(to_bob(bytes)).await.unwrap();
     }
-    assert_eq!((count(&path, "arrivals"), count(&path, "messages")), (4, 2));
     assert_eq!(seqs(&store).await, [1, 2, 3, 4, 5, 6]);
     assert_eq!(store.newest(&bob()).await.unwrap(), 6);
     let two = PageLimits::new(2, usize::MAX);
@@ -97,11 +112,13 @@ async fn an_inbox_is_in_order_wherever_its_messages_lie() {
 #[tokio::test]
 async fn what_had_just_come_when_a_server_was_killed_is_there_and_counts() {
     let (_folder, path, store) = begin().await;
-    for bytes in [10, 20, LONG, 30] {
+    let _held = hold(&path);
+    for bytes in [10, 20, 30, LONG] {
         store.append(to_bob(bytes)).await.unwrap();
     }
-    assert_eq!(count(&path, "arrivals"), 3);
+    assert_eq!((count(&path, "arrivals"), count(&path, "messages")), (3, 1));
     let killed = killed(&path);
+    let_go(&killed);
     let store = SqliteStorage::open(&killed).unwrap();
     assert_eq!(seqs(&store).await, [1, 2, 3, 4]);
     let more = to_bob(1).limits(InboxLimits::new(5, u64::MAX));
@@ -140,9 +157,11 @@ async fn a_server_that_is_killed_twice_knows_which_message_is_the_oldest() {
 #[tokio::test]
 async fn what_had_just_come_is_saved_of_a_damaged_store() {
     let (folder, path, store) = begin().await;
-    for bytes in [10, LONG, 20] {
+    let _held = hold(&path);
+    for bytes in [10, 20, LONG] {
         store.append(to_bob(bytes)).await.unwrap();
     }
+    assert_eq!((count(&path, "arrivals"), count(&path, "messages")), (2, 1));
     let to = folder.path().join("saved.db");
     let saved = salvage(&killed(&path), &to).unwrap();
     let messages = saved.tables.iter().find(|table| table.name == "messages");
@@ -237,29 +256,30 @@ async fn a_server_that_is_stopped_behind_a_command_spoils_no_inbox() {
 #[tokio::test]
 async fn a_store_is_served_while_what_had_just_come_cannot_be_moved() {
     let (_folder, path, store) = begin().await;
+    let _held = hold(&path);
     for _ in 0..3 {
         store.append(to_bob(10)).await.unwrap();
     }
     let path = killed(&path);
-    let file = Connection::open(&path).unwrap();
-    file.execute_batch(
-        "CREATE TRIGGER full BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'no room'); END",
-    )
-    .unwrap();
     // Or it would move a part of it elsewhere.
     TransferSource::open(&path).unwrap_err();
     let store = SqliteStorage::open(&path).unwrap();
     assert_eq!(seqs(&store).await, [1, 2, 3]);
     let begun = Instant::now();
     // Longer than messages lie there.
-    while begun.elapsed() < Duration::from_secs(3) {
-        store.append(to_bob(10)).await.unwrap();
-        tokio::task::yield_now().await;
+    for number in 0.. {
+        if number < 1000 {
+            store.append(to_bob(10)).await.unwrap();
+        } else if begun.elapsed() > Duration::from_secs(3) {
+            break;
+        }
+        store.was_changed_beside().await.unwrap();
     }
     let sent = seqs(&store).await;
     assert_eq!(sent, (1..=sent.len() as u64).collect::<Vec<_>>());
     assert_eq!(count(&path, "messages"), 0);
-    file.execute_batch("DROP TRIGGER full").unwrap();
+    let file = Connection::open(&path).unwrap();
+    file.execute_batch("DROP TRIGGER held").unwrap();
     let begun = Instant::now();
     while count(&path, "messages") < 3 {
         assert!(begun.elapsed() < DEADLINE, "they are not moved");
