@@ -41,6 +41,8 @@ pub(crate) enum What {
     Database,
     /// Three servers on one database with one.
     Nodes,
+    /// Three servers with the two of a pair on different ones, and on the same.
+    Across,
     /// Limits in time with none.
     Limits,
     /// WebSocket with TCP.
@@ -87,7 +89,7 @@ pub(crate) async fn run(
             What::Server => Server::messenger(&BEST).await?,
             What::File => Server::messenger(&on_file).await?,
             What::Database => Server::on_database(&SETTINGS).await?,
-            What::Nodes => Server::nodes(&SETTINGS, NODES).await?,
+            What::Nodes | What::Across => Server::nodes(&SETTINGS, NODES).await?,
             What::Limits => Server::messenger(&LIMITED).await?,
             What::WebSocket => Server::over_websocket(&BEST).await?,
         };
@@ -98,6 +100,11 @@ pub(crate) async fn run(
             What::Server => Server::relay().await?,
             What::Database => Server::messenger(&on_file).await?,
             What::Nodes => Server::nodes(&SETTINGS, 1).await?,
+            What::Across => {
+                let mut nodes = Server::nodes(&SETTINGS, NODES).await?;
+                nodes.target.pairs_share = true;
+                nodes
+            }
             What::File | What::Limits | What::WebSocket => Server::messenger(&BEST).await?,
         };
         compared.add(of_server, scenario.run(other.target).await?);

@@ -103,9 +103,12 @@ enum Command {
         /// sends is on another server than the recipient. Instead of the relay there is one server with the same.
         #[arg(long, conflicts_with_all = ["durable", "limited", "postgres"])]
         nodes: bool,
+        /// The same three servers, and instead of the relay three more with each sender on its recipient's.
+        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres", "nodes"])]
+        across: bool,
         /// Senders and recipients come in over WebSocket, and instead of the relay there is the same server
         /// over TCP.
-        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres", "nodes"])]
+        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres", "nodes", "across"])]
         websocket: bool,
         #[command(subcommand)]
         scenario: Scenario,
@@ -199,6 +202,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Command::Once(scenario) => {
             let target = Target {
                 nodes: [cli.whom.server; NODES],
+                pairs_share: false,
                 websocket: cli.whom.ws,
                 is_relay: cli.whom.is_relay,
                 pids: [cli.whom.server_pid, None, None],
@@ -211,14 +215,16 @@ async fn run(cli: Cli) -> Result<(), Failed> {
             limited,
             postgres,
             nodes,
+            across,
             websocket,
             scenario,
         } => {
-            let what = match (durable, limited, postgres, nodes, websocket) {
+            let what = match (durable, limited, postgres, nodes, across, websocket) {
                 (true, ..) => What::File,
                 (_, true, ..) => What::Limits,
                 (_, _, true, ..) => What::Database,
-                (.., true, _) => What::Nodes,
+                (.., true, _, _) => What::Nodes,
+                (.., true, _) => What::Across,
                 (.., true) => What::WebSocket,
                 _ => What::Server,
             };

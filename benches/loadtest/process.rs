@@ -233,6 +233,7 @@ impl Server {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let target = Target {
             nodes: [address; NODES],
+            pairs_share: false,
             websocket,
             is_relay,
             pids: [child.id(), None, None],

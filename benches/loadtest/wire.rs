@@ -35,6 +35,9 @@ static BODY_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BOD
 /// What stands in the answer to a request that was carried out.
 static SUCCESS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""status":0"#));
 
+/// How much stands before each frame for a relay, in bytes.
+pub(crate) const RELAY_HEAD: usize = 8;
+
 /// The destination by which a relay is told whose connection it is.
 pub(crate) const HELLO: u32 = u32::MAX;
 
@@ -52,6 +55,8 @@ pub(crate) const NODES: usize = 3;
 pub(crate) struct Target {
     /// Where clients come in: at one server, or at each of several by turns.
     pub(crate) nodes: [SocketAddr; NODES],
+    /// Both of a pair come in at the same of them.
+    pub(crate) pairs_share: bool,
     /// Where senders and recipients come in over WebSocket, instead.
     pub(crate) websocket: Option<SocketAddr>,
     pub(crate) is_relay: bool,
@@ -60,9 +65,10 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Where somebody comes in. Of a pair each comes in elsewhere.
+    /// Where somebody comes in. A pair are two who follow one another.
     fn node_of(&self, user: &User) -> SocketAddr {
-        let number = usize::try_from(user.number).unwrap_or_default();
+        let user = usize::try_from(user.number).unwrap_or_default();
+        let number = if self.pairs_share { user / 2 } else { user };
         self.nodes[number % NODES]
     }
 
@@ -248,7 +254,7 @@ impl Wire {
             self.out.put_slice(to.login.as_bytes());
             self.out
                 .put_slice(br#"","id":"0123456789abcdef-12345","seq":123456}}"#);
-            let length = u32::try_from(self.out.len() - begin - 8).unwrap_or(u32::MAX);
+            let length = u32::try_from(self.out.len() - begin - RELAY_HEAD).unwrap_or(u32::MAX);
             self.out[begin..begin + 4].copy_from_slice(&length.to_be_bytes());
         } else if attached.is_empty() {
             self.out.put_slice(br#""}}"#);
@@ -310,7 +316,7 @@ impl Wire {
     /// The next frame, if it has come.
     pub(crate) fn received(&mut self) -> Result<Option<Bytes>, Failed> {
         let splitter = match &mut self.framing {
-            Framing::Relay => return Ok(take_relayed(&mut self.received).map(|(_, frame)| frame)),
+            Framing::Relay => return Ok(take_relayed(&mut self.received)),
             Framing::WebSocket => return websocket::take_message(&mut self.received),
             Framing::Server(splitter) => splitter,
         };
@@ -340,17 +346,20 @@ async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(to).await
 }
 
-/// A relay's next frame and its destination, if it is whole.
-pub(crate) fn take_relayed(received: &mut BytesMut) -> Option<(u32, Bytes)> {
-    let mut head = received.get(..8)?;
+/// A relay's next frame, if it is whole.
+fn take_relayed(received: &mut BytesMut) -> Option<Bytes> {
+    let (_, length) = relayed(received)?;
+    let mut frame = received.split_to(length);
+    frame.advance(RELAY_HEAD);
+    Some(frame.freeze())
+}
+
+/// The destination of a relay's next frame, and how long it is with what stands before it, if it is whole.
+pub(crate) fn relayed(received: &[u8]) -> Option<(u32, usize)> {
+    let mut head = received.get(..RELAY_HEAD)?;
     let (length, destination) = (head.get_u32(), head.get_u32());
-    let end = 8 + usize::try_from(length).unwrap_or(FRAME);
-    if received.len() < end {
-        return None;
-    }
-    let mut frame = received.split_to(end);
-    frame.advance(8);
-    Some((destination, frame.freeze()))
+    let length = RELAY_HEAD + usize::try_from(length).unwrap_or(FRAME);
+    (received.len() >= length).then_some((destination, length))
 }
 
 /// True for the answer to a message; false for any other frame.

@@ -7,9 +7,12 @@ use crate::notifier::ConnectionId;
 use crate::reply::{Reply, Running, Started};
 use crate::rules::{self, SessionKind};
 use crate::shared::Shared;
+use crate::storage::NewMessage;
+use crate::taken::{Moment, Queue, Taken};
 use messenger_proto::{
     Action, BadRequest, ErrorCode, EvMessage, Failure, Inbound, Request, UserId, Welcome,
 };
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -161,15 +164,24 @@ impl Connection {
         rules::try_start(&self.state, inbound)
     }
 
-    /// The messages that are started until the end of the moment are handed over together, and have one time.
+    /// Takes a request that is to be begun later, a `message` together with others of one moment.
     #[inline]
-    pub(crate) fn begin_moment(&self) {
-        self.state.begin_moment();
+    pub(crate) fn take(&self, moment: &mut Option<Moment>, inbound: Inbound) -> Taken {
+        rules::take(&self.state, moment, inbound)
     }
 
-    #[inline]
-    pub(crate) fn end_moment(&self) {
-        self.state.end_moment();
+    /// Starts the messages at the front of the queue. False when nothing was begun: the first is none, or has to wait.
+    pub(crate) fn start_together(
+        &self,
+        taken: &mut Queue,
+        started: impl FnMut(Started, usize),
+    ) -> bool {
+        rules::start_together(&self.state, taken, started)
+    }
+
+    /// Starts a message that was taken, by itself.
+    pub(crate) fn start_alone(&self, new: NewMessage) -> Started {
+        rules::start_alone(&self.state, new)
     }
 
     /// See [`Driver::list_bytes`](crate::Driver::list_bytes).
@@ -191,13 +203,34 @@ impl Connection {
     /// There are no more, and [why](EventsEnded).
     pub fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Result<Delivery, EventsEnded>> {
         let polled = self.state.poll_event(cx);
+        self.count(&polled, 1);
+        polled
+    }
+
+    /// Several of them at once, into `events`, which is empty.
+    pub(crate) fn poll_events(
+        &self,
+        events: &mut VecDeque<Delivery>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), EventsEnded>> {
+        let polled = self.state.poll_events(events, cx);
+        self.count(&polled, events.len() as u64);
+        polled
+    }
+
+    /// Counts so many events that were given, or why there are no more.
+    fn count<T>(&self, polled: &Poll<Result<T, EventsEnded>>, events: u64) {
         let meters = &self.state.shared.meters;
-        match &polled {
-            Poll::Ready(Ok(_)) => meters.delivered_total.count(),
+        match polled {
+            Poll::Ready(Ok(_)) => meters.delivered_total.add(events),
             Poll::Ready(Err(EventsEnded::MissedCopies)) => meters.mailbox_overrun.increment(1),
             Poll::Ready(Err(_)) | Poll::Pending => {}
         }
-        polled
+    }
+
+    /// The number of the login as which it is authenticated.
+    pub(crate) fn login_number(&self) -> Option<u64> {
+        self.state.authenticated().map(|own| own.login.number)
     }
 
     /// Says that the messages of these tokens, and everything before them, were written to the socket. They are

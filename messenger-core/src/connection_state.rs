@@ -5,7 +5,6 @@ mod login;
 
 pub(crate) use login::{Identified, Login};
 
-use crate::clock::Timestamp;
 use crate::delivery::{Delivery, EventsEnded};
 use crate::notifier::ConnectionId;
 use crate::reply::Reply;
@@ -14,10 +13,17 @@ use crate::storage::UserNumber;
 use feed::Feed;
 use messenger_proto::{MessageId, Outbound, Response};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+
+/// How many messages are given at once at the most.
+const AT_ONCE: usize = 16;
+
+/// No further one is once these come to so many bytes.
+const AT_ONCE_BYTES: usize = 16 * 1024;
 
 pub(crate) struct ConnectionState {
     pub(crate) shared: Arc<Shared>,
@@ -33,9 +39,6 @@ pub(crate) struct ConnectionState {
     message_prefix: Box<str>,
     /// How many messages it has sent.
     sent: AtomicU64,
-    /// When the messages that are begun together were begun, in microseconds since the Unix epoch; 0 when each has a
-    /// time of its own.
-    moment: AtomicU64,
 }
 
 /// Whose a connection is, and the messages they are given. It lies under one lock, which is taken twice a
@@ -58,31 +61,7 @@ impl ConnectionState {
             session_has_ended: AtomicBool::new(false),
             blocking: AtomicUsize::new(0),
             sent: AtomicU64::new(0),
-            moment: AtomicU64::new(0),
         }
-    }
-
-    /// The time at which a message is begun.
-    #[inline]
-    pub(crate) fn now(&self) -> Timestamp {
-        match self.moment.load(Ordering::Relaxed) {
-            0 => self.shared.now(),
-            moment => Timestamp::from_micros(moment),
-        }
-    }
-
-    /// The messages that are begun until the end of the moment have one time: the clock is read once for them.
-    #[inline]
-    pub(crate) fn begin_moment(&self) {
-        if self.moment.load(Ordering::Relaxed) == 0 {
-            let now = self.shared.now().as_micros();
-            self.moment.store(now, Ordering::Relaxed);
-        }
-    }
-
-    #[inline]
-    pub(crate) fn end_moment(&self) {
-        self.moment.store(0, Ordering::Relaxed);
     }
 
     /// A reply, which is counted here.
@@ -165,6 +144,39 @@ impl ConnectionState {
             return self.poll_ended();
         }
         polled
+    }
+
+    /// Some of the next messages, in their order, if there are any: as many calls of [`poll_event`](Self::poll_event)
+    /// that look only once whose the connection is. `events` is empty before.
+    pub(crate) fn poll_events(
+        &self,
+        events: &mut VecDeque<Delivery>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), EventsEnded>> {
+        let Some(mut own) = self.authenticated() else {
+            return self.poll_ended().map_ok(drop);
+        };
+        let Authenticated { login, feed } = &mut *own;
+        let mut bytes = 0;
+        while events.len() < AT_ONCE && bytes < AT_ONCE_BYTES {
+            match feed.poll(login, &self.shared, cx) {
+                Poll::Ready(Ok(delivery)) => {
+                    bytes += delivery.event.message.size();
+                    events.push_back(delivery);
+                }
+                Poll::Ready(Err(ended)) if events.is_empty() => return Poll::Ready(Err(ended)),
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        if !events.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if login.mailbox.has_ended() {
+            drop(own);
+            let _ = self.authenticated();
+            return self.poll_ended().map_ok(drop);
+        }
+        Poll::Pending
     }
 
     fn poll_ended(&self) -> Poll<Result<Delivery, EventsEnded>> {

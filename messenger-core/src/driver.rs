@@ -5,7 +5,9 @@ mod window;
 use crate::connection::Connection;
 use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
 use crate::reply::Started;
+use crate::taken::{Moment, Queue, Taken};
 use messenger_proto::{BadRequest, ErrorCode, Event, Failure, Inbound, Outbound, Response};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -81,8 +83,13 @@ pub struct Driver {
     has_features: bool,
     /// The first page of what waited in the inbox is given before more requests are begun.
     is_catching_up: bool,
-    /// A request that came meanwhile, with the length of its frame.
-    held: Option<Box<(Result<Inbound, BadRequest>, usize)>>,
+    /// Requests that are not begun: there may come more that are begun together with them, or they have to wait.
+    taken: Queue,
+    /// Of the messages among them.
+    moment: Option<Moment>,
+    /// Events that come next, for the login of this number.
+    events: VecDeque<Delivery>,
+    login: Option<u64>,
     /// No more requests are taken.
     is_finishing: bool,
     /// No requests are wanted because too much is unsent.
@@ -151,7 +158,10 @@ impl Driver {
             is_authenticated: false,
             has_features: false,
             is_catching_up: false,
-            held: None,
+            taken: Queue::default(),
+            moment: None,
+            events: VecDeque::new(),
+            login: None,
             is_finishing: false,
             is_held_back: false,
         }
@@ -167,8 +177,19 @@ impl Driver {
     pub fn wants_request(&mut self, unsent: usize) -> bool {
         !self.is_held_back(unsent)
             && !self.is_finishing
-            && self.held.is_none()
-            && self.window.has_room()
+            && self.window.has_room(self.taken.len(), self.taken.bytes())
+            && self.gathers()
+    }
+
+    /// True when a request may be put behind those that are not begun. Only messages are begun together.
+    fn gathers(&self) -> bool {
+        let may_overlap = self.is_authenticated && !self.is_catching_up;
+        match self.taken.back() {
+            None => true,
+            Some(Taken::Message(_)) => may_overlap,
+            // One that is refused is told so before others are read.
+            Some(Taken::Request(_) | Taken::Bad(_) | Taken::Answered(_)) => false,
+        }
     }
 
     /// True while so much is unsent that no requests are read.
@@ -199,57 +220,91 @@ impl Driver {
     }
 
     /// Takes a request whose frame had `length` bytes, or the fault of a frame that is no request. It is begun
-    /// when [replies](Self::poll_reply) are asked for next. To be called only while a request is
+    /// when [replies](Self::poll_reply) are asked for next, and messages that were handed over until then are begun
+    /// together: they have one time, and cost less than each alone. To be called only while a request is
     /// [wanted](Self::wants_request).
     #[inline]
     pub fn request(&mut self, request: Result<Inbound, BadRequest>, length: usize) {
-        if self.is_catching_up && !self.is_finishing {
-            self.held = Some(Box::new((request, length)));
-        } else {
-            self.begin(request, length);
-        }
+        let taken = match request {
+            // Whose it is may yet change, or is not known to the client.
+            Ok(inbound) if self.is_catching_up || !self.is_authenticated => Taken::Request(inbound),
+            Ok(inbound) => self.connection.take(&mut self.moment, inbound),
+            Err(bad) => Taken::Bad(bad),
+        };
+        self.taken.push_back(taken, length);
     }
 
-    #[inline]
-    fn begin(&mut self, request: Result<Inbound, BadRequest>, length: usize) {
-        self.connection.begin_moment();
-        let started = match request {
-            Ok(inbound) => self.connection.try_start(inbound),
-            Err(bad) => {
-                let reply = self.connection.refuse(&bad);
-                if is_farewell(&reply.response) {
-                    // It does not run alone, so those behind it would be begun beside it.
-                    self.finish();
-                }
-                Ok(Started::Done(reply))
-            }
+    /// Begins what may be begun of the requests that were taken. True when there was something.
+    fn begin_taken(&mut self) -> bool {
+        if self.taken.is_empty() || (self.is_catching_up && !self.is_finishing) {
+            return false;
+        }
+        if self.window.is_alone() {
+            return false;
+        }
+        self.moment = None;
+        let window = &mut self.window;
+        let start = |started, length| window.put(started, length);
+        if self.connection.start_together(&mut self.taken, start) {
+            return true;
+        }
+        self.begin_alone()
+    }
+
+    /// Begins the first request by itself. False when it must wait for those before it.
+    fn begin_alone(&mut self) -> bool {
+        let waits = matches!(
+            self.taken.front(),
+            Some(Taken::Request(_) | Taken::Message(_))
+        );
+        if waits && !self.window.is_empty() {
+            return false;
+        }
+        let Some((taken, length)) = self.taken.pop_front() else {
+            return false;
         };
-        match started {
-            Ok(Started::Done(reply)) => self.window.push(reply, length),
-            Ok(Started::Pending(message)) => self.window.start(message, length),
-            Err(inbound) => {
+        let taken = match taken {
+            // It was taken while the connection caught up.
+            Taken::Request(inbound) if self.is_authenticated => {
+                self.connection.take(&mut self.moment, inbound)
+            }
+            other => other,
+        };
+        let reply = match taken {
+            Taken::Request(inbound) => {
                 // Before it is answered it may make the connection another user's.
                 self.is_authenticated &= self.connection.is_authenticated();
-                self.window.start_alone(inbound, length);
+                let running = self.connection.handle(inbound);
+                self.window.put_alone(running, length);
+                return true;
             }
+            Taken::Message(new) => {
+                self.window.put(self.connection.start_alone(new), length);
+                return true;
+            }
+            Taken::Bad(bad) => self.connection.refuse(&bad),
+            Taken::Answered(reply) => reply,
+        };
+        if is_farewell(&reply.response) {
+            // It does not run alone, so those behind it would be begun beside it.
+            self.finish();
         }
+        self.window.put(Started::Done(reply), length);
+        true
     }
 
     /// Says why the client's stream cannot be read on, behind the replies to what it sent before, and
     /// [finishes](Self::finish).
     pub fn refuse(&mut self, failure: Failure) {
         self.finish();
-        self.window.push(Response::unknown(failure).into(), 0);
+        let reply = Response::unknown(failure).into();
+        self.taken.push_back(Taken::Answered(reply), 0);
     }
 
     /// Takes no more requests and no more events. What was begun is carried out and answered; then the
     /// driver has [ended](Ended::Finished).
     pub fn finish(&mut self) {
         self.is_finishing = true;
-        if let Some(held) = self.held.take() {
-            let (request, length) = *held;
-            self.begin(request, length);
-        }
     }
 
     /// True when no more requests are taken: it was told to finish, the client's session was ended, or the client
@@ -260,7 +315,7 @@ impl Driver {
 
     /// True when everything that was begun is answered.
     pub fn is_idle(&self) -> bool {
-        self.window.is_empty() && self.next.is_none() && self.held.is_none()
+        self.window.is_empty() && self.next.is_none() && self.taken.is_empty()
     }
 
     /// The next frame: a reply, or an event while little is unsent.
@@ -272,15 +327,15 @@ impl Driver {
         unsent: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Frame, Ended>> {
-        // Whoever asks for any frame has no more requests at hand.
-        self.connection.end_moment();
         loop {
             if let Poll::Ready(outbound) = self.poll_reply(cx) {
                 return Poll::Ready(Ok(outbound.into()));
             }
+            let was_catching_up = self.is_catching_up;
             let event = self.poll_event(unsent, cx);
-            // A request that was held until now may be answered at once.
-            if event.is_ready() || self.is_catching_up || self.held.is_none() {
+            // A request that had to wait until now may be answered at once.
+            let may_go_on = was_catching_up && !self.is_catching_up && !self.taken.is_empty();
+            if event.is_ready() || !may_go_on {
                 return event;
             }
         }
@@ -308,22 +363,18 @@ impl Driver {
         {
             return Poll::Ready(next);
         }
-        if !self.is_catching_up
-            && let Some(held) = self.held.take()
-        {
-            let (request, length) = *held;
-            self.begin(request, length);
-        }
-        match self.window.poll(&self.connection, cx) {
-            Poll::Ready(reply) => {
+        loop {
+            if let Poll::Ready(reply) = self.window.poll(cx) {
                 self.note_authentication(&reply.response);
                 if is_farewell(&reply.response) {
                     self.finish();
                 }
                 self.next = reply.follow;
-                Poll::Ready(Outbound::Response(reply.response))
+                return Poll::Ready(Outbound::Response(reply.response));
             }
-            Poll::Pending => Poll::Pending,
+            if !self.begin_taken() {
+                return Poll::Pending;
+            }
         }
     }
 
@@ -345,10 +396,15 @@ impl Driver {
             self.finish();
             return self.poll_event(unsent, cx);
         }
-        let polled = self.connection.poll_event(cx);
-        self.is_catching_up = self.is_catching_up && !self.connection.has_caught_up();
+        let polled = match self.events.is_empty() {
+            true => self.connection.poll_events(&mut self.events, cx),
+            false => Poll::Ready(Ok(())),
+        };
+        let next = self.events.pop_front();
+        self.is_catching_up =
+            self.is_catching_up && !(self.events.is_empty() && self.connection.has_caught_up());
         match ready!(polled) {
-            Ok(delivery) => Poll::Ready(Ok(delivery.into())),
+            Ok(()) => next.map_or(Poll::Pending, |delivery| Poll::Ready(Ok(delivery.into()))),
             Err(EventsEnded::MissedCopies) => Poll::Ready(Err(Ended::MissedCopies)),
             Err(EventsEnded::SessionEnded | EventsEnded::Unauthenticated) => {
                 self.finish();
@@ -372,6 +428,12 @@ impl Driver {
             self.is_catching_up = !self.connection.has_caught_up();
             self.is_authenticated = self.connection.is_authenticated();
             self.has_features = self.connection.has_features();
+            let login = self.connection.login_number();
+            if login != self.login {
+                // They were another user's, or come again from where the session is now.
+                self.events.clear();
+                self.login = login;
+            }
         }
     }
 
@@ -384,6 +446,10 @@ impl Driver {
     /// Gives back memory, when the connection falls idle.
     pub fn release_buffers(&mut self) {
         self.window.release_buffers();
+        self.taken.release_buffers();
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
     }
 }
 

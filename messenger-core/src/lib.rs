@@ -263,6 +263,7 @@ mod reply;
 mod shared;
 
 mod connection_state;
+mod taken;
 
 mod rules;
 

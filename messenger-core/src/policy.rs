@@ -30,8 +30,9 @@ pub struct Policy {
     pub message_lifetime: Duration,
     /// How long a `mid` is remembered. 7 days.
     pub mid_lifetime: Duration,
-    /// How long the store may take for a call, and for all that a request needs one after the other. After that the client is told 22, and it is unknown whether anything was
-    /// written. 5 seconds.
+    /// How long the store may take for a call, and for all that a request needs one after the other; what the request has waited
+    /// for besides, such as a password's hash, counts up to four fifths of it. After that the client is told 22, and it is
+    /// unknown whether anything was written. 5 seconds.
     pub storage_timeout: Duration,
     /// The limits of what clients send and of what is kept for them.
     pub limits: Limits,

@@ -19,6 +19,7 @@ mod pictures;
 mod register;
 mod rule;
 mod setuserinfo;
+mod telling;
 mod userinfo;
 
 pub use connect_as::SessionKind;
@@ -27,7 +28,8 @@ pub(crate) use external_user::upsert;
 
 use crate::connection_state::{ConnectionState, Login};
 use crate::reply::{Reply, Running, Started};
-use crate::storage::StorageError;
+use crate::storage::{NewMessage, StorageError};
+use crate::taken::{Moment, Queue, Taken};
 use crate::timed_storage;
 use messenger_proto::{
     Ack, Action, AddContact, Auth, BadRequest, ContactList, DelContact, ErrorCode, Failure, Import,
@@ -100,6 +102,65 @@ pub(crate) fn try_start(
     };
     let login = MappedMutexGuard::map(own, |own| &mut own.login);
     Ok(message::start(connection, login, request))
+}
+
+/// Takes a request. A `message` of a client that is authenticated is made ready to be started together with others, which
+/// have one `moment`.
+#[inline]
+pub(crate) fn take(
+    connection: &ConnectionState,
+    moment: &mut Option<Moment>,
+    inbound: Inbound,
+) -> Taken {
+    let Request::SendMessage(request) = inbound.request else {
+        return Taken::Request(inbound);
+    };
+    if moment.is_none() {
+        let now = connection.shared.now();
+        *moment = connection.login().map(|login| Moment { login, now });
+        if let Some(moment) = moment {
+            moment.login.touch(now);
+        }
+    }
+    match moment {
+        Some(moment) => message::take(connection, moment, request),
+        None => Taken::Request(Inbound::new(request).credentials(inbound.credentials)),
+    }
+}
+
+/// Starts the messages at the front of the queue. False when nothing was begun: the first is none, or has to wait.
+pub(crate) fn start_together(
+    connection: &Arc<ConnectionState>,
+    taken: &mut Queue,
+    mut started: impl FnMut(Started, usize),
+) -> bool {
+    let is_message = matches!(taken.front(), Some(Taken::Message(_)));
+    if !is_message || message::must_wait(connection) {
+        return false;
+    }
+    let own = connection.authenticated();
+    let is_only = own.is_some_and(|own| own.login.is_only());
+    match &connection.shared.moderator {
+        None => message::start_together(connection, is_only, taken, started),
+        Some(moderator) => {
+            // One that waits for its look keeps those behind it waiting.
+            if let Some((Taken::Message(new), length)) = taken.pop_front() {
+                started(
+                    moderation::start(connection, moderator, new, is_only),
+                    length,
+                );
+            }
+        }
+    }
+    true
+}
+
+/// Starts a message by itself.
+pub(crate) fn start_alone(connection: &Arc<ConnectionState>, new: NewMessage) -> Started {
+    match &connection.shared.moderator {
+        None => message::store(connection, new, false),
+        Some(moderator) => moderation::start(connection, moderator, new, false),
+    }
 }
 
 /// The answer to a frame that was no request.

@@ -36,15 +36,19 @@ struct Part(AtomicU64);
 
 impl ShardedCounter {
     pub(crate) fn count(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, more: u64) {
         let part = part();
         let Some(Part(own)) = self.parts.get(part) else {
             return;
         };
         if part == PARTS - 1 {
-            own.fetch_add(1, Ordering::Relaxed);
+            own.fetch_add(more, Ordering::Relaxed);
         } else {
             // Nobody else writes there.
-            own.store(own.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            own.store(own.load(Ordering::Relaxed) + more, Ordering::Relaxed);
         }
     }
 

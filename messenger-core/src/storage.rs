@@ -260,16 +260,16 @@ pub trait Storage: Send + Sync + 'static {
     /// dropped to make room.
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError>;
 
-    /// Does what [`append`](Self::append) does, if that takes no waiting: then a message costs no future.
-    /// `None` when it would; nothing was done then. The message is numbered after those whose `append` was polled
-    /// before.
+    /// Does what [`append`](Self::append) does for each of these messages, in their order, if that takes no waiting: then
+    /// they cost no futures. `None` when it would; nothing was done then. They are numbered after those whose
+    /// `append` was polled before.
+    ///
+    /// What became of them is in their order, and ends with the first whose recipient there is not: those behind it
+    /// were not appended. It has to be found out first whether there is such a user.
     ///
     /// A store that waits for a disk or another process leaves this as it is.
-    ///
-    /// # Errors
-    /// As for `append`.
-    fn append_now(&self, message: &NewMessage) -> Option<Result<Appended, AppendError>> {
-        let _ = message;
+    fn append_now(&self, messages: &[&NewMessage]) -> Option<Vec<Result<Appended, AppendError>>> {
+        let _ = messages;
         None
     }
 

@@ -59,7 +59,12 @@ impl Store {
 
     /// Calls, polls once, and forgets about it.
     fn begin(&self, call: u32, bytes: usize) -> Option<Result<u32, StorageError>> {
-        let mut calling = pin!(self.queue.call(call, bytes));
+        self.begin_for(0, call, bytes)
+    }
+
+    /// The same with a key.
+    fn begin_for(&self, key: u64, call: u32, bytes: usize) -> Option<Result<u32, StorageError>> {
+        let mut calling = pin!(self.queue.call_for(key, call, bytes));
         match calling
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
@@ -116,6 +121,110 @@ fn a_batch_ends_before_the_call_that_is_too_large_for_it() {
 }
 
 #[test]
+fn a_key_with_many_calls_keeps_no_other_waiting() {
+    let (hot, other, third) = (7, 8, 9);
+    let mut limits = limits();
+    limits.batch_shares = 2;
+    let store = Store::new(limits);
+    store.begin(1, 1);
+    assert_eq!(store.batch(), [1]);
+    for call in 70..76 {
+        assert!(store.begin_for(hot, call, 1).is_none());
+    }
+    assert!(store.begin_for(other, 80, 1).is_none());
+    assert!(store.begin_for(third, 90, 1).is_none());
+    assert!(store.begin_for(third, 91, 1).is_none());
+    drop(store.go_on);
+    let next = || store.begun.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(next(), [70, 71, 80, 90], "two are a share");
+    assert_eq!(
+        next(),
+        [91, 72, 73],
+        "who had no room for a share is the next"
+    );
+    assert_eq!(next(), [74, 75], "nobody has two shares");
+    drop(store.queue);
+}
+
+#[test]
+fn a_key_with_many_bytes_keeps_no_other_waiting() {
+    let (hot, other) = (7, 8);
+    let mut limits = limits();
+    limits.batch_shares = 2;
+    let store = Store::new(limits);
+    store.begin(1, 1);
+    assert_eq!(store.batch(), [1]);
+    for (key, call, bytes) in [(hot, 70, 10), (hot, 71, 10), (hot, 72, 25), (other, 80, 20)] {
+        assert!(store.begin_for(key, call, bytes).is_none());
+    }
+    drop(store.go_on);
+    let next = || store.begun.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(next(), [70, 80], "15 bytes are a share, or one call");
+    assert_eq!(next(), [71]);
+    assert_eq!(next(), [72]);
+}
+
+/// Has these calls carried out, of which each has its tens for a key. `commit` says which are left for later, or that the
+/// batch fails. Gives what was done, in order.
+async fn carry_out(calls: &[u32], mut commit: impl FnMut(&[u32]) -> Option<Vec<u32>>) -> Vec<u32> {
+    let (queue, batches) = Queue::new(limits());
+    let mut done = Vec::new();
+    let working = batches.run(async |batch: &mut [u32]| {
+        let left = commit(batch).ok_or_else(|| StorageError::new("unlucky"))?;
+        let results = batch.iter().map(|call| {
+            let is_left = left.contains(call);
+            done.extend((!is_left).then_some(*call));
+            (!is_left).then_some(Ok(*call))
+        });
+        Ok(results.collect())
+    });
+    let calling = async {
+        let results = join_all(
+            calls
+                .iter()
+                .map(|call| queue.call_for(u64::from(call / 10), *call, 1)),
+        );
+        for (call, result) in calls.iter().zip(results.await) {
+            assert_eq!(result.unwrap(), *call);
+        }
+        drop(queue);
+    };
+    join(calling, working).await;
+    done
+}
+
+#[tokio::test]
+async fn what_is_left_for_later_comes_before_what_is_behind_it() {
+    let mut batches = 0;
+    let done = carry_out(&[70, 71, 80, 81, 72, 82], |batch| {
+        batches += 1;
+        // The sevens wait for a while.
+        let left = batch.iter().filter(|call| **call < 80 && batches < 4);
+        Some(left.copied().collect())
+    });
+    assert_eq!(done.await, [80, 81, 82, 70, 71, 72]);
+}
+
+#[tokio::test]
+async fn what_is_left_for_later_of_a_batch_that_failed_is_not_overtaken() {
+    let mut tried = 0;
+    let done = carry_out(&[70, 71, 80], |batch| {
+        if batch.len() > 1 {
+            return None;
+        }
+        let is_first = batch == [70];
+        tried += u32::from(is_first);
+        // The first one waits for a while, and for nothing that those behind it wait for.
+        Some(if is_first && tried < 4 {
+            vec![70]
+        } else {
+            Vec::new()
+        })
+    });
+    assert_eq!(done.await, [80, 70, 71]);
+}
+
+#[test]
 fn over_a_limit_calls_are_refused_at_once_until_there_is_room() {
     let full = |result: Option<Result<_, StorageError>>| assert!(result.unwrap().is_err());
     let store = Store::new(limits());
@@ -165,7 +274,7 @@ async fn batches_are_carried_out_by_a_task_that_waits() {
     let (queue, batches) = Queue::new(QueueLimits::default());
     let task = tokio::spawn(batches.run(async |batch: &mut [u32]| {
         tokio::task::yield_now().await;
-        Ok(batch.iter().map(|number| Ok(number * 2)).collect())
+        Ok(batch.iter().map(|number| Some(Ok(number * 2))).collect())
     }));
     let results = join_all((1..=100).map(|call| queue.call(call, 1))).await;
     let results: Vec<_> = results.into_iter().map(Result::unwrap).collect();

@@ -2,17 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
 
+use messenger_core::authenticator::{Authenticator, AuthenticatorError, Identity, Verdict};
 use messenger_core::proto::{
     Ack, Action, AddContact, Auth, ContactList, Credentials, DelContact, Failure, Import,
-    ImportEntry, Inbound, Logout, Register, SendMessage, SetUserInfo, UserInfo,
+    ImportEntry, Inbound, Logout, Password, Register, SendMessage, SetUserInfo, UserId, UserInfo,
 };
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::FaultyStorage;
-use messenger_core::{Connection, Engine, Policy};
+use messenger_core::{Connection, Engine, Policy, async_trait};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long anything may take here: much longer than the store may, because the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -118,6 +119,51 @@ async fn the_calls_of_a_request_have_the_time_of_one_together() {
     storage.set_delay(Duration::ZERO);
     log_in(&stranger, "ann").await;
     ann.call(UserInfo::new("ann")).await.unwrap();
+}
+
+/// Takes so long to let anybody in.
+struct Slow(Duration);
+
+#[async_trait]
+impl Authenticator for Slow {
+    async fn identify(&self, _: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
+        Ok(None)
+    }
+
+    async fn verify(&self, _: &UserId, _: &Password) -> Result<Verdict, AuthenticatorError> {
+        sleep(self.0).await;
+        Ok(Verdict::Accepted(Identity::new("nick")))
+    }
+}
+
+/// How long it takes to be refused by a store that hangs, or let in by one that takes a while; of the time that a call may
+/// take, behind an authenticator that takes so much of it.
+async fn log_in_behind(slow: f64, storage: impl Fn(&FaultyStorage, Duration)) -> (bool, f64) {
+    let most = Policy::default().storage_timeout;
+    let faulty = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let engine = Engine::builder()
+        .storage(Arc::new(faulty.clone()))
+        .authenticator(Arc::new(Slow(most.mul_f64(slow))))
+        .build()
+        .unwrap();
+    storage(&faulty, most);
+    let began = Instant::now();
+    let let_in = engine.connect().call(Auth::new("ann", "secret")).await;
+    (let_in.is_ok(), began.elapsed().div_duration_f64(most))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_waits_for_beside_the_store_is_of_the_same_time() {
+    let hangs = |storage: &FaultyStorage, _: Duration| storage.set_hanging(true);
+    let (is_in, time) = log_in_behind(0.5, hangs).await;
+    assert!(!is_in && (0.99..1.01).contains(&time), "{time}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_waited_for_long_beside_the_store_is_let_in() {
+    let takes_a_while = |storage: &FaultyStorage, most: Duration| storage.set_delay(most / 20);
+    let (is_in, time) = log_in_behind(3.0, takes_a_while).await;
+    assert!(is_in && time > 3.0, "{time}");
 }
 
 #[tokio::test]

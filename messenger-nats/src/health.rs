@@ -53,6 +53,8 @@ impl Health {
         // The same is told with every attempt to connect.
         if *known != trouble {
             match &trouble {
+                // It is tried again for ever, so this is the notifier's own end.
+                _ if matches!(event, Event::Closed) => {}
                 Some(trouble) => tracing::warn!(trouble, "the connection to NATS is in trouble"),
                 None => tracing::info!("connected to NATS"),
             }

@@ -110,6 +110,15 @@ impl Notifier for NatsNotifier {
         self.local.notify(user, notice);
     }
 
+    fn notify_all(&self, user: &UserId, notices: Vec<Notice>) {
+        for notice in &notices {
+            if !self.outbox.push(notice.encode(user)) {
+                self.dropped.increment(1);
+            }
+        }
+        self.local.notify_all(user, notices);
+    }
+
     fn gaps(&self) -> u64 {
         self.health.gaps()
     }

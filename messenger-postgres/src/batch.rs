@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use tokio_postgres::Row;
 
 pub(crate) const APPEND: &str = "SELECT nos, bases, kinds, seqs, dropped, ids, times FROM append_v1(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)";
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)";
 
 /// What a message came to; `None` when another had its inbox locked, and nothing was done.
 pub(crate) type Outcome = Option<Result<Appended, AppendError>>;
@@ -55,11 +55,6 @@ impl<'a> Batch<'a> {
             }
         }
         batch
-    }
-
-    /// Whether there is nobody else who waits for an inbox that another has locked.
-    pub(crate) fn is_for_one(&self) -> bool {
-        self.recipients.len() == 1
     }
 
     /// The parameters, behind those of the lane.

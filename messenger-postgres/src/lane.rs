@@ -4,6 +4,9 @@
 //! of its last one and what that came to: a batch whose answer was lost is sent again under its number, and is
 //! appended once, though the first attempt may still be under way. When its time is over it is not known whether it was
 //! appended; with the batch after it is certain that it never will be, so that nothing is overtaken.
+//!
+//! Recipients take turns, and each has a share of a batch: what comes for one of them in masses keeps the others' messages
+//! no longer than that takes. An inbox that somebody else has locked is left for the next batch.
 
 use crate::batch::{APPEND, Batch, Outcome};
 use crate::calls::{self, Answer, CALL_TIMEOUT, Failure};
@@ -20,10 +23,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Builder;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// A message that has waited so long that there is less left for the database is not sent any more.
 const LEAST_LEFT: Duration = Duration::from_millis(500);
+
+/// How long a message waits for an inbox that somebody else has locked.
+const LOCKED: Duration = Duration::from_millis(500);
+
+/// How long it is waited before the next batch when everything in one was for such inboxes.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// How much waits in a lane, and how much goes at once.
 fn limits() -> QueueLimits {
@@ -32,15 +41,32 @@ fn limits() -> QueueLimits {
     limits.bytes = 64 * 1024 * 1024;
     limits.batch_calls = 512;
     limits.batch_bytes = 1024 * 1024;
+    limits.batch_shares = 8;
     limits
 }
 
-type Outcomes = Vec<Result<Appended, AppendError>>;
-
-/// A message that waits, and since when.
+/// A message that waits.
 struct Waiting {
     new: NewMessage,
     since: Instant,
+    /// Since when for an inbox that somebody else has locked.
+    locked: Option<Instant>,
+}
+
+impl Waiting {
+    fn is_late(&self, now: Instant) -> bool {
+        self.since + CALL_TIMEOUT < now + LEAST_LEFT
+    }
+
+    /// Its inbox is locked: it is left for later, until that has lasted too long.
+    fn wait(&mut self, now: Instant) -> Outcome {
+        let since = *self.locked.get_or_insert(now);
+        (now - since >= LOCKED).then(|| Err(refused(CallError::Locked)))
+    }
+}
+
+fn refused(cause: CallError) -> AppendError {
+    StorageError::new(cause).into()
 }
 
 /// Takes messages, and appends them in their order.
@@ -92,10 +118,19 @@ impl Lane {
         Ok(Self { queue, row })
     }
 
-    pub(crate) async fn append(&self, new: NewMessage) -> Result<Appended, AppendError> {
+    /// Appends a message, behind those of which `recipient`, a hash, is the same.
+    pub(crate) async fn append(
+        &self,
+        recipient: u64,
+        new: NewMessage,
+    ) -> Result<Appended, AppendError> {
         let bytes = new.message.size();
-        let since = Instant::now();
-        self.queue.call(Waiting { new, since }, bytes).await
+        let waiting = Waiting {
+            new,
+            since: Instant::now(),
+            locked: None,
+        };
+        self.queue.call_for(recipient, waiting, bytes).await
     }
 
     pub(crate) fn row(&self) -> &LaneRow {
@@ -113,64 +148,42 @@ struct End {
 }
 
 impl End {
-    async fn commit(&mut self, batch: &[Waiting]) -> Result<Outcomes, StorageError> {
+    /// Appends what is not late. What is for an inbox that somebody else has locked is left for the next batch.
+    async fn commit(&mut self, batch: &mut [Waiting]) -> Result<Vec<Outcome>, StorageError> {
         let now = Instant::now();
-        let is_late = |waiting: &Waiting| waiting.since + CALL_TIMEOUT < now + LEAST_LEFT;
-        let in_time = batch.iter().filter(|waiting| !is_late(waiting));
-        let in_time: Vec<&Waiting> = in_time.collect();
-        let mut appended = self.append(&in_time).await?.into_iter();
-        let outcomes = batch.iter().map(|waiting| {
-            let late = || StorageError::new(CallError::Unreachable(CALL_TIMEOUT));
-            match is_late(waiting) {
-                true => Err(late().into()),
-                false => appended.next().unwrap_or_else(|| Err(late().into())),
+        let in_time = || batch.iter().filter(|waiting| !waiting.is_late(now));
+        let appended = match in_time().map(|waiting| waiting.since).min() {
+            Some(oldest) => {
+                let in_time = Batch::new(in_time().map(|waiting| &waiting.new));
+                self.commit_batch(&in_time, oldest + CALL_TIMEOUT).await?
             }
-        });
-        Ok(outcomes.collect())
-    }
-
-    /// Inboxes that others have locked are waited for when everything else is stored.
-    async fn append(&mut self, batch: &[&Waiting]) -> Result<Outcomes, StorageError> {
-        let Some(oldest) = batch.iter().map(|waiting| waiting.since).min() else {
-            return Ok(Vec::new());
+            None => Vec::new(),
         };
-        let deadline = oldest + CALL_TIMEOUT;
-        let new = || batch.iter().map(|waiting| &waiting.new);
-        let all = Batch::new(new());
-        let mut outcomes = self.commit_batch(&all, all.is_for_one(), deadline).await?;
-        if !all.is_for_one() && outcomes.iter().any(Option::is_none) {
-            let locked = new()
-                .zip(&outcomes)
-                .filter(|(_, outcome)| outcome.is_none());
-            let locked = Batch::new(locked.map(|(new, _)| new));
-            let places = outcomes.iter_mut().filter(|outcome| outcome.is_none());
-            match self.commit_batch(&locked, true, deadline).await {
-                Ok(later) => places.zip(later).for_each(|(place, later)| *place = later),
-                // The others are stored.
-                Err(error) => places.for_each(|place| *place = Some(Err(error.clone().into()))),
-            }
-        }
-        let outcomes = outcomes.into_iter();
-        let outcomes = outcomes.map(|outcome| {
-            outcome.unwrap_or_else(|| Err(StorageError::new(CallError::Locked).into()))
+        let mut appended = appended.into_iter();
+        let outcomes = batch.iter_mut().map(|waiting| match waiting.is_late(now) {
+            true => Some(Err(refused(CallError::Unreachable(CALL_TIMEOUT)))),
+            false => appended.next().flatten().or_else(|| waiting.wait(now)),
         });
-        Ok(outcomes.collect())
+        let outcomes: Vec<Outcome> = outcomes.collect();
+        if outcomes.iter().all(Option::is_none) {
+            sleep(PAUSE).await;
+        }
+        Ok(outcomes)
     }
 
     async fn commit_batch(
         &mut self,
         batch: &Batch<'_>,
-        waits: bool,
         deadline: Instant,
     ) -> Result<Vec<Outcome>, StorageError> {
-        let answer = match self.send(batch, waits, deadline).await {
+        let answer = match self.send(batch, deadline).await {
             Err(failure) if failure.is_loss() => {
                 let now = restored::now();
                 let marked = calls::call(&self.link, restored::MARK, &now, deadline).await?;
                 self.lost_up_to.lost(&marked)?;
                 self.row.lose();
                 // This batch was not stored here either.
-                self.send(batch, waits, deadline).await?
+                self.send(batch, deadline).await?
             }
             sent => sent?,
         };
@@ -182,19 +195,13 @@ impl End {
     }
 
     /// Sends a batch under the next number.
-    async fn send(
-        &mut self,
-        batch: &Batch<'_>,
-        waits: bool,
-        deadline: Instant,
-    ) -> Result<Answer, Failure> {
+    async fn send(&mut self, batch: &Batch<'_>, deadline: Instant) -> Result<Answer, Failure> {
         self.batch += 1;
         meters::batches().increment(1);
         let lane = Params::new()
             .number(self.row.number)
             .number(self.batch)
-            .number(self.row.answered())
-            .flag(waits);
+            .number(self.row.answered());
         calls::call(&self.link, APPEND, &batch.params(lane), deadline).await
     }
 }

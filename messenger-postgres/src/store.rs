@@ -146,13 +146,18 @@ impl PostgresStorage {
         &self.calls
     }
 
-    fn lane(&self, recipient: &UserId) -> Option<&Lane> {
-        let mut hasher = DefaultHasher::new();
-        recipient.hash(&mut hasher);
+    /// The lane of a recipient, of whose login this is a hash.
+    fn lane(&self, recipient: u64) -> Option<&Lane> {
         let lanes = u64::try_from(self.lanes.len()).unwrap_or(1);
-        let number = usize::try_from(hasher.finish() % lanes).unwrap_or(0);
+        let number = usize::try_from(recipient % lanes).unwrap_or(0);
         self.lanes.get(number)
     }
+}
+
+fn hash(user: &UserId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    user.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether the database is one that a store can be in, and what an operator should know of it.
@@ -280,8 +285,9 @@ impl Storage for PostgresStorage {
     }
 
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
-        match self.lane(&message.message.to) {
-            Some(lane) => lane.append(message).await,
+        let recipient = hash(&message.message.to);
+        match self.lane(recipient) {
+            Some(lane) => lane.append(recipient, message).await,
             None => Err(StorageError::new("the store has no lane").into()),
         }
     }

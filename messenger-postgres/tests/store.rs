@@ -134,6 +134,36 @@ async fn two_servers(postgres: &Postgres) -> ([PostgresStorage; 2], Owner) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_given_very_many_messages_is_moved_with_the_others() {
+    let postgres = Postgres::start().await;
+    let url = postgres.database().await;
+    let storage = PostgresStorage::connect(&url).await.unwrap();
+    let (key, now) = (SessionKey([1; 32]), SystemClock.now());
+    let mut marks = Vec::new();
+    for (login, messages) in [("ann", 250), ("bob", 3), ("carol", 250)] {
+        let user = UserId::from(login);
+        storage.upsert_external_user(&user, login).await.unwrap();
+        let number = storage.user_number(&user).await.unwrap().unwrap();
+        let session = NewSession::new(Owner::new(user.clone(), number), key, now);
+        storage.open_session(session).await.unwrap();
+        for _ in 0..messages {
+            let message = Message::new("id", "eve", login, 1_700_000_000);
+            storage.append(NewMessage::new(message, now)).await.unwrap();
+        }
+        marks.push(Watermark::new(user, key, messages, now));
+    }
+    storage.advance(marks.clone()).await.unwrap();
+    let all = PageLimits::new(usize::MAX, usize::MAX);
+    for mark in &marks {
+        let session = storage.session(&mark.user, &key).await.unwrap().unwrap();
+        assert_eq!(session.delivered_up_to, mark.delivered_up_to);
+        let inbox = storage.inbox(&mark.user, 0, all).await.unwrap();
+        assert!(inbox.is_empty(), "{} keeps {}", mark.user, inbox.len());
+    }
+    storage.advance(marks).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_and_the_end_of_ephemeral_sessions_hold_for_all_servers() {
     let postgres = Postgres::start().await;
     let (servers, ann) = two_servers(&postgres).await;

@@ -13,6 +13,12 @@ use std::sync::{Arc, OnceLock};
 /// Below it, copying them is cheaper than a piece of its own.
 const SHARED_FROM: usize = 4 * 1024;
 
+/// What stands around the texts in a message's frame up to its id, in bytes.
+const BESIDE_TEXT: usize = 115;
+
+/// Up to so many bytes of text a message is kept together with its encoding.
+const KEPT_WHOLE: usize = 160;
+
 /// What the server sends unasked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -88,7 +94,7 @@ pub struct Message {
 pub struct SharedMessage(Arc<Shared>);
 
 struct Shared {
-    message: Arc<Message>,
+    message: Message,
     head: OnceLock<(Escapes, Head)>,
 }
 
@@ -103,15 +109,24 @@ struct Head {
 impl From<Message> for SharedMessage {
     #[inline]
     fn from(message: Message) -> Self {
-        let (message, head) = (Arc::new(message), OnceLock::new());
+        let head = OnceLock::new();
         Self(Arc::new(Shared { message, head }))
     }
 }
 
 impl SharedMessage {
-    /// The message without its encoding, for whoever keeps it.
-    pub fn to_kept(&self) -> Arc<Message> {
-        Arc::clone(&self.0.message)
+    /// The message for whoever keeps it: without its encoding, which would take as much memory again, unless it is so short
+    /// that a copy would cost more.
+    pub fn to_kept(&self) -> Self {
+        let Message {
+            from, nick, to, id, ..
+        } = &**self;
+        let names = [from.as_str(), nick, to.as_str(), id.as_str()];
+        let bytes = names.map(str::len).iter().sum::<usize>() + self.size();
+        match bytes <= KEPT_WHOLE {
+            true => self.clone(),
+            false => Self::from((**self).clone()),
+        }
     }
 
     /// The frame without its last bytes, encoded once; `None` when that was done with other escapes.
@@ -129,44 +144,44 @@ impl Head {
 
     /// Most messages are short and have nothing to be escaped: these are put together in one step.
     fn of_plain(message: &Message, escapes: Escapes) -> Option<Self> {
-        let mut digits = itoa::Buffer::new();
-        let texts = [
-            message.from.as_str(),
-            &message.nick,
-            message.body.as_str(),
-            digits.format(message.time),
-            &message.attach.mime,
-            message.attach.data.as_str(),
-            message.to.as_str(),
-            message.id.as_str(),
-        ];
+        let Message {
+            from,
+            nick,
+            body,
+            time,
+            attach,
+            to,
+            id,
+        } = message;
+        let (from, body, data) = (from.as_str(), body.as_str(), attach.data.as_str());
+        let (to, id) = (to.as_str(), id.as_str());
+        let texts = [from, nick, body, &attach.mime, data, to, id];
         let is_plain = |text: &&str| text.is_empty() || is_clean(text, escapes);
         if message.size() >= SHARED_FROM || !texts.iter().all(is_plain) {
             return None;
         }
-        let [from, nick, body, time, mime, data, to, id] = texts;
-        let frame = [
-            r#"{"action":"ev_message","data":{"from":""#,
-            from,
-            r#"","nick":""#,
-            nick,
-            r#"","body":""#,
-            body,
-            r#"","time":"#,
-            time,
-            r#","attach":{"mime":""#,
-            mime,
-            r#"","data":""#,
-            data,
-            r#""},"to":""#,
-            to,
-            r#"","id":""#,
-            id,
-            r#"""#,
-        ];
+        let mut digits = itoa::Buffer::new();
+        let time = digits.format(*time);
+        let text = texts.map(str::len).iter().sum::<usize>() + time.len();
+        // As long as it gets to be: more would be one allocation more when it is shared.
+        let mut frame = Vec::with_capacity(text + BESIDE_TEXT);
+        let mut put = |before: &'static str, text: &str| {
+            frame.extend_from_slice(before.as_bytes());
+            frame.extend_from_slice(text.as_bytes());
+        };
+        put(r#"{"action":"ev_message","data":{"from":""#, from);
+        put(r#"","nick":""#, nick);
+        put(r#"","body":""#, body);
+        put(r#"","time":"#, time);
+        put(r#","attach":{"mime":""#, &attach.mime);
+        put(r#"","data":""#, data);
+        put(r#""},"to":""#, to);
+        put(r#"","id":""#, id);
+        put(r#"""#, "");
+        let before = Vec::new();
         Some(Self {
-            before: Vec::new(),
-            last: frame.concat().into(),
+            before,
+            last: frame.into(),
         })
     }
 

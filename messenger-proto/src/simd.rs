@@ -5,6 +5,14 @@ use wide::u8x16;
 /// Where the first byte is that `found` marks.
 #[inline]
 pub(crate) fn first(text: &[u8], found: impl Fn(u8x16) -> u8x16) -> Option<usize> {
+    let Some(begin) = text.first_chunk() else {
+        return first_of_few(text, found);
+    };
+    // Of a short string the end is near.
+    let marked = found(u8x16::new(*begin)).to_bitmask();
+    if marked != 0 {
+        return Some(marked.trailing_zeros() as usize);
+    }
     // In a long text there is mostly none: four vectors are looked at together.
     let (blocks, _) = text.as_chunks::<64>();
     let marks = |block: &[u8; 64]| {

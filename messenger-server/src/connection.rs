@@ -89,6 +89,8 @@ pub(crate) struct ConnectionTask<S> {
     room: Room,
     /// Until when nothing is read, because there was no room for a message.
     pause: Option<Pin<Box<Sleep>>>,
+    /// There was no room for the last message: those that follow are handed over one by one.
+    is_refused: bool,
     /// A request for a list of so many bytes, which waits for room; and the length of its frame.
     list: Option<Box<(Inbound, usize, usize)>>,
     /// Over WebSocket.
@@ -158,6 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             room: Room::new(shares.outgoing),
             list: None,
             pause: None,
+            is_refused: false,
             keepalive: None,
             transport,
             meters,
@@ -223,9 +226,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             }
             // Writing everything made room for more, and so may replies have.
             if !wrote && (was_wanted || !self.driver.wants_request(self.output.len())) {
-                if self.turn.goes_on() {
-                    cx.waker().wake_by_ref();
-                }
                 return Poll::Pending;
             }
         }
@@ -234,15 +234,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     /// Takes requests until there are none, or no more are wanted, and queues what they are answered.
     fn take_requests(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
-            while let Poll::Ready(outbound) = self.driver.poll_reply(cx) {
-                self.queue(outbound);
-            }
             if self.poll_list(cx).is_pending() || self.poll_pause(cx).is_pending() {
+                self.take_replies(cx);
                 return Ok(());
             }
             let is_wanted = self.driver.wants_request(self.output.len());
             if !is_wanted || self.is_frame_waiting() || self.turn.is_over() {
+                // Replies may have made room for more.
+                if self.take_replies(cx) {
+                    continue;
+                }
                 return Ok(());
+            }
+            // Whoever has each answered alone is not read on before that.
+            let is_alone = self.is_refused || self.frame_gap().is_some();
+            if is_alone && self.take_replies(cx) {
+                continue;
             }
             self.input.set_limit(self.driver.frame_limit());
             match self.input.next() {
@@ -258,6 +265,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                         (request, _) => self.driver.request(request, length),
                     }
                 }
+                // What was handed over until now is begun together.
+                Ok(None) if self.take_replies(cx) => {}
                 Ok(None) if self.phase == Phase::Open => {
                     match self.input.read(&mut self.stream, cx) {
                         Poll::Ready(Ok(0)) => {
@@ -288,6 +297,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Err(error) => self.refuse_input(&error),
             }
         }
+    }
+
+    /// Queues the replies that there are. False when there are none.
+    fn take_replies(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut are_there = false;
+        while let Poll::Ready(outbound) = self.driver.poll_reply(cx) {
+            self.queue(outbound);
+            are_there = true;
+        }
+        are_there
     }
 
     /// Hands over the request for a list, once there is room for it and nothing before it is left to be done.
@@ -321,13 +340,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     /// Queues what is to be sent.
     #[inline]
     fn queue(&mut self, outbound: Outbound) {
-        if let Outbound::Response(Response::SendMessage(Err(failure))) = &outbound
-            && let ErrorCode::TooManyRequests | ErrorCode::InboxFull | ErrorCode::Unavailable =
-                failure.code
-        {
-            let length = u32::try_from(self.input.length()).unwrap_or(u32::MAX);
-            let pause = AFTER_REFUSAL + AFTER_REFUSED_BYTE * length;
-            self.pause = Some(Box::pin(sleep_until(Instant::now() + pause)));
+        if let Outbound::Response(Response::SendMessage(answer)) = &outbound {
+            self.is_refused = answer.as_ref().is_err_and(lacks_room);
+            if self.is_refused {
+                self.pause_for_refusal();
+            }
         }
         match outbound {
             Outbound::Response(list @ (Response::Import(_) | Response::ContactList(_))) => {
@@ -336,6 +353,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             }
             other => self.output.push(&other),
         }
+    }
+
+    /// The client is not read for a while; for longer if that was decided already for a message before.
+    fn pause_for_refusal(&mut self) {
+        let length = u32::try_from(self.input.length()).unwrap_or(u32::MAX);
+        let begin = self.pause.as_ref().map(|pause| pause.deadline());
+        let pause = AFTER_REFUSAL + AFTER_REFUSED_BYTE * length;
+        let end = begin.unwrap_or_else(Instant::now) + pause;
+        self.pause = Some(Box::pin(sleep_until(end)));
     }
 
     /// What was handed over is still carried out.
@@ -618,6 +644,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     }
 }
 
+/// True when a message was refused for want of room, of whatever kind.
+fn lacks_room(failure: &Failure) -> bool {
+    use ErrorCode::{InboxFull, TooManyRequests, Unavailable};
+    matches!(failure.code, TooManyRequests | InboxFull | Unavailable)
+}
+
 impl<S> Drop for ConnectionTask<S> {
     fn drop(&mut self) {
         self.meters.connections.decrement(1);
@@ -632,7 +664,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for ConnectionTask<S> {
         let connection = self.get_mut();
         connection.turn.begin(cx);
         let polled = connection.poll_turn(cx);
-        connection.turn.end(connection.input.unfinished());
+        connection.turn.end(connection.input.unfinished(), cx);
         polled
     }
 }

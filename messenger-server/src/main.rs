@@ -33,10 +33,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// is turned away find some.
 const FILES_BESIDES: u64 = 48;
 
-/// A thread looks for what has come on sockets after so many turns of connections. Tokio's 61 keep whoever has said
-/// something waiting for milliseconds while others send as fast as they can.
-const LOOKS_EVERY: u32 = 8;
-
 /// Why the server did not do what it was to, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 enum MainError {
@@ -117,7 +113,6 @@ fn start(settings: &Settings, passed: Passed) -> Result<(), MainError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .event_interval(LOOKS_EVERY)
         .build()
         .map_err(MainError::Runtime)?;
     let served = runtime.block_on(serve(settings, transport, passed));

@@ -14,7 +14,7 @@ const APPLICATION: i64 = 0x6d73_6772;
 const COPY: i64 = 0x6d73_6763;
 
 /// What turns each format into the next; the first makes an empty file a store.
-pub(crate) const MIGRATIONS: [&str; 7] = [
+pub(crate) const MIGRATIONS: [&str; 8] = [
     include_str!("schema.sql"),
     include_str!("about.sql"),
     include_str!("mids.sql"),
@@ -22,6 +22,7 @@ pub(crate) const MIGRATIONS: [&str; 7] = [
     include_str!("deletion.sql"),
     include_str!("skeletons.sql"),
     include_str!("ephemeral.sql"),
+    include_str!("arrivals.sql"),
 ];
 
 /// The version of a store that is up to date.

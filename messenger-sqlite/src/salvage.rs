@@ -6,7 +6,10 @@
 mod table;
 mod whole;
 
-use crate::{OpenError, SalvageError, file, inboxes, lock, place, store, untouched};
+use crate::inboxes::Inboxes;
+use crate::recent::Recent;
+use crate::sql::unsigned;
+use crate::{OpenError, SalvageError, arrivals, file, inboxes, lock, place, store, untouched};
 use rusqlite::Connection;
 use std::fmt;
 use std::fs::{self, File};
@@ -135,6 +138,10 @@ fn copy(
     file::upgrade(&mut new, file::VERSION)?;
     let transaction = new.transaction()?;
     keep_numbering(old, &transaction)?;
+    let arrived = settle(
+        &transaction,
+        found.iter().find(|(table, _)| table.name == "arrivals"),
+    )?;
     store::forget_strangers(&transaction)?;
     inboxes::recount(&transaction)?;
     transaction.commit()?;
@@ -142,8 +149,13 @@ fn copy(
     if !new.prepare(users)?.exists([])? {
         return Ok(None);
     }
-    // Inboxes were counted anew, whatever could be read of them.
-    found.retain(|(table, _)| table.name != "inboxes");
+    // Inboxes were counted anew, whatever could be read of them. What had just come are messages now.
+    found.retain(|(table, _)| !["arrivals", "inboxes"].contains(&table.name.as_str()));
+    for (table, rows) in &mut found {
+        if table.name == "messages" {
+            *rows = rows.zip(arrived).map(|(rows, arrived)| rows + arrived);
+        }
+    }
     let saved = found.into_iter().map(|(table, rows)| {
         let saved = table.count(&new)?;
         Ok(SalvagedTable {
@@ -154,6 +166,23 @@ fn copy(
     });
     let tables = saved.collect::<rusqlite::Result<_>>()?;
     Ok(Some(Salvaged { tables }))
+}
+
+/// Moves what had just come to the other messages; how many, if all could be read.
+fn settle(
+    new: &Connection,
+    arrivals: Option<&(Table, Option<u64>)>,
+) -> rusqlite::Result<Option<u64>> {
+    let Some((table, rows)) = arrivals else {
+        return Ok(Some(0));
+    };
+    let is_whole = *rows == Some(table.count(new)?);
+    let unreadable = arrivals::drop_unreadable(new)?;
+    let messages = "SELECT count(*) FROM messages";
+    let before: u64 = new.query_row(messages, [], |row| row.get(0).map(unsigned))?;
+    Inboxes::new(0, Recent::default()).settle(new)?;
+    let after = new.query_row(messages, [], |row| row.get(0).map(unsigned))?;
+    Ok((is_whole && unreadable == 0).then_some(after - before))
 }
 
 /// Users' numbers are not given again, also not those of users who are gone or lost. Damaged ones become new.

@@ -9,18 +9,20 @@ mod rekey;
 mod sessions;
 mod users;
 
+pub(crate) use inbox::append;
 pub(crate) use users::forget_strangers;
 
 use crate::OpenError;
 use crate::disk::{Disk, Floor};
 use crate::fdatasync;
 use crate::file;
-use crate::inboxes;
+use crate::inboxes::{self, Inboxes};
 use crate::lock::Lock;
 use crate::place;
 use crate::readers::Readers;
+use crate::recent::Recent;
 use crate::restored;
-use crate::sql::{unsigned, user_number};
+use crate::sql::{integer, unsigned, user_number};
 use crate::writer::{Writer, Writing};
 use async_trait::async_trait;
 use messenger_core::AddressRule;
@@ -49,6 +51,7 @@ pub struct SqliteStorage {
     // Dropped in this order: the writer closes the file when nobody reads it any more.
     readers: Readers,
     writer: Writer,
+    recent: Recent,
     lost_up_to: u64,
     floor: Floor,
     walk: Mutex<Walk>,
@@ -90,9 +93,13 @@ impl SqliteStorage {
             path: path.to_owned(),
             source: source.into(),
         })?;
+        let recent = Recent::default();
+        let inboxes = Inboxes::new(lost_up_to, recent.clone());
+        let writer = Writer::start(path, writing, inboxes, disk, lock.is_some())?;
         Ok(Self {
             readers: Readers::start(reading.collect::<Result<_, _>>()?)?,
-            writer: Writer::start(path, writing, disk, lost_up_to)?,
+            writer,
+            recent,
             lost_up_to: unsigned(lost_up_to),
             floor,
             walk: Mutex::default(),
@@ -169,7 +176,8 @@ impl Storage for SqliteStorage {
 
     async fn user_data(&self, user: &UserId) -> Result<Option<UserData>, StorageError> {
         let user = user.clone();
-        let read = move |connection: &_| users::data(connection, &user);
+        let recent = self.recent.clone();
+        let read = move |connection: &_| users::data(connection, &recent, &user);
         self.readers.call(read).await
     }
 
@@ -328,9 +336,7 @@ impl Storage for SqliteStorage {
     }
 
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
-        let bytes = message.message.size();
-        let append = move |writing: &mut Writing<'_>| inbox::append(writing, &message);
-        self.writer.call(bytes, append).await
+        self.writer.append(message).await
     }
 
     async fn inbox(
@@ -339,8 +345,11 @@ impl Storage for SqliteStorage {
         after: u64,
         page: PageLimits,
     ) -> Result<Vec<(u64, Message)>, StorageError> {
-        let user = user.clone();
-        let read = move |connection: &_| inbox::read(connection, &user, after, page);
+        let (user, recent) = (user.clone(), self.recent.clone());
+        let read = move |connection: &_| {
+            let recent = inbox::recent(&recent, &user, after, page);
+            inbox::read(connection, &user, after, page, recent)
+        };
         self.readers.call(read).await
     }
 
@@ -350,12 +359,14 @@ impl Storage for SqliteStorage {
         after: u64,
         page: PageLimits,
     ) -> Result<Option<Vec<(u64, Message)>>, StorageError> {
-        let look = look.clone();
+        let (look, recent) = (look.clone(), self.recent.clone());
         let read = move |connection: &Connection| {
+            let user = &look.owner.user;
+            let recent = inbox::recent(&recent, user, after, page);
             // Both as they were at one moment.
             let connection = &connection.unchecked_transaction()?;
             match sessions::is_there(connection, &look)? {
-                true => inbox::read(connection, &look.owner.user, after, page).map(Some),
+                true => inbox::read(connection, user, after, page, recent).map(Some),
                 false => Ok(None),
             }
         };
@@ -363,14 +374,18 @@ impl Storage for SqliteStorage {
     }
 
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Seen>, StorageError> {
-        let see = move |connection: &_| looks.iter().map(|look| see(connection, look)).collect();
+        let recent = self.recent.clone();
+        let see = move |connection: &_| {
+            let looks = looks.iter();
+            looks.map(|look| see(connection, &recent, look)).collect()
+        };
         self.readers.call(see).await
     }
 
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
-        let user = user.clone();
-        let read = move |connection: &_| inboxes::newest(connection, &user);
-        Ok(unsigned(self.readers.call(read).await?))
+        let (user, recent) = (user.clone(), self.recent.clone());
+        let read = move |connection: &_| inboxes::newest(connection, &recent, &user);
+        self.readers.call(read).await
     }
 
     fn lost_up_to(&self) -> u64 {
@@ -387,6 +402,10 @@ impl Storage for SqliteStorage {
     }
 
     async fn purge_expired(&self, expiry: Expiry) -> Result<Duration, StorageError> {
+        // Where it is looked for.
+        let before = integer(expiry.messages_before.as_secs());
+        self.write(move |writing| writing.inboxes.settle_before(writing.connection, before))
+            .await?;
         let walk = self
             .walk
             .lock()
@@ -404,11 +423,11 @@ impl Storage for SqliteStorage {
     }
 }
 
-fn see(connection: &Connection, look: &Look) -> rusqlite::Result<Seen> {
+fn see(connection: &Connection, recent: &Recent, look: &Look) -> rusqlite::Result<Seen> {
     if !sessions::is_there(connection, look)? {
         return Ok(Seen::Ended);
     }
     Ok(Seen::There {
-        newest: unsigned(inboxes::newest(connection, &look.owner.user)?),
+        newest: inboxes::newest(connection, recent, &look.owner.user)?,
     })
 }

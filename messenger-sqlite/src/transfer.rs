@@ -1,6 +1,8 @@
 //! Moving a store elsewhere: all that is in it, row by row.
 
+use crate::inboxes::Inboxes;
 use crate::lock::Lock;
+use crate::recent::Recent;
 use crate::{OpenError, file, moved, place, restored};
 use messenger_core::storage::transfer::{Facts, Row, Table, Value};
 use rusqlite::types::ValueRef;
@@ -33,11 +35,20 @@ impl TransferSource {
         drop(file::open_for_copying(&path)?);
         let lock = Lock::take(&path)?;
         let connection = file::open_even_if_moved(&path, false)?;
-        Ok(Self {
+        let source = Self {
             path,
             connection,
             _lock: lock,
-        })
+        };
+        source.settle().map_err(|error| source.failed(error))?;
+        Ok(source)
+    }
+
+    /// What had just come when the store was used last gets its place among the other messages.
+    fn settle(&self) -> rusqlite::Result<()> {
+        let transaction = self.connection.unchecked_transaction()?;
+        Inboxes::new(0, Recent::default()).settle(&transaction)?;
+        transaction.commit()
     }
 
     /// By what the move is known, if the store was marked as moved.

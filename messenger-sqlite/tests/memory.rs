@@ -1,5 +1,5 @@
-//! Inboxes in a file are those of a store in memory, whatever happens to the file meanwhile: batches that fail, starts,
-//! kills, and commands beside.
+//! Inboxes in a file are those of a store in memory, whatever happens to the file meanwhile: messages that have just come
+//! and those that stay, batches that fail, starts, kills, and commands beside.
 //!
 //! `STEPS=5000 SEED=7 cargo test -p messenger-sqlite --test memory` repeats a run, or makes a longer one.
 
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 const USERS: [&str; 4] = ["ann", "bob", "carol", "dan"];
 
-/// Of texts, in bytes.
+/// One is among those that stay at once.
 const SIZES: [usize; 4] = [1, 60, 900, 5000];
 
 const YEAR: Duration = Duration::from_secs(31_536_000);
@@ -69,11 +69,15 @@ impl World {
 
     fn have_failures(&self) {
         let file = rusqlite::Connection::open(&self.path).unwrap();
-        let trigger = format!(
-            "CREATE TRIGGER IF NOT EXISTS refuse BEFORE INSERT ON messages
-             WHEN new.nick = '{FAILS}' BEGIN SELECT RAISE(ABORT, 'it fails'); END"
-        );
-        file.execute_batch(&trigger).unwrap();
+        let is_among = format!("instr(new.messages, '\"{FAILS}\"')");
+        let is_it = format!("new.nick = '{FAILS}'");
+        for (table, fails) in [("arrivals", is_among), ("messages", is_it)] {
+            let trigger = format!(
+                "CREATE TRIGGER IF NOT EXISTS refuse_{table} BEFORE INSERT ON {table}
+                 WHEN {fails} BEGIN SELECT RAISE(ABORT, 'it fails'); END"
+            );
+            file.execute_batch(&trigger).unwrap();
+        }
     }
 
     fn both(&self) -> [&dyn Storage; 2] {

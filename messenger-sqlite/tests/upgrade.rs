@@ -220,8 +220,11 @@ async fn ephemeral_sessions_of_a_store_of_version_6_are_ended() {
     store.upsert_external_user(&ann, "Ann").await.unwrap();
     drop(store);
     let file = rusqlite::Connection::open(&path).unwrap();
-    file.execute_batch("ALTER TABLE users DROP COLUMN ephemeral_ended; PRAGMA user_version = 6;")
-        .unwrap();
+    file.execute_batch(
+        "DROP TABLE arrivals; ALTER TABLE inboxes DROP COLUMN settled;
+         ALTER TABLE users DROP COLUMN ephemeral_ended; PRAGMA user_version = 6;",
+    )
+    .unwrap();
     drop(file);
     let store = SqliteStorage::open(&path).unwrap();
     assert_eq!(store.ephemeral_ended(&ann).await.unwrap(), 0);
@@ -229,6 +232,37 @@ async fn ephemeral_sessions_of_a_store_of_version_6_are_ended() {
     drop(store);
     let store = SqliteStorage::open(&path).unwrap();
     assert_eq!(store.ephemeral_ended(&ann).await.unwrap(), 1);
+}
+
+/// Messages are in one table of that version, and in either since.
+#[tokio::test]
+async fn messages_of_a_store_of_version_7_are_read_before_those_that_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messenger.db");
+    let bob = UserId::from("bob");
+    let send = async |store: &SqliteStorage, body: &str| {
+        let message = Message::new("", "ann", "bob", 8).body(body);
+        let new = NewMessage::new(message, Timestamp::from_micros(8_000_000));
+        store.append(new).await.unwrap();
+    };
+    let store = SqliteStorage::open(&path).unwrap();
+    store.upsert_external_user(&bob, "Bob").await.unwrap();
+    send(&store, "before").await;
+    drop(store);
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(
+        "DROP TABLE arrivals; ALTER TABLE inboxes DROP COLUMN settled; PRAGMA user_version = 7;",
+    )
+    .unwrap();
+    drop(file);
+    let store = SqliteStorage::open(&path).unwrap();
+    send(&store, "since").await;
+    let kept = store.inbox(&bob, 0, PageLimits::new(9, 99)).await.unwrap();
+    let kept = kept
+        .into_iter()
+        .map(|(seq, message)| (seq, message.body.as_str().to_owned()));
+    let expected = [(1, "before".to_owned()), (2, "since".to_owned())];
+    assert_eq!(kept.collect::<Vec<_>>(), expected);
 }
 
 /// Also with those whose store knew nothing of looks, and after the tables of looks have changed.

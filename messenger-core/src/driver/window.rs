@@ -1,26 +1,25 @@
 //! Requests under way, answered in their order.
 
 use super::DriverLimits;
-use crate::connection::Connection;
-use crate::reply::{Reply, Running};
-use messenger_proto::Inbound;
+use crate::reply::{Reply, Running, Started};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+
+/// For how many answers room is made at once.
+const ROOM: usize = 16;
 
 /// Requests under way. `message` requests overlap; any other waits for those before it, and those
 /// behind wait for it.
 pub(super) struct Window {
     pub(super) limits: Arc<DriverLimits>,
-    /// The answer to a request that was carried out at once, with none before it.
-    ready: Option<Reply>,
+    /// The answers to requests that were carried out at once, with none under way before them.
+    ready: VecDeque<Reply>,
     slots: VecDeque<Slot>,
     /// How many of the last slots were not polled yet.
     unpolled: usize,
     /// The bytes of the frames under way.
     bytes: usize,
-    /// Came behind requests that must be finished before it. In a box, as it is rarely there, and large.
-    waiting: Option<Box<(Inbound, usize)>>,
     /// What is under way must be finished before anything else begins.
     is_alone: bool,
 }
@@ -42,72 +41,70 @@ impl Window {
     pub(super) fn new(limits: Arc<DriverLimits>) -> Self {
         Self {
             limits,
-            ready: None,
+            ready: VecDeque::new(),
             slots: VecDeque::new(),
             unpolled: 0,
             bytes: 0,
-            waiting: None,
             is_alone: false,
         }
     }
 
-    /// True when another request may be taken.
+    /// True when another request may be taken, while so many with so many bytes are not begun.
     #[inline]
-    pub(super) fn has_room(&self) -> bool {
-        let is_open = self.waiting.is_none() && !self.is_alone;
+    pub(super) fn has_room(&self, taken: usize, taken_bytes: usize) -> bool {
         let DriverLimits {
             overlapping,
             overlapping_bytes,
             ..
         } = *self.limits;
-        is_open && self.slots.len() < overlapping && self.bytes < overlapping_bytes
+        let requests = self.ready.len() + self.slots.len() + taken;
+        !self.is_alone && requests < overlapping && self.bytes + taken_bytes < overlapping_bytes
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_none() && self.slots.is_empty() && self.waiting.is_none()
+        self.ready.is_empty() && self.slots.is_empty()
     }
 
-    /// Puts a reply behind the requests that are under way.
+    /// True while a request is carried out beside which nothing is begun.
     #[inline]
-    pub(super) fn push(&mut self, reply: Reply, length: usize) {
-        if self.is_empty() {
-            self.ready = Some(reply);
-        } else {
-            self.put(Progress::Done(Some(Box::new(reply))), length);
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    /// Puts a request behind those that are under way.
+    #[inline]
+    pub(super) fn put(&mut self, started: Started, length: usize) {
+        match started {
+            Started::Done(reply) if self.slots.is_empty() => {
+                if self.ready.capacity() == 0 {
+                    self.ready.reserve(ROOM);
+                }
+                self.ready.push_back(reply);
+            }
+            Started::Done(reply) => self.put_slot(Progress::Done(Some(Box::new(reply))), length),
+            Started::Pending(request) => {
+                self.put_slot(Progress::Running(request), length);
+                self.unpolled += 1;
+            }
         }
     }
 
-    /// Puts a request beside those that are under way.
-    pub(super) fn start(&mut self, request: Running, length: usize) {
-        self.put(Progress::Running(request), length);
-        self.unpolled += 1;
-    }
-
-    /// Begins with a request that must be alone, once those before it are finished.
-    pub(super) fn start_alone(&mut self, inbound: Inbound, length: usize) {
-        self.waiting = Some(Box::new((inbound, length)));
+    /// Puts a request here beside which nothing is begun.
+    pub(super) fn put_alone(&mut self, request: Running, length: usize) {
+        self.is_alone = true;
+        self.put(Started::Pending(request), length);
     }
 
     /// The next reply, in the order of the requests. Each request is polled once when it begins, so that
     /// the store has it in its queue; after that only the first is.
     #[inline]
-    pub(super) fn poll(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<Reply> {
-        // As in the driver.
-        if self.ready.is_some()
-            && let Some(reply) = self.ready.take()
-        {
-            return Poll::Ready(reply);
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
+        match self.ready.pop_front() {
+            Some(reply) => Poll::Ready(reply),
+            None if self.slots.is_empty() => Poll::Pending,
+            None => self.poll_slots(cx),
         }
-        if self.slots.is_empty() {
-            let Some(waiting) = self.waiting.take() else {
-                return Poll::Pending;
-            };
-            let (inbound, length) = *waiting;
-            self.is_alone = true;
-            self.start(connection.handle(inbound), length);
-        }
-        self.poll_slots(cx)
     }
 
     fn poll_slots(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
@@ -134,7 +131,7 @@ impl Window {
         Poll::Ready(reply)
     }
 
-    fn put(&mut self, progress: Progress, length: usize) {
+    fn put_slot(&mut self, progress: Progress, length: usize) {
         self.bytes += length;
         self.slots.push_back(Slot { progress, length });
     }
@@ -143,6 +140,9 @@ impl Window {
     pub(super) fn release_buffers(&mut self) {
         if self.slots.is_empty() {
             self.slots = VecDeque::new();
+        }
+        if self.ready.is_empty() {
+            self.ready = VecDeque::new();
         }
     }
 }

@@ -39,6 +39,18 @@ impl LocalNotifier {
     pub fn new() -> Self {
         Self::default()
     }
+
+    fn tell(&self, user: &UserId, notices: impl Iterator<Item = Notice> + Clone) {
+        let Some(subscribers) = self.users.get(user) else {
+            return;
+        };
+        if let Some(((_, last), others)) = subscribers.mailboxes.split_last() {
+            for (_, mailbox) in others {
+                mailbox.deliver_all(notices.clone());
+            }
+            last.deliver_all(notices);
+        }
+    }
 }
 
 impl Notifier for LocalNotifier {
@@ -55,15 +67,11 @@ impl Notifier for LocalNotifier {
     }
 
     fn notify(&self, user: &UserId, notice: Notice) {
-        let Some(subscribers) = self.users.get(user) else {
-            return;
-        };
-        if let Some(((_, last), others)) = subscribers.mailboxes.split_last() {
-            for (_, mailbox) in others {
-                mailbox.deliver(notice.clone());
-            }
-            last.deliver(notice);
-        }
+        self.tell(user, std::iter::once(notice));
+    }
+
+    fn notify_all(&self, user: &UserId, notices: Vec<Notice>) {
+        self.tell(user, notices.into_iter());
     }
 }
 

@@ -39,6 +39,8 @@ struct Waiting {
     resync: bool,
     /// A copy did not fit.
     overrun: bool,
+    /// The connection is to be woken.
+    is_news: bool,
     waker: Option<Waker>,
     /// Woken only when the session ends.
     ended_waker: Option<Waker>,
@@ -98,57 +100,21 @@ impl Mailbox {
     /// Puts a notice in. What does not fit becomes a resync, and so does what is meant for another user of the same id:
     /// one of the two is no more.
     pub fn deliver(&self, notice: Notice) {
-        let mail = match notice {
-            Notice::Inbox { to: other, .. } | Notice::Copy { from: other, .. }
-                if other != self.0.user =>
-            {
-                self.resync();
-                return;
-            }
-            Notice::Inbox {
-                seq,
-                accepted,
-                message,
-                ..
-            } => Mail::Inbox {
-                seq,
-                accepted,
-                message,
-            },
-            Notice::Resync => {
-                self.resync();
-                return;
-            }
-            Notice::Copy { origin, .. } if origin == self.0.connection => return,
-            Notice::Copy { message, .. } => Mail::Copy(message),
-            Notice::SessionEnded(session) if session != self.0.session => return,
-            Notice::SessionEnded(_) | Notice::UserDeleted => {
-                self.0.ended.store(true, Ordering::Release);
-                let ended_waker = self.0.waiting.lock().ended_waker.take();
-                if let Some(waker) = ended_waker {
-                    waker.wake();
-                }
-                self.wake(|_| {});
-                return;
-            }
-        };
+        self.deliver_all(std::iter::once(notice));
+    }
+
+    /// Puts notices in, in their order, as [`deliver`](Self::deliver) does one after the other, but wakes the connection once.
+    pub(crate) fn deliver_all(&self, notices: impl IntoIterator<Item = Notice>) {
         self.wake(|waiting| {
-            let size = mail.size();
-            // One message alone always fits, however large.
-            if waiting.mail.is_empty() || waiting.bytes + size <= self.0.budget {
-                waiting.bytes += size;
-                waiting.mail.push_back(mail);
-            } else if let Mail::Copy(_) = mail {
-                waiting.overrun = true;
-            } else {
-                waiting.resync = true;
+            for notice in notices {
+                self.0.put(waiting, notice);
             }
         });
     }
 
     /// Makes the connection look into the store.
     pub fn resync(&self) {
-        self.wake(|waiting| waiting.resync = true);
+        self.wake(Waiting::resync);
     }
 
     /// True once the session has ended.
@@ -192,18 +158,73 @@ impl Mailbox {
         Poll::Pending
     }
 
+    /// Makes a change, and wakes the connection if that was news to it.
     fn wake(&self, change: impl FnOnce(&mut Waiting)) {
         let mut waiting = self.0.waiting.lock();
         change(&mut waiting);
-        let waker = waiting.waker.take();
+        let is_news = mem::take(&mut waiting.is_news);
+        let waker = waiting.waker.take_if(|_| is_news);
+        let ended_waker = waiting.ended_waker.take_if(|_| self.has_ended());
         drop(waiting);
-        if let Some(waker) = waker {
+        for waker in [waker, ended_waker].into_iter().flatten() {
             waker.wake();
         }
     }
 }
 
+impl Shared {
+    fn put(&self, waiting: &mut Waiting, notice: Notice) {
+        match notice {
+            Notice::Inbox { to: other, .. } | Notice::Copy { from: other, .. }
+                if other != self.user =>
+            {
+                waiting.resync();
+            }
+            Notice::Inbox {
+                seq,
+                accepted,
+                message,
+                ..
+            } => waiting.put(
+                Mail::Inbox {
+                    seq,
+                    accepted,
+                    message,
+                },
+                self.budget,
+            ),
+            Notice::Resync => waiting.resync(),
+            Notice::Copy { origin, .. } if origin == self.connection => {}
+            Notice::Copy { message, .. } => waiting.put(Mail::Copy(message), self.budget),
+            Notice::SessionEnded(session) if session != self.session => {}
+            Notice::SessionEnded(_) | Notice::UserDeleted => {
+                self.ended.store(true, Ordering::Release);
+                waiting.is_news = true;
+            }
+        }
+    }
+}
+
 impl Waiting {
+    fn put(&mut self, mail: Mail, budget: usize) {
+        self.is_news = true;
+        let size = mail.size();
+        // One message alone always fits, however large.
+        if self.mail.is_empty() || self.bytes + size <= budget {
+            self.bytes += size;
+            self.mail.push_back(mail);
+        } else if let Mail::Copy(_) = mail {
+            self.overrun = true;
+        } else {
+            self.resync = true;
+        }
+    }
+
+    fn resync(&mut self) {
+        self.is_news = true;
+        self.resync = true;
+    }
+
     fn take(&mut self) -> Option<Mail> {
         if self.overrun {
             return Some(Mail::Overrun);

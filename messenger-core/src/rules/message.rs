@@ -1,6 +1,7 @@
 //! `message`: stored for its recipient, then answered, then told.
 
 use super::failures::{empty, no_such_user};
+use super::telling::Telling;
 use super::{check, external_user, moderation};
 use crate::clock::Timestamp;
 use crate::connection_state::{ConnectionState, Login};
@@ -8,7 +9,8 @@ use crate::names;
 use crate::notifier::Notice;
 use crate::reply::{Reply, Started};
 use crate::shared::Shared;
-use crate::storage::{AppendError, Appended, NewMessage, UserNumber};
+use crate::storage::{AppendError, Appended, NewMessage};
+use crate::taken::{Moment, Queue, Taken};
 use messenger_proto::{
     Action, EvMessage, Event, Failure, Message, MessageAccepted, Outbound, SendMessage,
     SharedMessage,
@@ -29,7 +31,9 @@ pub(super) fn start(
     request: SendMessage,
 ) -> Started {
     let is_only = login.is_only();
-    let prepared = prepare(connection, &login, request);
+    let now = connection.shared.now();
+    login.touch(now);
+    let prepared = prepare(connection, &login, request, now);
     drop(login);
     let new = match prepared {
         Ok(new) => new,
@@ -44,9 +48,55 @@ pub(super) fn start(
 /// Starts to store a message. `is_only` says that the sender has no other connection, which would be told too.
 #[inline]
 pub(super) fn store(connection: &Arc<ConnectionState>, new: NewMessage, is_only: bool) -> Started {
-    let recipient = match connection.shared.storage.append_now(&new) {
+    let appended = connection.shared.storage.append_now(&[&new]);
+    let appended = appended.and_then(|mut appended| appended.pop());
+    let mut telling = Telling::new(connection, is_only, 1);
+    settle(connection, new, appended, &mut telling)
+}
+
+/// Starts the messages at the front of the queue, which were handed over together: the store and the notifier are asked
+/// once for those that go to one recipient. What becomes of each goes to `started`, with the length of its frame.
+///
+/// One whose recipient must be looked up leaves those behind it in the queue.
+pub(super) fn start_together(
+    connection: &Arc<ConnectionState>,
+    is_only: bool,
+    taken: &mut Queue,
+    mut started: impl FnMut(Started, usize),
+) {
+    let count = taken.ready().count();
+    let mut new = Vec::with_capacity(count);
+    new.extend(taken.ready().filter_map(Taken::message));
+    let appended = connection.shared.storage.append_now(&new);
+    let mut appended = appended.map(Vec::into_iter);
+    let mut telling = Telling::new(connection, is_only, count);
+    for _ in 0..count {
+        match taken.pop_front() {
+            Some((Taken::Message(new), length)) => {
+                let appended = appended.as_mut().and_then(Iterator::next);
+                let is_last = matches!(appended, Some(Err(AppendError::NoSuchUser)));
+                started(settle(connection, new, appended, &mut telling), length);
+                if is_last {
+                    return;
+                }
+            }
+            Some((Taken::Answered(reply), length)) => started(Started::Done(reply), length),
+            _ => return,
+        }
+    }
+}
+
+/// Goes on with a message that the store has answered at once, or `None` if it has not.
+#[inline]
+fn settle(
+    connection: &Arc<ConnectionState>,
+    new: NewMessage,
+    appended: Option<Result<Appended, AppendError>>,
+    telling: &mut Telling<'_>,
+) -> Started {
+    let recipient = match appended {
         Some(Err(AppendError::NoSuchUser)) => Recipient::Unknown,
-        Some(appended) => return Started::Done(conclude(connection, new, appended, is_only)),
+        Some(appended) => return Started::Done(conclude(connection, new, appended, telling)),
         None => Recipient::Unasked,
     };
     let message = wait(Arc::clone(connection), new, recipient);
@@ -72,14 +122,18 @@ async fn wait(connection: Arc<ConnectionState>, new: NewMessage, recipient: Reci
     if let Recipient::Unasked = recipient {
         match shared.storage.append(new.clone()).await {
             Err(AppendError::NoSuchUser) => {}
-            appended => return conclude(&connection, new, appended, false),
+            appended => {
+                let mut telling = Telling::new(&connection, false, 1);
+                return conclude(&connection, new, appended, &mut telling);
+            }
         }
     }
     let _blocking = Blocking::begin(&connection);
     match Box::pin(find_recipient(shared, new)).await {
         Ok(Some(new)) => {
             let appended = shared.storage.append(new.clone()).await;
-            conclude(&connection, new, appended, false)
+            let mut telling = Telling::new(&connection, false, 1);
+            conclude(&connection, new, appended, &mut telling)
         }
         Ok(None) => refuse(&connection, no_such_user()),
         Err(failure) => refuse(&connection, failure),
@@ -111,16 +165,24 @@ pub(super) fn refuse(connection: &ConnectionState, failure: Failure) -> Reply {
     connection.reply(SendMessage::fail(failure), None)
 }
 
+/// Makes a message of a request, to be started together with those of the same moment.
+#[inline]
+pub(super) fn take(connection: &ConnectionState, moment: &Moment, request: SendMessage) -> Taken {
+    match prepare(connection, &moment.login, request, moment.now) {
+        Ok(new) => Taken::Message(new),
+        Err(failure) => Taken::Answered(refuse(connection, failure)),
+    }
+}
+
 /// Makes a message of a request that is the login's.
 #[inline]
 fn prepare(
     connection: &ConnectionState,
     login: &Login,
     request: SendMessage,
+    now: Timestamp,
 ) -> Result<NewMessage, Failure> {
     let shared = &*connection.shared;
-    let now = connection.now();
-    login.touch(now);
     check_limits(connection, &request)?;
     if let Some(limiters) = &shared.limiters {
         let attach = &request.attach;
@@ -130,18 +192,13 @@ fn prepare(
     }
     let mid = request.mid.filter(|mid| !mid.is_empty());
     let mid_lifetime = shared.policy.mid_lifetime;
+    let (id, from) = (connection.next_message(), login.user().clone());
+    let mut message = Message::new(id, from, request.uid, now.as_secs());
+    message.nick = login.nick.clone();
+    message.body = request.body;
+    message.attach = request.attach;
     Ok(NewMessage {
-        message: SharedMessage::from(
-            Message::new(
-                connection.next_message(),
-                login.user().clone(),
-                request.uid,
-                now.as_secs(),
-            )
-            .nick(login.nick.clone())
-            .body(request.body)
-            .attach(request.attach),
-        ),
+        message: message.into(),
         sender: Some(login.device.user_number),
         mid_forgotten_before: match mid {
             Some(_) => shared.out_of_date(mid_lifetime),
@@ -159,10 +216,10 @@ fn conclude(
     connection: &ConnectionState,
     new: NewMessage,
     appended: Result<Appended, AppendError>,
-    is_only: bool,
+    telling: &mut Telling<'_>,
 ) -> Reply {
     match appended {
-        Ok(appended) => answer(connection, new, appended, is_only),
+        Ok(appended) => answer(connection, new, appended, telling),
         Err(error) => {
             if let AppendError::InboxFull = error {
                 connection.shared.meters.inbox_full.increment(1);
@@ -188,7 +245,7 @@ fn answer(
     connection: &ConnectionState,
     new: NewMessage,
     appended: Appended,
-    is_only: bool,
+    telling: &mut Telling<'_>,
 ) -> Reply {
     let message = &new.message;
     // A message to oneself arrives as what it is; a copy beside it would be one too many.
@@ -202,7 +259,8 @@ fn answer(
             if dropped > 0 {
                 connection.shared.meters.dropped.increment(dropped);
             }
-            tell(connection, &new, (recipient, seq), echo && !is_only);
+            connection.shared.meters.accepted.count();
+            telling.stored(&new, recipient, seq, echo);
             let (id, time) = (message.id.clone(), message.time);
             (id, time, echo.then_some(new.message))
         }
@@ -225,39 +283,6 @@ fn answer(
         SendMessage::response(Ok(MessageAccepted::new(id, time))),
         follow,
     )
-}
-
-/// Tells the sender's other connections, if they are to have a copy, and the recipient's.
-fn tell(
-    connection: &ConnectionState,
-    new: &NewMessage,
-    (to, seq): (UserNumber, u64),
-    others: bool,
-) {
-    let shared = &*connection.shared;
-    let message = &new.message;
-    shared.meters.accepted.count();
-    if let (true, Some(from)) = (others, new.sender) {
-        let copy = Notice::Copy {
-            from,
-            origin: connection.id,
-            message: message.clone(),
-        };
-        shared.notifier.notify(&message.from, copy);
-    }
-    let stored = Notice::Inbox {
-        to,
-        seq,
-        accepted: new.now,
-        message: Some(message.clone()),
-    };
-    shared.notifier.notify(&message.to, stored);
-    if let Some(offline) = &shared.offline
-        && !shared.online.has(to)
-        && !offline.send(EvMessage::new(Some(seq), message.clone()))
-    {
-        shared.meters.offline_messages.increment(1);
-    }
 }
 
 fn check_limits(connection: &ConnectionState, request: &SendMessage) -> Result<(), Failure> {

@@ -1,5 +1,8 @@
 //! Calls of a store, carried out in order and several at once.
 
+mod turns;
+
+use self::turns::Turns;
 use super::StorageError;
 use parking_lot::Mutex;
 use std::fmt;
@@ -16,6 +19,9 @@ use tokio::sync::{mpsc, oneshot};
 /// future is first polled, and is then carried out whether anybody polls it or not. A batch is all or nothing; when
 /// it fails each of its calls is tried alone, in order, so that one which cannot be done takes no other with it. (Not
 /// when it [is unknown](StorageError::is_unknown) whether it was done: then it is for each of them.)
+///
+/// Calls may have [keys](Self::call_for), as of whose inbox they are. Those of a key are carried out in their order; keys
+/// take turns, so that one with very many calls keeps no other waiting.
 ///
 /// What is carried out is a list of calls `C`, each of which comes to a `Result<T, E>`:
 ///
@@ -60,6 +66,9 @@ pub struct QueueLimits {
     pub batch_calls: usize,
     /// The most bytes of a batch; a call that has more goes alone. 16 MiB.
     pub batch_bytes: usize,
+    /// Into how many shares a batch is divided, in calls and in bytes. Each [key](BatchQueue::call_for) gets one of them
+    /// at the most, or a single call. 1.
+    pub batch_shares: usize,
 }
 
 impl Default for QueueLimits {
@@ -69,6 +78,7 @@ impl Default for QueueLimits {
             bytes: 256 * 1024 * 1024,
             batch_calls: 1024,
             batch_bytes: 16 * 1024 * 1024,
+            batch_shares: 1,
         }
     }
 }
@@ -76,19 +86,22 @@ impl Default for QueueLimits {
 /// The other end of a [`BatchQueue`], where its calls are carried out.
 pub struct Batches<C, T, E> {
     calls: mpsc::UnboundedReceiver<Waiting<C, T, E>>,
-    /// It did not fit into the batch before.
-    next: Option<Waiting<C, T, E>>,
+    turns: Turns<C, T, E>,
     load: Arc<Load>,
 }
 
 /// A call that waits, and who waits for it.
 struct Waiting<C, T, E> {
     call: C,
-    bytes: usize,
-    caller: Caller<T, E>,
+    ticket: Ticket<T, E>,
 }
 
-type Caller<T, E> = oneshot::Sender<Result<T, E>>;
+/// What is known of a call without looking at it.
+struct Ticket<T, E> {
+    key: u64,
+    bytes: usize,
+    caller: oneshot::Sender<Result<T, E>>,
+}
 
 /// What waits.
 struct Load {
@@ -107,6 +120,13 @@ impl Load {
         }
         *waiting = (calls + 1, bytes.saturating_add(more));
         Ok(())
+    }
+
+    /// Of a call that was waiting before.
+    fn add_again(&self, more: usize) {
+        let mut waiting = self.waiting.lock();
+        waiting.0 += 1;
+        waiting.1 = waiting.1.saturating_add(more);
     }
 
     fn remove(&self, bytes: usize) {
@@ -136,7 +156,7 @@ where
         };
         let batches = Batches {
             calls: receiver,
-            next: None,
+            turns: Turns::default(),
             load,
         };
         (queue, batches)
@@ -145,7 +165,8 @@ where
     /// A queue whose batches are carried out by a thread of that name, which may block. Dropping the queue waits for
     /// it.
     ///
-    /// What `commit` returns is told as by [`Batches::run`].
+    /// `commit` carries out all of a batch, and tells what each call came to or why it has done none, as for
+    /// [`Batches::run`].
     ///
     /// # Errors
     /// The thread could not be started.
@@ -157,7 +178,12 @@ where
         let (mut queue, batches) = Self::new(limits);
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let thread = std::thread::Builder::new().name(name.to_owned());
-        let run = move || runtime.block_on(batches.run(async |batch| commit(batch)));
+        let run = move || {
+            runtime.block_on(batches.run(async |batch| {
+                let results = commit(batch)?;
+                Ok(results.into_iter().map(Some).collect())
+            }));
+        };
         queue.thread = Some(thread.spawn(run)?);
         Ok(queue)
     }
@@ -168,15 +194,21 @@ where
     /// Too many calls wait, of which `bytes` is what this one keeps in memory; or it could not be carried out, or
     /// was refused.
     pub async fn call(&self, call: C, bytes: usize) -> Result<T, E> {
+        self.call_for(0, call, bytes).await
+    }
+
+    /// The same for a call that has to be carried out behind those of the same key only, such as a hash of whom it is
+    /// for. Keys that have calls waiting take turns.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    pub async fn call_for(&self, key: u64, call: C, bytes: usize) -> Result<T, E> {
         let ended = || StorageError::new("the store has ended");
         let calls = self.calls.as_ref().ok_or_else(ended)?;
         let (caller, result) = oneshot::channel();
         self.load.add(bytes)?;
-        let waiting = Waiting {
-            call,
-            bytes,
-            caller,
-        };
+        let ticket = Ticket { key, bytes, caller };
+        let waiting = Waiting { call, ticket };
         calls.send(waiting).map_err(|_| ended())?;
         result.await.unwrap_or_else(|_| Err(ended().into()))
     }
@@ -187,62 +219,86 @@ impl<C, T, E: From<StorageError>> Batches<C, T, E> {
     ///
     /// `commit` carries out all of a batch and returns what each call came to, in their order; or none of it, and
     /// says why. Then it is given each call of the batch again, alone, unless it may have been done.
+    ///
+    /// It may also leave a call for the next batch, for which it returns `None`; then it has to leave those of
+    /// the same key behind it, too.
     pub async fn run(
         mut self,
-        mut commit: impl AsyncFnMut(&mut [C]) -> Result<Vec<Result<T, E>>, StorageError>,
+        mut commit: impl AsyncFnMut(&mut [C]) -> Result<Vec<Option<Result<T, E>>>, StorageError>,
     ) {
-        while let Some((mut calls, callers)) = self.next_batch().await {
+        while let Some((mut calls, tickets)) = self.next_batch().await {
             match commit(&mut calls).await {
+                Ok(results) => {
+                    let mut left = Vec::new();
+                    for ((call, ticket), result) in calls.into_iter().zip(tickets).zip(results) {
+                        left.extend(ticket.answer(call, result));
+                    }
+                    self.put_back(left);
+                }
                 Err(error) if calls.len() > 1 && !error.is_unknown() => {
-                    for (call, caller) in calls.iter_mut().zip(callers) {
-                        answer([caller], commit(slice::from_mut(call)).await);
+                    let mut left: Vec<Waiting<C, T, E>> = Vec::new();
+                    for (mut call, ticket) in calls.into_iter().zip(tickets) {
+                        let is_behind = left.iter().any(|before| before.ticket.key == ticket.key);
+                        let result = match is_behind {
+                            true => None,
+                            false => alone(commit(slice::from_mut(&mut call)).await),
+                        };
+                        left.extend(ticket.answer(call, result));
+                    }
+                    self.put_back(left);
+                }
+                Err(error) => {
+                    for (call, ticket) in calls.into_iter().zip(tickets) {
+                        ticket.answer(call, Some(Err(error.clone().into())));
                     }
                 }
-                done => answer(callers, done),
             }
         }
     }
 
-    async fn next_batch(&mut self) -> Option<(Vec<C>, Vec<Caller<T, E>>)> {
-        let mut next = match self.next.take() {
-            Some(next) => Some(next),
-            None => Some(self.calls.recv().await?),
-        };
-        let limits = self.load.limits;
-        let (mut calls, mut callers, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
-        while let Some(waiting) = next {
-            bytes = bytes.saturating_add(waiting.bytes);
-            if !calls.is_empty() && bytes > limits.batch_bytes {
-                self.next = Some(waiting);
-                break;
-            }
-            self.load.remove(waiting.bytes);
-            calls.push(waiting.call);
-            callers.push(waiting.caller);
-            next = match calls.len() < limits.batch_calls {
-                true => self.calls.try_recv().ok(),
-                false => None,
-            };
+    async fn next_batch(&mut self) -> Option<(Vec<C>, Vec<Ticket<T, E>>)> {
+        if self.turns.is_empty() {
+            self.turns.push_back(self.calls.recv().await?);
         }
-        Some((calls, callers))
+        while let Ok(waiting) = self.calls.try_recv() {
+            self.turns.push_back(waiting);
+        }
+        let batch = self.turns.take_batch(&self.load.limits);
+        for waiting in &batch {
+            self.load.remove(waiting.ticket.bytes);
+        }
+        let batch = batch.into_iter();
+        Some(batch.map(|waiting| (waiting.call, waiting.ticket)).unzip())
+    }
+
+    /// Puts calls before all others of their keys.
+    fn put_back(&mut self, left: Vec<Waiting<C, T, E>>) {
+        for waiting in left.into_iter().rev() {
+            self.load.add_again(waiting.ticket.bytes);
+            self.turns.push_front(waiting);
+        }
     }
 }
 
-/// Tells callers, who may have gone, what became of their calls.
-fn answer<T, E: From<StorageError>>(
-    callers: impl IntoIterator<Item = Caller<T, E>>,
-    done: Result<Vec<Result<T, E>>, StorageError>,
-) {
+/// What a call came to that was a batch by itself.
+fn alone<T, E: From<StorageError>>(
+    done: Result<Vec<Option<Result<T, E>>>, StorageError>,
+) -> Option<Result<T, E>> {
     match done {
-        Ok(results) => {
-            for (result, caller) in results.into_iter().zip(callers) {
-                let _ = caller.send(result);
+        Ok(results) => results.into_iter().next().flatten(),
+        Err(error) => Some(Err(error.into())),
+    }
+}
+
+impl<T, E> Ticket<T, E> {
+    /// Tells the caller, who may have gone, what became of the call; or gives it back if it is to wait.
+    fn answer<C>(self, call: C, result: Option<Result<T, E>>) -> Option<Waiting<C, T, E>> {
+        match result {
+            Some(result) => {
+                let _ = self.caller.send(result);
+                None
             }
-        }
-        Err(error) => {
-            for caller in callers {
-                let _ = caller.send(Err(error.clone().into()));
-            }
+            None => Some(Waiting { call, ticket: self }),
         }
     }
 }

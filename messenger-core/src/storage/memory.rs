@@ -159,26 +159,63 @@ impl MemoryStorage {
         Ok(())
     }
 
-    /// Appends the message, unless its sender has sent it before.
-    fn append_once(&self, new: &NewMessage) -> Result<Appended, AppendError> {
-        let Some(mid) = &new.mid else {
-            return self.append_to(new);
+    /// Appends messages up to the first whose recipient there is not. Those of a run from one user to another are appended
+    /// in one look at the two.
+    fn append_all(&self, messages: &[&NewMessage]) -> Vec<Result<Appended, AppendError>> {
+        let mut appended = Vec::with_capacity(messages.len());
+        let are_between_the_same = |one: &&NewMessage, next: &&NewMessage| {
+            let (one, next) = (&one.message, &next.message);
+            one.to == next.to && one.from == next.from
         };
-        let digest = new.digest();
-        let of_sender = self.mids.of(&new.message.from);
-        let mut of_sender = of_sender.lock();
-        // They may be those of the next one who has the id.
-        if self.is_gone(new.sender) {
-            return Err(AppendError::NoSuchSender);
+        for run in messages.chunk_by(are_between_the_same) {
+            self.append_run(run, &mut appended);
+            if let Some(Err(AppendError::NoSuchUser)) = appended.last() {
+                break;
+            }
         }
-        of_sender.append_once(new, mid, digest, || self.append_to(new))
+        appended
     }
 
-    fn append_to(&self, new: &NewMessage) -> Result<Appended, AppendError> {
-        if self.is_gone(new.sender) {
-            return Err(AppendError::NoSuchSender);
+    fn append_run(&self, run: &[&NewMessage], appended: &mut Vec<Result<Appended, AppendError>>) {
+        let Some(Message { from, to, .. }) = run.first().map(|new| &*new.message) else {
+            return;
+        };
+        let has_mid = |new: &&NewMessage| new.mid.is_some();
+        let digests: Vec<_> = match run.iter().any(has_mid) {
+            true => run
+                .iter()
+                .map(|new| new.mid.as_ref().map(|_| new.digest()))
+                .collect(),
+            false => Vec::new(),
+        };
+        let of_sender = (!digests.is_empty()).then(|| self.mids.of(from));
+        let mut of_sender = of_sender.as_ref().map(|mids| mids.lock());
+        let mut digests = digests.into_iter();
+        let to_user = self.with_user(to, |user| {
+            for new in run {
+                let digest = digests.next().flatten();
+                let mut one = || self.append_to(user, new);
+                appended.push(match (&mut of_sender, &new.mid, digest) {
+                    // The `mid`s may be those of the next one who has the id.
+                    _ if self.is_gone(new.sender) => Err(AppendError::NoSuchSender),
+                    (Some(mids), Some(mid), Some(digest)) => {
+                        mids.append_once(new, mid, digest, one)
+                    }
+                    _ => one(),
+                });
+            }
+        });
+        if to_user.is_none() {
+            let sender = run.first().and_then(|new| new.sender);
+            appended.push(Err(match self.is_gone(sender) {
+                true => AppendError::NoSuchSender,
+                false => AppendError::NoSuchUser,
+            }));
         }
-        self.with_inbox(&new.message.to, |user| {
+    }
+
+    fn append_to(&self, user: &mut User, new: &NewMessage) -> Result<Appended, AppendError> {
+        self.count(user, |user| {
             let with_it = user.inbox.held() + inbox::held_by(&new.message);
             // Those that are appended at the same moment may each pass it by one message.
             if with_it > self.held.left() {
@@ -192,7 +229,6 @@ impl MemoryStorage {
                 dropped,
             })
         })
-        .ok_or(AppendError::NoSuchUser)?
     }
 }
 
@@ -466,11 +502,12 @@ impl Storage for MemoryStorage {
     }
 
     async fn append(&self, new: NewMessage) -> Result<Appended, AppendError> {
-        self.append_once(&new)
+        let appended = self.append_all(&[&new]).pop();
+        appended.unwrap_or(Err(AppendError::NoSuchUser))
     }
 
-    fn append_now(&self, new: &NewMessage) -> Option<Result<Appended, AppendError>> {
-        Some(self.append_once(new))
+    fn append_now(&self, messages: &[&NewMessage]) -> Option<Vec<Result<Appended, AppendError>>> {
+        Some(self.append_all(messages))
     }
 
     async fn inbox(

@@ -379,7 +379,7 @@ impl Storage for FaultyStorage {
         self.answer(self.inner.append(message).await)
     }
 
-    fn append_now(&self, message: &NewMessage) -> Option<Result<Appended, AppendError>> {
+    fn append_now(&self, messages: &[&NewMessage]) -> Option<Vec<Result<Appended, AppendError>>> {
         let State {
             holds_appends,
             hangs,
@@ -388,11 +388,19 @@ impl Storage for FaultyStorage {
         if holds_appends.load(Ordering::SeqCst) || hangs.load(Ordering::SeqCst) {
             return None;
         }
-        let appended = match self.fail() {
-            Ok(()) => self.answer(self.inner.append_now(message)?),
-            Err(error) => Err(error.into()),
-        };
-        self.state.appends.fetch_add(1, Ordering::SeqCst);
+        let mut appended = Vec::new();
+        for message in messages {
+            let one = match self.fail() {
+                Ok(()) => self.answer(self.inner.append_now(&[message])?.pop()?),
+                Err(error) => Err(error.into()),
+            };
+            self.state.appends.fetch_add(1, Ordering::SeqCst);
+            let ends = matches!(one, Err(AppendError::NoSuchUser));
+            appended.push(one);
+            if ends {
+                break;
+            }
+        }
         Some(appended)
     }
 

@@ -85,6 +85,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         inbox::appends_take_places_in_the_order_of_their_first_polls,
         inbox::appends_get_on_without_being_polled,
         inbox::takes_messages_at_once_or_not_at_all,
+        inbox::takes_many_messages_at_once_or_none,
         inbox::is_read_in_pages,
         inbox::is_full_of_what_nobody_was_given,
         inbox::is_full_by_bytes,

@@ -37,6 +37,7 @@ faults![
     AppendsGetOnOnlyWhenPolled,
     DroppedAppendsLeaveAGap,
     AppendNowAppendsAndDeniesIt,
+    AppendNowGoesOnBehindNobody,
     NumbersHaveGaps,
     NumbersBecomeVisibleOutOfOrder,
     NewestGoesBack,
@@ -725,7 +726,7 @@ impl Storage for Broken {
             Fault::NumbersBecomeVisibleOutOfOrder => {
                 let (appended, place) = {
                     let mut state = self.state.lock().unwrap();
-                    let appended = self.inner.append_now(&new).unwrap()?;
+                    let appended = self.inner.append_now(&[&new]).unwrap().remove(0)?;
                     let Some(seq) = appended.seq() else {
                         return Ok(appended);
                     };
@@ -772,9 +773,13 @@ impl Storage for Broken {
         }
     }
 
-    fn append_now(&self, new: &NewMessage) -> Option<Result<Appended, AppendError>> {
+    fn append_now(&self, new: &[&NewMessage]) -> Option<Vec<Result<Appended, AppendError>>> {
         match self.fault {
             Fault::None => self.inner.append_now(new),
+            Fault::AppendNowGoesOnBehindNobody => {
+                let each = new.iter().map(|new| self.inner.append_now(&[new]).unwrap());
+                Some(each.flatten().collect())
+            }
             Fault::AppendNowAppendsAndDeniesIt => {
                 let _ = self.inner.append_now(new);
                 None

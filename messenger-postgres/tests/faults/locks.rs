@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use messenger_core::storage::{AppendError, Storage};
 use messenger_postgres::PostgresStorage;
 use std::error::Error;
+use std::time::Instant;
 use testing_servers::{DEADLINE, Postgres};
 use tokio::time::timeout;
 
@@ -46,6 +47,80 @@ async fn an_inbox_that_another_has_locked_keeps_nobody_else() {
     for other in others {
         assert_eq!(bodies(&storage, other).await, ["1", "2", "3"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_waited_for_an_inbox_is_stored_in_its_order() {
+    let postgres = Postgres::start().await;
+    let storage = PostgresStorage::connect(&postgres.database().await).await;
+    let storage = storage.unwrap();
+    let others = ["other 1", "other 2", "other 3", "other 4"];
+    add_users(&storage, &["ann"]).await;
+    add_users(&storage, &others).await;
+    let client = postgres.client("messenger0").await;
+    let lock = "BEGIN; SELECT FROM inboxes JOIN users ON no = user_no WHERE login = 'ann' FOR UPDATE OF inboxes";
+    let mut stored: Vec<String> = Vec::new();
+    let is_stored_in = async |round: u32, stored: &mut Vec<String>| {
+        let sent: Vec<String> = (0..20).map(|number| format!("{round}, {number}")).collect();
+        let to_ann = sent
+            .iter()
+            .map(|body| storage.append(message("bob", "ann", body)));
+        client.batch_execute(lock).await.unwrap();
+        let meanwhile = async {
+            // Each of them is stored behind a look at the locked inbox, and some more messages to ann come then.
+            for other in others {
+                send(&storage, message("bob", other, &format!("{round}"))).await;
+            }
+            client.batch_execute("ROLLBACK").await.unwrap();
+        };
+        let (to_ann, ()) = tokio::join!(join_all(to_ann), meanwhile);
+        let done = sent
+            .into_iter()
+            .zip(&to_ann)
+            .filter(|(_, appended)| appended.is_ok());
+        stored.extend(done.map(|(body, _)| body));
+        to_ann.iter().all(Result::is_ok)
+    };
+    // On a busy machine the inbox may be locked for so long that they are refused.
+    let begun = Instant::now();
+    for round in 0.. {
+        assert!(begun.elapsed() < DEADLINE, "all are refused");
+        let is_whole = is_stored_in(round, &mut stored).await;
+        assert_eq!(bodies(&storage, "ann").await, stored);
+        if is_whole {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_for_one_in_masses_keep_nobody_else() {
+    let postgres = Postgres::start().await;
+    let storage = PostgresStorage::connect(&postgres.database().await).await;
+    let storage = storage.unwrap();
+    // Enough for both lanes.
+    let others: Vec<String> = (0..8).map(|number| format!("other {number}")).collect();
+    add_users(&storage, &["ann"]).await;
+    for other in &others {
+        add_users(&storage, &[other]).await;
+    }
+    let client = postgres.client("messenger0").await;
+    // No batch ends before all messages wait.
+    let lock = "BEGIN; LOCK TABLE lanes IN ACCESS EXCLUSIVE MODE";
+    client.batch_execute(lock).await.unwrap();
+    let to_ann = (0..1000).map(|number| storage.append(message("bob", "ann", &number.to_string())));
+    let to_others = others
+        .iter()
+        .map(|other| storage.append(message("eve", other, "1")));
+    let unlock = async { client.batch_execute("ROLLBACK").await.unwrap() };
+    let (_, to_others, ()) = tokio::join!(join_all(to_ann), join_all(to_others), unlock);
+    for appended in to_others {
+        appended.unwrap();
+    }
+    let before = "SELECT max((SELECT count(*) FROM messages WHERE sender = 'bob' AND xmin::text::bigint < o.xmin::text::bigint))
+        FROM messages o WHERE sender = 'eve'";
+    let before: i64 = client.query_one(before, &[]).await.unwrap().get(0);
+    assert!(before <= 200, "{before} of 1000 were stored before");
 }
 
 #[tokio::test(flavor = "multi_thread")]

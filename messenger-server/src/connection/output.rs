@@ -14,6 +14,9 @@ use tokio::io::AsyncWrite;
 /// The most pieces written at once.
 const PIECES: usize = 16;
 
+/// For how many tokens room is made at once.
+const PLACES: usize = 16;
+
 /// How much room is taken for what is encoded, in bytes; it is given back when the connection falls
 /// idle.
 const AT_ONCE: usize = 8 * 1024;
@@ -238,6 +241,9 @@ impl Output {
 
     /// The message of this token will be delivered once all that waits now is flushed.
     pub(super) fn mark(&mut self, place: DeliveryToken) {
+        if self.places.capacity() == 0 {
+            self.places.reserve(PLACES);
+        }
         self.places.push_back((self.queued, place));
     }
 

@@ -1,9 +1,11 @@
 //! How long a connection goes on before it lets others run.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::{self, available_parallelism};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio_util::sync::PollSemaphore;
 
 /// How many requests a connection carries out before it lets others run.
@@ -13,7 +15,7 @@ const REQUESTS: usize = 64;
 const BYTES: usize = 64 * 1024;
 
 /// Where floods run: connections that read as many bytes as a turn has. One thread is left to all others, which need
-/// not wait for turns of those.
+/// not wait for turns of those; and on the other sockets are looked at after each.
 pub(crate) fn flood_places() -> Arc<Semaphore> {
     let threads = available_parallelism().map_or(1, usize::from);
     Arc::new(Semaphore::new((threads - 1).max(1)))
@@ -26,6 +28,7 @@ pub(super) struct Turn {
     /// The last turn was not long enough for what had come: the next one needs a place.
     is_flood: bool,
     places: PollSemaphore,
+    /// Kept until sockets have been looked at behind the turn.
     place: Option<OwnedSemaphorePermit>,
     /// It waits for a place.
     is_waiting: bool,
@@ -49,6 +52,7 @@ impl Turn {
     pub(super) fn begin(&mut self, cx: &mut Context<'_>) {
         self.requests = REQUESTS;
         self.bytes = BYTES;
+        self.place = None;
         if !self.is_flood {
             return;
         }
@@ -58,14 +62,22 @@ impl Turn {
         }
     }
 
-    /// The poll is over; others find the place. `unfinished` bytes of a frame are there: one that is longer than a turn is
-    /// read and carried out as a flood, however slowly it comes, for that takes as long.
-    pub(super) fn end(&mut self, unfinished: usize) {
+    /// The poll is over. `unfinished` bytes of a frame are there: one that is longer than a turn is read and carried out as
+    /// a flood, however slowly it comes, for that takes as long.
+    ///
+    /// Others find the place when sockets have been looked at: whoever has said something meanwhile waits for one turn
+    /// of a flood, not for as many as there are floods.
+    pub(super) fn end(&mut self, unfinished: usize, cx: &mut Context<'_>) {
+        let goes_on = self.goes_on();
         self.is_flood = self.is_waiting || self.bytes == 0 || unfinished >= BYTES;
         self.is_waiting = false;
-        if self.place.take().is_some() {
+        if self.place.is_some() {
             // Other threads, and clients on the same machine, have waited for the processor meanwhile.
             thread::yield_now();
+        }
+        if goes_on || self.place.is_some() {
+            // That has the task polled again behind the next look.
+            let _ = pin!(yield_now()).poll(cx);
         }
     }
 
@@ -83,7 +95,7 @@ impl Turn {
     }
 
     /// True when the next turn is to follow as soon as others have had theirs.
-    pub(super) fn goes_on(&self) -> bool {
+    fn goes_on(&self) -> bool {
         !self.is_waiting && (self.requests == 0 || self.bytes == 0)
     }
 }
@@ -116,33 +128,47 @@ mod tests {
         may_read
     }
 
+    fn end(turn: &mut Turn, waker: &Waker) {
+        turn.end(0, &mut Context::from_waker(waker));
+    }
+
     #[test]
-    fn a_flood_waits_for_a_place_and_finds_it_when_another_has_had_its_turn() {
+    fn a_flood_waits_for_a_place_and_finds_it_when_sockets_were_looked_at_behind_anothers_turn() {
         let places = Arc::new(Semaphore::new(1));
         let mut floods = [(); 3].map(|()| Turn::new(Arc::clone(&places)));
         for turn in &mut floods {
             assert!(flood(turn, Waker::noop()), "nobody is a flood yet");
-            turn.end(0);
+            end(turn, Waker::noop());
         }
         let [first, second, third] = &mut floods;
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(Arc::clone(&woken));
+        let woken = [(); 2].map(|()| Arc::new(Woken::default()));
+        let [first_waker, second_waker] = woken.each_ref().map(|it| Waker::from(Arc::clone(it)));
+        let [first_woken, second_woken] = woken.each_ref().map(|it| &it.0);
         assert!(flood(first, Waker::noop()));
-        assert!(!flood(second, &waker));
-        second.end(0);
-        first.end(0);
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-        assert!(!flood(third, Waker::noop()), "the second waits already");
-        third.end(0);
-        assert!(flood(second, &waker));
-        second.end(0);
+        assert!(!flood(second, &second_waker));
+        end(second, Waker::noop());
+        end(first, &first_waker);
+        assert_eq!(first_woken.load(Ordering::SeqCst), 1);
+        assert_eq!(second_woken.load(Ordering::SeqCst), 0, "nobody has looked");
+        assert!(
+            !flood(first, Waker::noop()),
+            "the second has waited for longer"
+        );
+        end(first, Waker::noop());
+        assert_eq!(second_woken.load(Ordering::SeqCst), 1);
+        assert!(!flood(third, Waker::noop()));
+        end(third, Waker::noop());
+        assert!(flood(second, Waker::noop()));
+        end(second, Waker::noop());
+        assert!(!flood(second, Waker::noop()));
+        end(second, Waker::noop());
         // Whoever has caught up needs no place from then on.
-        third.begin(&mut Context::from_waker(Waker::noop()));
-        third.note_read(1);
-        third.end(0);
-        assert!(flood(first, Waker::noop()));
-        third.begin(&mut Context::from_waker(Waker::noop()));
-        assert!(!third.is_over());
+        first.begin(&mut Context::from_waker(Waker::noop()));
+        first.note_read(1);
+        end(first, Waker::noop());
+        first.begin(&mut Context::from_waker(Waker::noop()));
+        assert!(!first.is_over());
+        assert!(flood(third, Waker::noop()));
     }
 
     #[test]
@@ -151,13 +177,16 @@ mod tests {
         let [mut first, mut second, mut third] = [(); 3].map(|()| Turn::new(Arc::clone(&places)));
         for turn in [&mut first, &mut second, &mut third] {
             flood(turn, Waker::noop());
-            turn.end(0);
+            end(turn, Waker::noop());
         }
         assert!(flood(&mut first, Waker::noop()));
-        assert!(!flood(&mut second, Waker::noop()));
-        second.end(0);
-        first.end(0);
+        for turn in [&mut second, &mut third] {
+            assert!(!flood(turn, Waker::noop()));
+            end(turn, Waker::noop());
+        }
+        end(&mut first, Waker::noop());
         drop(second);
+        drop(first);
         assert!(flood(&mut third, Waker::noop()));
     }
 
@@ -172,7 +201,7 @@ mod tests {
                 turn.note_request();
             }
             assert!(turn.goes_on());
-            turn.end(0);
+            end(&mut turn, Waker::noop());
         }
     }
 
@@ -181,11 +210,11 @@ mod tests {
         let mut turn = Turn::new(Arc::new(Semaphore::new(0)));
         turn.begin(&mut Context::from_waker(Waker::noop()));
         turn.note_read(1);
-        turn.end(BYTES - 1);
+        turn.end(BYTES - 1, &mut Context::from_waker(Waker::noop()));
         turn.begin(&mut Context::from_waker(Waker::noop()));
         assert!(!turn.is_over());
         turn.note_read(1);
-        turn.end(BYTES);
+        turn.end(BYTES, &mut Context::from_waker(Waker::noop()));
         turn.begin(&mut Context::from_waker(Waker::noop()));
         assert!(turn.is_over());
     }

@@ -1,8 +1,11 @@
 //! Inboxes.
 
 use super::mids::Mid;
+use crate::arrivals::SHORT;
 use crate::fault::{Fault, refused};
-use crate::inboxes::Inbox;
+use crate::inboxes::{Inbox, Inboxes};
+use crate::messages;
+use crate::recent::{self, Recent};
 use crate::sql::{integer, unsigned};
 use crate::writer::Writing;
 use messenger_core::proto::{Attachment, Message, UserId};
@@ -14,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// How many messages are dropped at once, so that nobody waits long for it.
 const DROPPED_AT_ONCE: i64 = 512;
 
-pub(super) fn append(
+pub(crate) fn append(
     writing: &mut Writing<'_>,
     new: &NewMessage,
 ) -> Result<Appended, Fault<AppendError>> {
@@ -22,6 +25,7 @@ pub(super) fn append(
         connection,
         inboxes,
         disk,
+        is_server,
         ..
     } = writing;
     let to = &new.message.to;
@@ -48,47 +52,66 @@ pub(super) fn append(
     if inbox.waiting >= most || inbox.waiting_bytes.saturating_add(size) > most_bytes {
         return refused(AppendError::InboxFull);
     }
-    let seq = inbox.newest.max(lost_up_to) + 1;
-    insert(connection, &new.message, seq, size)?;
-    inbox.count(connection, to, (seq, size, integer(new.message.time)))?;
-    let mut dropped = shed(connection, to, inbox, inbox.kept - most, |_| 1)?;
-    dropped += shed(connection, to, inbox, inbox.bytes - most_bytes, unsigned)?;
+    let (seq, recipient) = (inbox.newest.max(lost_up_to) + 1, inbox.owner);
+    let has_room = inbox.kept < most && inbox.bytes.saturating_add(size) <= most_bytes;
+    // The server's readers know what has come to the server, and not what has come beside it.
+    let may_arrive = *is_server && inbox.keeps_up && new.message.size() <= SHORT;
+    let dropped = if has_room && may_arrive && inboxes.have_room() {
+        inboxes.arrive(&new.message, seq);
+        0
+    } else {
+        if !has_room {
+            // What is dropped is looked for among those that stay.
+            inboxes.settle_inbox(connection, to, usize::MAX)?;
+        }
+        insert_and_shed(connection, inboxes, new, seq)?
+    };
     if let Some(mid) = mid {
         mid.remember(connection)?;
     }
     Ok(Appended::Stored {
         seq: unsigned(seq),
-        recipient: inbox.owner,
+        recipient,
         dropped,
     })
 }
 
-fn insert(connection: &Connection, message: &Message, seq: i64, size: i64) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO messages
-         (recipient, seq, id, sender, nick, time, body, mime, attachment, size)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
-    let row = params![
-        message.to.as_str(),
-        seq,
-        message.id.as_str(),
-        message.from.as_str(),
-        &*message.nick,
-        integer(message.time),
-        message.body.as_str(),
-        &*message.attach.mime,
-        message.attach.data.as_str(),
-        size,
-    ];
-    insert.execute(row).map(drop)
+/// Adds a message among those that stay, and drops what there is no room for beside it. How many.
+fn insert_and_shed(
+    connection: &Connection,
+    inboxes: &mut Inboxes,
+    new: &NewMessage,
+    seq: i64,
+) -> Result<u64, Fault<AppendError>> {
+    let to = &new.message.to;
+    let size = integer(new.message.size());
+    let (most, most_bytes) = (integer(new.limits.messages), integer(new.limits.bytes));
+    let Some(inbox) = inboxes.of(connection, to)? else {
+        return refused(AppendError::NoSuchUser);
+    };
+    messages::insert(connection, &new.message, seq)?;
+    inbox.count(connection, to, (seq, size, integer(new.message.time)))?;
+    let dropped = shed(connection, to, inbox, inbox.kept - most, |_| 1)?;
+    Ok(dropped + shed(connection, to, inbox, inbox.bytes - most_bytes, unsigned)?)
 }
 
+/// What has just come for a page. It is to be looked up before the connection reads anything of the inbox.
+pub(super) fn recent(
+    recent: &Recent,
+    user: &UserId,
+    after: u64,
+    page: PageLimits,
+) -> Option<recent::Found> {
+    recent.of(user, integer(after), page.messages)
+}
+
+/// Reads a page, with what of it has just come.
 pub(super) fn read(
     connection: &Connection,
     user: &UserId,
     after: u64,
     page: PageLimits,
+    recent: Option<recent::Found>,
 ) -> rusqlite::Result<Vec<(u64, Message)>> {
     let mut select = connection.prepare_cached(
         "SELECT seq, id, sender, nick, time, body, mime, attachment FROM messages
@@ -105,7 +128,29 @@ pub(super) fn read(
         bytes += message.size();
         found.push((seq, message));
     }
+    if let Some(recent) = recent
+        && recent.is_of(connection, user)?
+    {
+        let messages = recent.messages.into_iter();
+        found.extend(messages.map(|(seq, message)| (unsigned(seq), (*message).clone())));
+        found = first_of(found, page);
+    }
     Ok(found)
+}
+
+/// A page of messages in any order. Of those that were moved meanwhile there are two.
+fn first_of(mut messages: Vec<(u64, Message)>, page: PageLimits) -> Vec<(u64, Message)> {
+    messages.sort_by_key(|(seq, _)| *seq);
+    messages.dedup_by_key(|(seq, _)| *seq);
+    let mut bytes = 0;
+    let fit = messages.iter().take_while(|(_, message)| {
+        let fits = bytes < page.bytes;
+        bytes += message.size();
+        fits
+    });
+    let count = fit.count().min(page.messages);
+    messages.truncate(count);
+    messages
 }
 
 fn message(row: &Row<'_>, recipient: &UserId) -> rusqlite::Result<(u64, Message)> {
@@ -170,20 +215,20 @@ fn shed(
     Ok(dropped)
 }
 
-/// Drops some of what is delivered to every session.
+/// Drops some of what is delivered to every session; see [`drop_up_to`] for what is returned.
 pub(super) fn prune(
     connection: &Connection,
     user: &UserId,
     inbox: &mut Inbox,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Vec<i64>> {
     let to = inbox.delivered_to_all;
     if to < inbox.oldest {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut select = connection.prepare_cached(
         "SELECT seq FROM messages WHERE recipient = ?1 ORDER BY seq LIMIT 1 OFFSET ?2",
     )?;
-    let last = match inbox.kept > DROPPED_AT_ONCE {
+    let last = match inbox.settled() > DROPPED_AT_ONCE {
         true => select
             .query_row(params![user.as_str(), DROPPED_AT_ONCE - 1], |row| {
                 row.get::<_, i64>(0)
@@ -199,23 +244,28 @@ pub(super) fn prune(
     )
 }
 
-/// Drops the messages up to this sequence number.
+/// Drops the messages up to this sequence number. Those that lie in `arrivals` are left to
+/// [`left`](Inboxes::left): the numbers of their rows.
 pub(super) fn drop_up_to(
     connection: &Connection,
     user: &UserId,
     inbox: &mut Inbox,
     place: i64,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Vec<i64>> {
     if place > inbox.delivered_up_to {
         take_from_waiting(connection, user, inbox, place)?;
     }
     let (count, bytes) = count_between(connection, user, inbox, inbox.oldest - 1, place)?;
+    if inbox.settled() != 0 {
+        let mut delete =
+            connection.prepare_cached("DELETE FROM messages WHERE recipient = ?1 AND seq <= ?2")?;
+        delete.execute(params![user.as_str(), place])?;
+    }
+    let arrived = inbox.take_arrived(place);
     inbox.kept -= count;
     inbox.bytes -= bytes;
-    let mut delete =
-        connection.prepare_cached("DELETE FROM messages WHERE recipient = ?1 AND seq <= ?2")?;
-    delete.execute(params![user.as_str(), place])?;
-    note_oldest(connection, user, inbox)
+    note_oldest(connection, user, inbox)?;
+    Ok(arrived)
 }
 
 /// What was delivered to no session, up to this sequence number, does not wait any more.
@@ -233,16 +283,15 @@ fn take_from_waiting(
 
 /// Finds out which message is the oldest now.
 fn note_oldest(connection: &Connection, user: &UserId, inbox: &mut Inbox) -> rusqlite::Result<()> {
-    let nothing = (inbox.newest + 1, 0);
-    if inbox.kept == 0 {
-        (inbox.oldest, inbox.oldest_time) = nothing;
-        return Ok(());
+    let mut oldest = inbox.oldest_arrived();
+    if inbox.settled() != 0 {
+        let mut select = connection.prepare_cached(
+            "SELECT seq, time FROM messages WHERE recipient = ?1 ORDER BY seq LIMIT 1",
+        )?;
+        let settled = select.query_row([user.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+        oldest = settled.optional()?.into_iter().chain(oldest).min();
     }
-    let mut select = connection.prepare_cached(
-        "SELECT seq, time FROM messages WHERE recipient = ?1 ORDER BY seq LIMIT 1",
-    )?;
-    let oldest = select.query_row([user.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
-    (inbox.oldest, inbox.oldest_time) = oldest.optional()?.unwrap_or(nothing);
+    (inbox.oldest, inbox.oldest_time) = oldest.unwrap_or((inbox.newest + 1, 0));
     Ok(())
 }
 
@@ -261,11 +310,15 @@ fn count_between(
     if to == inbox.newest && behind == inbox.delivered_up_to {
         return Ok((inbox.waiting, inbox.waiting_bytes));
     }
+    let (count, bytes) = inbox.arrived_between(behind, to);
+    if inbox.settled() == 0 {
+        return Ok((count, bytes));
+    }
     let mut select = connection.prepare_cached(
-        "SELECT count(*), coalesce(sum(size), 0) FROM messages
+        "SELECT ?4 + count(*), ?5 + coalesce(sum(size), 0) FROM messages
          WHERE recipient = ?1 AND seq > ?2 AND seq <= ?3",
     )?;
-    select.query_row(params![user.as_str(), behind, to], |row| {
+    select.query_row(params![user.as_str(), behind, to, count, bytes], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })
 }

@@ -127,8 +127,10 @@ pub(super) fn drop(writing: &mut Writing<'_>, found: &Found, old: &Expiry) -> ru
     }
     for user in &found.pruned {
         if let Some(inbox) = writing.inboxes.of(writing.connection, user)? {
-            inbox::prune(writing.connection, user, inbox)?;
+            let arrived = inbox::prune(writing.connection, user, inbox)?;
             inbox.write(writing.connection, user)?;
+            let up_to = inbox.oldest - 1;
+            writing.inboxes.left(user, up_to, arrived);
         }
     }
     drop_mids(writing.connection, integer(old.mids_before.as_micros()))
@@ -176,9 +178,12 @@ fn drop_messages(
         newest_old.query_row(params![user.as_str(), limit, before], |row| row.get(0))?;
     // Without any, the time of the oldest is noted anew, or it would be found for ever.
     let place = place.unwrap_or(inbox.oldest - 1);
-    inbox::drop_up_to(connection, user, inbox, place)?;
+    let arrived = inbox::drop_up_to(connection, user, inbox, place)?;
     inbox.write(connection, user)?;
-    Ok(kept - inbox.kept)
+    let dropped = kept - inbox.kept;
+    let up_to = inbox.oldest - 1;
+    inboxes.left(user, up_to, arrived);
+    Ok(dropped)
 }
 
 fn drop_mids(connection: &Connection, before: i64) -> rusqlite::Result<()> {

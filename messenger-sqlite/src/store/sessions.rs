@@ -212,8 +212,10 @@ pub(super) fn advance(writing: &mut Writing<'_>, watermarks: &[Watermark]) -> ru
         if delivered_up_to > integer(record.delivered_up_to) {
             inbox::advance(connection, user, inbox, delivered_up_to)?;
             note_given_to_all(connection, user, inbox)?;
-            inbox::prune(connection, user, inbox)?;
+            let arrived = inbox::prune(connection, user, inbox)?;
             inbox.write(connection, user)?;
+            let up_to = inbox.oldest - 1;
+            inboxes.left(user, up_to, arrived);
         }
     }
     Ok(())

@@ -3,7 +3,8 @@
 use super::mids::{self, SentUnderMids};
 use super::{accounts, contacts, sessions};
 use crate::inboxes;
-use crate::sql::{integer, unsigned, user_number};
+use crate::recent::Recent;
+use crate::sql::{integer, user_number};
 use crate::writer::Writing;
 use messenger_core::proto::{ByteString, UserId};
 use messenger_core::storage::{SessionKey, UserData};
@@ -37,7 +38,11 @@ pub(super) fn list(
     users.collect()
 }
 
-pub(super) fn data(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<UserData>> {
+pub(super) fn data(
+    connection: &Connection,
+    recent: &Recent,
+    user: &UserId,
+) -> rusqlite::Result<Option<UserData>> {
     // All of it as it was at one moment.
     let connection = &connection.unchecked_transaction()?;
     let Some(profile) = accounts::profile(connection, user)? else {
@@ -62,7 +67,7 @@ pub(super) fn data(connection: &Connection, user: &UserId) -> rusqlite::Result<O
         .contacts(contacts::list(connection, user)?)
         .remembered(remembered)
         .sessions(sessions)
-        .newest(unsigned(inboxes::newest(connection, user)?));
+        .newest(inboxes::newest(connection, recent, user)?);
     Ok(Some(data))
 }
 
@@ -95,6 +100,8 @@ pub(super) fn delete(
     let Some(number) = user_number(connection, user)? else {
         return Ok(false);
     };
+    // Where there is an index.
+    writing.inboxes.settle(connection)?;
     for (table, column) in KEPT {
         let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
         connection.execute(&delete, [user.as_str()])?;

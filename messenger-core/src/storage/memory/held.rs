@@ -51,14 +51,27 @@ impl Held {
     /// An inbox that held `before` bytes holds `after` now.
     pub(super) fn change(&self, before: u64, after: u64) {
         let more = after.checked_signed_diff(before).unwrap_or(0);
-        let Some(Part(own)) = self.parts.get(part()).filter(|_| more != 0) else {
+        let part = part();
+        let Some(Part(own)) = self.parts.get(part).filter(|_| more != 0) else {
             return;
         };
-        let counted = own.fetch_add(more, Ordering::Relaxed) + more;
+        let is_shared = part == PARTS - 1;
+        let counted = match is_shared {
+            true => own.fetch_add(more, Ordering::Relaxed) + more,
+            false => own.load(Ordering::Relaxed) + more,
+        };
         if counted.unsigned_abs() >= self.step {
-            // Threads may share a part: each tells what it finds there.
-            let counted = own.swap(0, Ordering::Relaxed);
+            // Of those who share a part each tells what it finds there.
+            let counted = match is_shared {
+                true => own.swap(0, Ordering::Relaxed),
+                false => counted,
+            };
             self.told.fetch_add(counted, Ordering::Relaxed);
+            if !is_shared {
+                own.store(0, Ordering::Relaxed);
+            }
+        } else if !is_shared {
+            own.store(counted, Ordering::Relaxed);
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use crate::policy::InboxLimits;
 use crate::storage::{AppendError, Overflow, PageLimits};
-use messenger_proto::Message;
+use messenger_proto::{Message, SharedMessage};
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// An empty inbox keeps room for this many messages at the most.
 const KEPT: usize = 4;
@@ -15,7 +14,7 @@ const OVERHEAD: u64 = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     /// What is kept, with sequence numbers, which only grow: some between may be gone.
-    messages: VecDeque<(u64, Arc<Message>)>,
+    messages: VecDeque<(u64, SharedMessage)>,
     /// The sequence number of the newest message there ever was.
     newest: u64,
     /// The highest watermark of any session, ended ones included.
@@ -45,7 +44,7 @@ impl Inbox {
     /// The message's sequence number, and how many were dropped to make room for it.
     pub(super) fn append(
         &mut self,
-        message: Arc<Message>,
+        message: SharedMessage,
         limits: InboxLimits,
     ) -> Result<(u64, u64), AppendError> {
         let size = size(&message);

@@ -153,13 +153,13 @@ fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 pub(super) async fn takes_messages_at_once_or_not_at_all(storage: &Arc<dyn Storage>) {
     let ann = create(storage, "ann").await;
     create(storage, "sender").await;
-    if storage.append_now(&message_to(&ann, "1")).is_none() {
+    if storage.append_now(&[&message_to(&ann, "1")]).is_none() {
         assert_eq!(storage.newest(&ann).await.unwrap(), 0);
         return;
     }
     let mut second = storage.append(message_to(&ann, "2"));
     let polled = poll_once(&mut second);
-    let now = |message: &NewMessage| storage.append_now(message).unwrap();
+    let now = |message: &NewMessage| storage.append_now(&[message]).unwrap().pop().unwrap();
     let third = now(&with_mid(&ann, "3", "m", 1)).unwrap();
     assert_eq!(third.seq(), Some(3));
     let second = match polled {
@@ -177,6 +177,49 @@ pub(super) async fn takes_messages_at_once_or_not_at_all(storage: &Arc<dyn Stora
     fourth.limits.messages = 3;
     assert!(matches!(now(&fourth), Err(AppendError::InboxFull)));
     assert_eq!(bodies(storage, &ann, 0).await, numbered(3));
+}
+
+/// Each as if it were alone, but for those behind one to nobody: there the store stops.
+pub(super) async fn takes_many_messages_at_once_or_none(storage: &Arc<dyn Storage>) {
+    let (ann, bob) = (create(storage, "ann").await, create(storage, "bob").await);
+    create(storage, "sender").await;
+    let mut too_much = message_to(&ann, "x");
+    too_much.limits.messages = 0;
+    let messages = [
+        message_to(&ann, "1"),
+        with_mid(&ann, "2", "m", 1),
+        with_mid(&ann, "2", "m", 1),
+        with_mid(&ann, "x", "m", 1),
+        too_much,
+        message_to(&ann, "3"),
+        message_to(&bob, "1"),
+        message_to(&ann, "4"),
+        message_to(&"nobody".into(), "x"),
+        message_to(&ann, "x"),
+    ];
+    let Some(appended) = storage.append_now(&messages.each_ref()) else {
+        assert_eq!(storage.newest(&ann).await.unwrap(), 0);
+        return;
+    };
+    let short = appended.iter().map(|appended| match appended {
+        Ok(Appended::Stored { seq, .. }) => seq.to_string(),
+        Ok(Appended::Duplicate { id, .. }) => id.to_string(),
+        Err(error) => format!("{error:?}"),
+    });
+    let expected = [
+        "1",
+        "2",
+        "id of 2",
+        "MidReused",
+        "InboxFull",
+        "3",
+        "1",
+        "4",
+        "NoSuchUser",
+    ];
+    assert_eq!(short.collect::<Vec<_>>(), expected);
+    assert_eq!(bodies(storage, &ann, 0).await, numbered(4));
+    assert_eq!(bodies(storage, &bob, 0).await, numbered(1));
 }
 
 pub(super) async fn is_read_in_pages(storage: &Arc<dyn Storage>) {

@@ -196,8 +196,8 @@ pub(super) async fn who_are_gone_do_nothing_in_the_name_of_the_next(storage: &Ar
     let mut without_mid = message_of(&gone, &bob, "x");
     without_mid.mid = None;
     for message in [message_of(&gone, &bob, "mine"), without_mid] {
-        if let Some(appended) = storage.append_now(&message) {
-            assert!(matches!(appended, Err(AppendError::NoSuchSender)));
+        if let Some(appended) = storage.append_now(&[&message]) {
+            assert!(matches!(appended[..], [Err(AppendError::NoSuchSender)]));
         }
         let appended = storage.append(message).await;
         assert!(matches!(appended, Err(AppendError::NoSuchSender)));
