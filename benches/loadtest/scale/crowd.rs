@@ -177,7 +177,7 @@ pub(super) async fn fill(store: &Arc<dyn Storage>, sizes: Sizes) -> Result<(), F
 fn used(person: Person, sizes: Sizes, now: Timestamp) -> Timestamp {
     match person < sizes.measured() {
         true => now,
-        false => now.before(AGE * scrambled_below(person, 1000) as u32 / 1000),
+        false => now.before(AGE.mul_f64(scrambled_below(person, 1000) as f64 / 1000.0)),
     }
 }
 
