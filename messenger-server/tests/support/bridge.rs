@@ -11,7 +11,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Bytes on their way in either of a connection's two sockets here.
-const HELD: usize = 64 * 1024;
+const HELD: u32 = 64 * 1024;
 
 /// Carries what comes in by this listener to the server, which believes who is `proxied` where that comes from.
 pub(crate) async fn carry(listener: TcpListener, server: SocketAddr, proxied: bool) {
@@ -26,9 +26,9 @@ pub(crate) async fn carry(listener: TcpListener, server: SocketAddr, proxied: bo
 
 async fn connection(mut client: TcpStream, server: SocketAddr, proxied: bool) -> io::Result<()> {
     // What a client does not take stays with the server: two sockets more would hold megabytes of it.
-    SockRef::from(&client).set_send_buffer_size(HELD)?;
+    SockRef::from(&client).set_send_buffer_size(HELD as usize)?;
     let socket = TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(HELD as u32)?;
+    socket.set_recv_buffer_size(HELD)?;
     let mut socket = socket.connect(server).await?;
     client.set_nodelay(true)?;
     socket.set_nodelay(true)?;
