@@ -12,7 +12,11 @@ use std::sync::{Arc, Mutex};
 static STATEMENTS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// What goes on for as long as there is something, and why it may.
-const WHOLE: [(&str, &str); 4] = [
+const WHOLE: [(&str, &str); 5] = [
+    (
+        "FROM arrivals",
+        "it holds what has just come, and of that only so much",
+    ),
     (
         "FROM sessions LIMIT ?1",
         "it is over after so many, whatever there is",
