@@ -11,8 +11,9 @@ use messenger_core::storage::{AppendError, Appended, NewMessage, StorageError, U
 use std::collections::{BTreeSet, HashMap};
 use tokio_postgres::Row;
 
+/// It waits for no inbox that another has locked.
 pub(crate) const APPEND: &str = "SELECT nos, bases, kinds, seqs, dropped, ids, times FROM append_v1(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)";
+    $1, $2, $3, false, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)";
 
 /// What a message came to; `None` when another had its inbox locked, and nothing was done.
 pub(crate) type Outcome = Option<Result<Appended, AppendError>>;

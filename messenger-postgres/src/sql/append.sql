@@ -97,6 +97,7 @@ END $$;
 -- row which knows less is of a database that has lost what it had committed.
 CREATE FUNCTION append_v1(
     of_lane bigint, of_batch bigint, answered bigint,
+    waits boolean,                                       -- for an inbox that another has locked; or it is told by the base -2
     -- Recipients: how many messages each gets, of how many bytes, the time of the first, and what the inbox holds.
     logins text[], counts bigint[], new_bytes bigint[], first_times bigint[], most bigint[], most_bytes bigint[],
     some_senders bigint[],                               -- each once
@@ -134,7 +135,7 @@ BEGIN
     FROM unnest(logins) AS r (login) LEFT JOIN users u ON u.login = r.login;
     lost_up_to := coalesce(lost_up_to, 0);
     done.bases := ARRAY(SELECT CASE WHEN r.no = 0 THEN -1 ELSE -2 END FROM unnest(done.nos) AS r (no));
-    -- Nobody waits for an inbox that another has locked: its base stays -2.
+    -- Nobody else waits for an inbox that another has locked.
     FOR box IN
         SELECT r.n, i.newest, i.kept, i.bytes FROM unnest(done.nos) WITH ORDINALITY AS r (no, n)
         JOIN inboxes i ON i.user_no = r.no ORDER BY i.user_no FOR NO KEY UPDATE OF i SKIP LOCKED
@@ -145,6 +146,24 @@ BEGIN
             THEN greatest(box.newest, lost_up_to) ELSE -1
         END;
     END LOOP;
+    IF waits AND -2 = ANY (done.bases) THEN
+        PERFORM set_config('lock_timeout', '500ms', true);
+        FOR number IN SELECT r.n FROM unnest(done.nos, done.bases) WITH ORDINALITY AS r (no, base, n)
+            WHERE r.base = -2 ORDER BY r.no
+        LOOP
+            BEGIN
+                SELECT i.newest, i.kept, i.bytes INTO box FROM inboxes i
+                WHERE i.user_no = done.nos[number] FOR NO KEY UPDATE;
+                done.bases[number] := CASE
+                    WHEN box.kept + counts[number] <= most[number] AND box.bytes + new_bytes[number] <= most_bytes[number]
+                    THEN greatest(box.newest, lost_up_to) ELSE -1
+                END;
+            EXCEPTION WHEN lock_not_available THEN
+                -- The others have waited meanwhile.
+                PERFORM set_config('lock_timeout', '1ms', true);
+            END;
+        END LOOP;
+    END IF;
     SELECT array_agg(s.no) INTO gone FROM unnest(some_senders) AS s (no) WHERE NOT EXISTS (SELECT FROM users u WHERE u.no = s.no);
     IF gone IS NOT NULL THEN
         odd := ARRAY(SELECT m.recipient FROM unnest(recipients, sender_nos) AS m (recipient, no) WHERE m.no = ANY (gone));

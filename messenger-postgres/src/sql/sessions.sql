@@ -38,31 +38,26 @@ BEGIN
 END $$;
 
 -- Moves sessions on, drops what all sessions of their users were given, and locks only the inboxes of those who were given
--- something. Rows of both tables are locked in the order of their keys. Sessions that were given very many messages are moved
--- by a call of their own, or all others' inboxes would be locked for as long as it takes to drop those: it is told whether there
--- are `far` ones, or others.
-CREATE FUNCTION advance_v1(logins text[], keys bytea[], places bigint[], uses_us bigint[], far boolean)
-RETURNS boolean LANGUAGE plpgsql
+-- something. Rows of both tables are locked in the order of their keys.
+CREATE FUNCTION advance_v1(logins text[], keys bytea[], places bigint[], uses_us bigint[])
+RETURNS void LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     six_hours_us constant bigint := 21600000000;
-    very_many constant bigint := 100;
     nos bigint[];
     moved bigint[];
-    others boolean;
 BEGIN
-    SELECT array_agg(m.no) FILTER (WHERE m.is_far = far), array_agg(m.key) FILTER (WHERE m.is_far = far),
-        array_agg(m.place) FILTER (WHERE m.is_far = far), array_agg(m.used_us) FILTER (WHERE m.is_far = far),
-        array_agg(DISTINCT m.no) FILTER (WHERE m.is_far = far AND m.place > m.given), bool_or(m.is_far <> far)
-    INTO nos, keys, places, uses_us, moved, others
-    FROM (SELECT *, place > given + very_many AS is_far FROM (
+    SELECT array_agg(m.no), array_agg(m.key), array_agg(m.place), array_agg(m.used_us),
+        array_agg(DISTINCT m.no) FILTER (WHERE m.place > m.given)
+    INTO nos, keys, places, uses_us, moved
+    FROM (
         SELECT s.user_no AS no, s.key, s.given, max(m.place) AS place, max(m.used_us) AS used_us
         FROM unnest(logins, keys, places, uses_us) AS m (login, key, place, used_us)
         JOIN users u ON u.login = m.login JOIN sessions s ON s.user_no = u.no AND s.key = m.key
         GROUP BY s.user_no, s.key, s.given ORDER BY s.user_no, s.key
-    ) m) m;
+    ) m;
     IF moved IS NOT NULL THEN
         PERFORM FROM inboxes WHERE user_no = ANY (moved) ORDER BY user_no FOR NO KEY UPDATE;
     END IF;
@@ -72,7 +67,7 @@ BEGIN
     FROM unnest(nos, keys, places, uses_us) AS m (no, key, place, used_us) JOIN inboxes i ON i.user_no = m.no
     WHERE s.user_no = m.no AND s.key = m.key;
     IF moved IS NULL THEN
-        RETURN others;
+        RETURN;
     END IF;
     UPDATE inboxes i SET given = m.given, waiting = i.waiting - m.taken, waiting_bytes = i.waiting_bytes - m.taken_bytes,
         kept = i.kept - m.dropped, bytes = i.bytes - m.dropped_bytes
@@ -97,7 +92,6 @@ BEGIN
     DELETE FROM messages m USING (
         SELECT v.no, (SELECT min(given) FROM sessions WHERE user_no = v.no) AS place FROM unnest(moved) AS v (no)
     ) given WHERE m.user_no = given.no AND m.seq <= given.place;
-    RETURN others;
 END $$;
 
 -- A client that comes back.

@@ -106,7 +106,7 @@ async fn advance_some(calls: &Calls, marks: &[Watermark], far: bool) -> Result<b
         .numbers(marks.iter().map(|mark| mark.delivered_up_to))
         .times(marks.iter().map(|mark| mark.used))
         .flag(far);
-    let advance = "SELECT advance_v1($1, $2, $3, $4, $5)";
+    let advance = "SELECT advance_v2($1, $2, $3, $4, $5)";
     let answer = calls.write(advance, params).await?;
     let others = answer.first().map(|row| row.value(0)).transpose()?;
     // Without any session there are none.

@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 /// Has a message to ann sent as this batch of a lane.
 async fn come(client: &Client, lane: i64, batch: i64) -> Result<i64, tokio_postgres::Error> {
     let append = "SELECT bases[1] + 1 FROM append_v1(
-        $1, $2, 0, '{ann}', '{1}', '{4}', '{1700000000}', '{100}', '{1000}', '{}', '{1}', '{1}',
+        $1, $2, 0, false, '{ann}', '{1}', '{4}', '{1700000000}', '{100}', '{1000}', '{}', '{1}', '{1}',
         '{NULL}', '{zombie}', '{nick}', '{id}', '{1700000000}', '{text}', '{\"\"}', '{\"\"}', '{4}', '{}', '{}', '{}', '{}')";
     let row = client.query_one(append, &[&lane, &batch]).await?;
     Ok(row.get(0))
