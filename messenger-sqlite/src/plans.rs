@@ -60,7 +60,10 @@ async fn no_call_goes_through_a_table() {
     for statement in statements.iter().filter(|sql| !is_migration(sql)) {
         let plan = plan(&store, statement);
         // What an inner query has found is no table.
-        let is_scan = |step: &&String| step.starts_with("SCAN ") && !step.starts_with("SCAN (");
+        let is_scan = |step: &&String| {
+            let scanned = step.strip_prefix("SCAN ");
+            scanned.is_some_and(|what| !what.starts_with('(') && what != "CONSTANT ROW")
+        };
         let scan = plan.iter().find(is_scan);
         let is_allowed = WHOLE.iter().any(|(part, _)| statement.contains(part));
         counts[usize::from(is_allowed)] += 1;
