@@ -9,10 +9,10 @@ const LATER: &str = "BEGIN;
     ALTER TABLE inboxes ADD COLUMN later bigint NOT NULL DEFAULT 7;
     ALTER TABLE messages ADD COLUMN later bigint NOT NULL DEFAULT 7;
     ALTER TABLE sessions ADD COLUMN later bigint NOT NULL DEFAULT 7;
-    UPDATE about SET value = '2' WHERE name = 'version';
+    UPDATE about SET value = '99' WHERE name = 'version';
     COMMIT";
 
-const UPDATE: &str = "the database was made by a later version of this program (its tables have version 2): update this one";
+const UPDATE: &str = "the database was made by a later version of this program (its tables have version 99): update this one";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_go_on_until_they_are_to_be_started_again() {
