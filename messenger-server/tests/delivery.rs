@@ -70,11 +70,13 @@ async fn a_client_that_acknowledges_has_everything_once_over_a_network_that_fail
     let folder = tempfile::tempdir().unwrap();
     let (_storage, server) = start(folder.path(), Policy::default()).await;
     let random = SeededEntropy::new(seed);
+    let mut vanishes = false;
     let proxy = Proxy::start(server.address, move || {
         let bytes = 1 + usize::try_from(random.next() % 60_000).unwrap();
-        match random.next() % 2 {
-            0 => Fate::Cut(bytes),
-            _ => Fate::Vanish(bytes),
+        vanishes = !vanishes;
+        match vanishes {
+            true => Fate::Vanish(bytes),
+            false => Fate::Cut(bytes),
         }
     })
     .await;
