@@ -132,6 +132,7 @@ impl Server {
     }
 
     /// Kills it, and waits until it is gone.
+    #[cfg(feature = "scale")]
     pub(crate) async fn end(mut self) -> Result<(), Failed> {
         for child in &mut self.children {
             child.kill().await?;
