@@ -12,15 +12,18 @@ const AT_THE_END = 80;
 // How long a browser may scroll by itself after the size of the view has changed, in milliseconds.
 const TURNING = 500;
 
-// Events: `moved`, when it was scrolled.
+// Events: `moved`, when it was scrolled or has another size.
 export class History extends EventTarget {
   #store;
   #peer;
   #author;
   #shown = [];
   #isBusy = false;
+  #isAsked = false;
   #hasEarlier = true;
   #hasLater = false;
+  // The number of the newest that was shown or heard of.
+  #newest = 0;
   // Who sees the end goes on seeing it, whatever is added, and when a picture turns out to be large.
   #sticks = true;
   #top = 0;
@@ -44,6 +47,9 @@ export class History extends EventTarget {
       // The first time it only tells what the size is.
       if (changes.some(({ target }) => target === frame)) this.#turned = this.#turned === undefined ? -Infinity : performance.now();
       if (this.#sticks) this.toEnd();
+      this.#remember();
+      this.#fill();
+      this.dispatchEvent(new Event('moved'));
     });
     for (const child of [frame, ...frame.children]) grown.observe(child);
   }
@@ -58,13 +64,19 @@ export class History extends EventTarget {
     return !this.#hasLater && scrollHeight - scrollTop - clientHeight < AT_THE_END;
   }
 
+  // Whether the newest is not shown.
+  get #isBehind() {
+    return this.#newest > (this.#shown.at(-1)?.n ?? 0);
+  }
+
   // Shows the newest.
   async latest() {
     const messages = await this.#store.page(this.#peer, PAGE);
     for (const { element } of this.#shown.splice(0)) this.#remove(element);
     this.#hasEarlier = messages.length === PAGE;
-    this.#hasLater = false;
     this.#append(messages);
+    // One may have come while these were read.
+    this.#hasLater = this.#isBehind;
     this.toEnd();
   }
 
@@ -81,27 +93,38 @@ export class History extends EventTarget {
     if (this.isAtEnd) this.#sticks = true;
     else if (isTurning && this.#sticks) this.toEnd();
     else if (scrollTop < this.#top && scrollHeight === this.#height) this.#sticks = false;
-    this.#top = scrollTop;
-    this.#height = scrollHeight;
+    this.#remember();
+  }
+
+  // What the next scrolling starts from.
+  #remember() {
+    this.#top = this.frame.scrollTop;
+    this.#height = this.frame.scrollHeight;
   }
 
   // A message has come. It is shown if what comes before it is.
   async add(n) {
-    if (this.#hasLater || n <= (this.#shown.at(-1)?.n ?? 0)) return;
+    this.#newest = Math.max(this.#newest, n);
+    if (this.#hasLater || !this.#isBehind) return;
     const behind = this.#shown.at(-1)?.n ?? 0;
     const messages = await this.#store.page(this.#peer, PAGE, { behind });
     // Others may have been added meanwhile.
     this.#append(messages.filter((message) => message.n > (this.#shown.at(-1)?.n ?? 0)));
-    if (messages.length === PAGE) this.#hasLater = true;
+    if (messages.length === PAGE) this.#hasLater = this.#isBehind;
     if (this.#sticks) this.#trimStart();
   }
 
+  // Once more if it was scrolled meanwhile: nothing else may come that asks for the rest.
   async #fill() {
+    this.#isAsked = true;
     if (this.#isBusy) return;
     this.#isBusy = true;
-    const { scrollHeight, scrollTop, clientHeight } = this.frame;
-    if (this.#hasEarlier && scrollTop < NEAR) await this.#earlier();
-    else if (this.#hasLater && scrollHeight - scrollTop - clientHeight < NEAR) await this.#later();
+    while (this.#isAsked) {
+      this.#isAsked = false;
+      const { scrollHeight, scrollTop, clientHeight } = this.frame;
+      if (this.#hasEarlier && scrollTop < NEAR) await this.#earlier();
+      else if (this.#hasLater && scrollHeight - scrollTop - clientHeight < NEAR) await this.#later();
+    }
     this.#isBusy = false;
   }
 
@@ -122,9 +145,9 @@ export class History extends EventTarget {
     const behind = this.#shown.at(-1)?.n;
     const messages = await this.#store.page(this.#peer, PAGE, { behind });
     if (behind !== this.#shown.at(-1)?.n) return;
-    this.#hasLater = messages.length === PAGE;
     this.#holding(this.#shown.at(-1)?.element, () => {
       this.#append(messages);
+      this.#hasLater = this.#isBehind;
       this.#trimStart();
     });
   }
@@ -149,6 +172,7 @@ export class History extends EventTarget {
       const shown = this.#show(message);
       this.#mark(shown, this.#shown.at(-1));
       this.#shown.push(shown);
+      this.#newest = Math.max(this.#newest, message.n);
       this.list.append(shown.element);
     }
   }

@@ -51,14 +51,20 @@ async fn who_sees_the_end_goes_on_seeing_it_when_the_telephone_is_turned() {
     let ann = driver.browser().await;
     ann.sign_up(&site, "ann", "Ann").await;
     let mut eve = site.client("eve").await;
-    for n in 1..=60 {
-        eve.say("ann", &format!("{n} {}", "word ".repeat(n))).await;
-    }
-    ann.read("Nick eve").await;
+    let long = |n| format!("{n}{}", " word".repeat(n));
+    let many = async {
+        for n in 1..=60 {
+            eve.say("ann", &long(n)).await;
+        }
+    };
+    // Also what comes while the conversation is opened is shown.
+    tokio::join!(ann.read("Nick eve"), many);
+    ann.sees(&long(60)).await;
     let below = "((of) => of.scrollHeight - of.scrollTop - of.clientHeight)(document.querySelector('.history'))";
     for (width, height) in [(360, 740), (740, 360), (360, 740), (360, 400)] {
         ann.screen(width, height).await;
-        ann.wait(&format!("innerWidth === {width} && {below} < 2"))
+        // Where the end is seen nothing leads there.
+        ann.wait(&format!("innerWidth === {width} && innerHeight === {height} && {below} < 2 && document.querySelector('.down').hidden"))
             .await;
     }
     // Who scrolls up stays there, whatever comes. (For a moment after a turn the page takes that for the browser's doing.)
