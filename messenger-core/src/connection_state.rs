@@ -133,17 +133,7 @@ impl ConnectionState {
 
     /// The next message for whoever is authenticated; see [`Connection`](crate::Connection::poll_event).
     pub(crate) fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Result<Delivery, EventsEnded>> {
-        let Some(mut own) = self.authenticated() else {
-            return self.poll_ended();
-        };
-        let Authenticated { login, feed } = &mut *own;
-        let polled = feed.poll(login, &self.shared, cx);
-        if polled.is_pending() && login.mailbox.has_ended() {
-            drop(own);
-            let _ = self.authenticated();
-            return self.poll_ended();
-        }
-        polled
+        self.poll_feed(|feed, login| feed.poll(login, &self.shared, cx))
     }
 
     /// Some of the next messages, in their order, if there are any: as many calls of [`poll_event`](Self::poll_event)
@@ -153,33 +143,45 @@ impl ConnectionState {
         events: &mut VecDeque<Delivery>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), EventsEnded>> {
-        let Some(mut own) = self.authenticated() else {
-            return self.poll_ended().map_ok(drop);
-        };
-        let Authenticated { login, feed } = &mut *own;
-        let mut bytes = 0;
-        while events.len() < AT_ONCE && bytes < AT_ONCE_BYTES {
-            match feed.poll(login, &self.shared, cx) {
-                Poll::Ready(Ok(delivery)) => {
-                    bytes += delivery.event.message.size();
-                    events.push_back(delivery);
+        self.poll_feed(|feed, login| {
+            let mut bytes = 0;
+            while events.len() < AT_ONCE && bytes < AT_ONCE_BYTES {
+                match feed.poll(login, &self.shared, cx) {
+                    Poll::Ready(Ok(delivery)) => {
+                        bytes += delivery.event.message.size();
+                        events.push_back(delivery);
+                    }
+                    Poll::Ready(Err(ended)) if events.is_empty() => return Poll::Ready(Err(ended)),
+                    Poll::Ready(Err(_)) | Poll::Pending => break,
                 }
-                Poll::Ready(Err(ended)) if events.is_empty() => return Poll::Ready(Err(ended)),
-                Poll::Ready(Err(_)) | Poll::Pending => break,
             }
-        }
-        if !events.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        if login.mailbox.has_ended() {
-            drop(own);
-            let _ = self.authenticated();
-            return self.poll_ended().map_ok(drop);
-        }
-        Poll::Pending
+            match events.is_empty() {
+                true => Poll::Pending,
+                false => Poll::Ready(Ok(())),
+            }
+        })
     }
 
-    fn poll_ended(&self) -> Poll<Result<Delivery, EventsEnded>> {
+    /// What the feed of whoever is authenticated gives. When that is nothing, their session may have ended.
+    #[inline]
+    fn poll_feed<T>(
+        &self,
+        poll: impl FnOnce(&mut Feed, &Login) -> Poll<Result<T, EventsEnded>>,
+    ) -> Poll<Result<T, EventsEnded>> {
+        let Some(mut own) = self.authenticated() else {
+            return self.poll_ended();
+        };
+        let Authenticated { login, feed } = &mut *own;
+        let polled = poll(feed, login);
+        if polled.is_pending() && login.mailbox.has_ended() {
+            drop(own);
+            let _ = self.authenticated();
+            return self.poll_ended();
+        }
+        polled
+    }
+
+    fn poll_ended<T>(&self) -> Poll<Result<T, EventsEnded>> {
         if self.session_has_ended.load(Ordering::Acquire) {
             return Poll::Ready(Err(EventsEnded::SessionEnded));
         }
@@ -196,7 +198,7 @@ impl ConnectionState {
     pub(crate) fn poll_session_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self.authenticated() {
             Some(own) => own.login.mailbox.poll_ended(cx),
-            None => self.poll_ended().map(drop),
+            None => self.poll_ended::<()>().map(drop),
         }
     }
 }

@@ -396,20 +396,10 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
+    use crate::woken::Woken;
 
     const MIB: usize = 1024 * 1024;
     const LONGEST: usize = 8 * MIB;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 
     fn budget(most: usize) -> Arc<Budget> {
         of(most, LONGEST + 1)
@@ -521,7 +511,7 @@ mod tests {
         let cx = &mut Context::from_waker(&waker);
         assert!(second.poll_hold(LONGEST, true, cx).is_pending());
         drop(first);
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(woken.count(), 1);
         assert!(second.poll_hold(LONGEST, true, cx).is_ready());
     }
 

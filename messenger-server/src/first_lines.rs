@@ -16,15 +16,16 @@ pub(crate) fn tell_how_to_try(listeners: &Listeners) {
         return;
     };
     let page = listeners.web.as_ref();
-    let (host, port) = (address.ip(), address.port());
+    // Where there is bash there is this; netcat is missing on most machines.
+    let by_hand = format!("cat </dev/tcp/{}/{}", address.ip(), address.port());
     let page = page.and_then(|page| page.local_addr().ok()).map(near);
     match page {
         Some(page) => {
             let page = place(page);
-            tracing::info!("try it: open http://{page}/ in a browser, or: nc {host} {port}");
+            tracing::info!("try it: open http://{page}/ in a browser, or in bash: {by_hand}");
         }
         None => tracing::info!(
-            "try it: nc {host} {port} (with --web-listen localhost:8080 also in a browser)"
+            "try it in bash: {by_hand} (with --web-listen localhost:8080 also in a browser)"
         ),
     }
 }

@@ -108,6 +108,8 @@ mod transport;
 mod web;
 #[cfg(feature = "websocket")]
 pub mod websocket;
+#[cfg(test)]
+mod woken;
 
 pub use ipnet::IpNet;
 #[cfg(feature = "binary")]

@@ -82,17 +82,7 @@ impl Drop for Stopped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
+    use crate::woken::Woken;
 
     #[test]
     fn all_who_wait_are_woken_by_the_waker_they_were_polled_with_last() {
@@ -109,10 +99,7 @@ mod tests {
         drop(gone);
         stop.begin();
         stop.begin();
-        assert_eq!(
-            [&before, &last].map(|woken| woken.0.load(Ordering::SeqCst)),
-            [0, 2]
-        );
+        assert_eq!([before.count(), last.count()], [0, 2]);
         let mut late = Stopped::new(stop);
         assert!(late.poll(&Context::from_waker(Waker::noop())).is_ready());
     }

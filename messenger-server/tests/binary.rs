@@ -83,6 +83,32 @@ async fn serves_and_stops_when_told() {
 }
 
 #[tokio::test]
+async fn what_the_log_suggests_to_try_shows_the_welcome() {
+    let mut child = server(&["--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let suggested = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if let Some((_, command)) = line.split_once("try it in bash: ") {
+                return command.split(" (").next().unwrap().to_owned();
+            }
+        }
+        panic!("the server ended");
+    };
+    let command = timeout(SOON, suggested).await.unwrap();
+    let mut bash = Command::new("bash")
+        .args(["-c", &command])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let welcome = r#"{"action":"welcome","#;
+    let mut shown = vec![0; welcome.len()];
+    let shows = bash.stdout.as_mut().unwrap().read_exact(&mut shown);
+    timeout(SOON, shows).await.unwrap().unwrap();
+    assert_eq!(shown, welcome.as_bytes());
+}
+
+#[tokio::test]
 async fn a_setting_may_come_from_the_environment() {
     let mut command = server(&[]);
     command

@@ -4,6 +4,7 @@ import { LARGEST, chosen } from './attachments.js';
 import { toast } from './dialogs.js';
 import { size, t } from './i18n.js';
 import { h, icon, iconButton } from './markup.js';
+import { isVisible } from './visible.js';
 
 const LONGEST_TEXT = 64 * 1024;
 
@@ -42,7 +43,7 @@ export function composer({ uid, peer }, send, zone) {
 
   async function submitted(event) {
     event.preventDefault();
-    const body = text.value.trim() ? text.value : '';
+    const body = isVisible(text.value) ? text.value : '';
     const bytes = new Blob([body]).size;
     if (bytes > LONGEST_TEXT) return toast(t('tooLong', { size: size(bytes) }));
     if (!body && files.length === 0) return;

@@ -7,6 +7,7 @@ import { t } from './i18n.js';
 import { h, icon, iconButton } from './markup.js';
 import { release } from './message.js';
 import { Pending } from './pending.js';
+import { isVisible } from './visible.js';
 
 // How much of a message is read out when it comes, and how many of these stay.
 const ANNOUNCED = 300;
@@ -79,7 +80,7 @@ export class Conversation {
     await this.#history.add(n);
     const { isOwn, body, attach } = await this.#store.message(n);
     if (isOwn) return;
-    this.#announce(`${this.nick}: ${body.slice(0, ANNOUNCED) || attach?.name || ''}`);
+    this.#announce(`${this.nick}: ${isVisible(body) ? body.slice(0, ANNOUNCED) : (attach?.name ?? t('invisible'))}`);
     if (isSeen) return;
     this.#missed += 1;
     this.#showDown();

@@ -5,9 +5,12 @@ import { h } from './markup.js';
 import { release, sentMark, showMessage } from './message.js';
 
 const PAGE = 25;
-const MOST_SHOWN = 120;
 // How near an end more is asked for, in pixels.
 const NEAR = 1_200;
+// How many messages are shown, but for those that are nearer to what is seen than this, in pixels: on a very high screen what is taken away at
+// one end would be asked for again, and so on for ever.
+const MOST_SHOWN = 120;
+const FAR = 2 * NEAR;
 const AT_THE_END = 80;
 // How long a browser may scroll by itself after the size of the view has changed, in milliseconds.
 const TURNING = 500;
@@ -133,31 +136,40 @@ export class History extends EventTarget {
     const messages = await this.#store.page(this.#peer, PAGE, { before });
     if (before !== this.#shown[0]?.n) return;
     this.#hasEarlier = messages.length === PAGE;
-    this.#holding(this.#shown[0]?.element, () => {
-      this.#prepend(messages);
-      const over = this.#shown.splice(MOST_SHOWN);
-      for (const { element } of over) this.#remove(element);
-      if (over.length > 0) this.#hasLater = true;
-    });
+    this.#holding(this.#shown[0]?.element, () => this.#prepend(messages));
+    this.#trimEnd();
   }
 
   async #later() {
     const behind = this.#shown.at(-1)?.n;
     const messages = await this.#store.page(this.#peer, PAGE, { behind });
     if (behind !== this.#shown.at(-1)?.n) return;
-    this.#holding(this.#shown.at(-1)?.element, () => {
-      this.#append(messages);
-      this.#hasLater = this.#isBehind;
-      this.#trimStart();
-    });
+    this.#append(messages);
+    this.#hasLater = this.#isBehind;
+    this.#holding(this.#shown.at(-1)?.element, () => this.#trimStart());
   }
 
   #trimStart() {
-    const over = this.#shown.splice(0, Math.max(0, this.#shown.length - MOST_SHOWN));
-    if (over.length === 0) return;
-    for (const { element } of over) this.#remove(element);
+    const count = this.#over(this.#shown, (seen, { bottom }) => seen.top - bottom);
+    if (count === 0) return;
+    for (const { element } of this.#shown.splice(0, count)) this.#remove(element);
     this.#hasEarlier = true;
     this.#mark(this.#shown[0], undefined);
+  }
+
+  #trimEnd() {
+    const count = this.#over([...this.#shown].reverse(), (seen, { top }) => top - seen.bottom);
+    if (count === 0) return;
+    for (const { element } of this.#shown.splice(-count)) this.#remove(element);
+    this.#hasLater = true;
+  }
+
+  // How many of these may go, beginning with the first; `distance` tells how far one is from what is seen.
+  #over(shown, distance) {
+    const over = shown.slice(0, Math.max(0, shown.length - MOST_SHOWN));
+    const isNear = ({ element }) => distance(this.frame.getBoundingClientRect(), element.getBoundingClientRect()) < FAR;
+    const near = over.findIndex(isNear);
+    return near === -1 ? over.length : near;
   }
 
   // Changes what is shown, so that this element stays where it is seen.

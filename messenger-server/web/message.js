@@ -3,6 +3,7 @@
 import { isPicture } from './attachments.js';
 import { clock, size, t } from './i18n.js';
 import { h, icon } from './markup.js';
+import { isVisible } from './visible.js';
 
 // Longer texts begin collapsed, so that one message is no wall.
 const MANY_CHARACTERS = 1_500;
@@ -12,12 +13,17 @@ const MANY_LINES = 24;
 export function showMessage({ isOwn, nick, body, time, attach }, author, state) {
   const who = h('span', { class: 'unseen' }, `${isOwn ? t('own') : author || nick}: `);
   const at = h('time', { datetime: new Date(time * 1000).toISOString() }, clock(time));
-  const bubble = h('div', { class: 'bubble' }, who, attach && showAttachment(attach, nick), body && body !== attach?.name && showText(body));
+  const bubble = h('div', { class: 'bubble' }, who, attach && showAttachment(attach, nick), showBody(body, attach));
   bubble.append(h('p', { class: 'beside' }, at, state));
   return h('li', { class: isOwn ? 'message own' : 'message' }, bubble);
 }
 
 export const sentMark = () => h('span', { role: 'img', 'aria-label': t('sent') }, icon('sent'));
+
+function showBody(body, attach) {
+  if (isVisible(body)) return body !== attach?.name && showText(body);
+  return !attach && h('p', { class: 'hint' }, t('invisible'));
+}
 
 function showText(body) {
   const text = h('p', { class: 'text', dir: 'auto' });

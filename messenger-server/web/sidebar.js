@@ -141,6 +141,6 @@ function parts(person) {
 function preview({ uid, last, isWaiting }) {
   if (isWaiting) return t('draft');
   if (!last) return uid;
-  const text = last.text || (last.attach?.type.startsWith('image/') ? t('picture') : last.attach?.name) || '';
+  const text = last.text || (last.attach?.type.startsWith('image/') ? t('picture') : last.attach?.name) || t('invisible');
   return h('bdi', {}, `${last.isOwn ? t('you') : ''}${text}`);
 }

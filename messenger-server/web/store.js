@@ -1,6 +1,8 @@
 // What this browser keeps of a user, in IndexedDB. It is the truth for every view of every tab: a view reads from here,
 // and again when it hears of a change.
 
+import { isVisible } from './visible.js';
+
 const STORES = {
   // In the order in which they came to this browser: `n`.
   messages: { keyPath: 'n', autoIncrement: true },
@@ -172,7 +174,7 @@ async function addOnce(transaction, message, called = message.peer) {
     peer,
     nick: isOwn ? before.nick : nick,
     unread: before.unread + (isOwn ? 0 : 1),
-    last: { n, time, isOwn, text: body.slice(0, PREVIEW), attach: attach && { type: attach.type, name: attach.name } },
+    last: { n, time, isOwn, text: isVisible(body) ? body.slice(0, PREVIEW) : '', attach: attach && { type: attach.type, name: attach.name } },
   });
   return n;
 }

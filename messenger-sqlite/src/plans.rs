@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 static STATEMENTS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// What goes on for as long as there is something, and why it may.
-const WHOLE: [(&str, &str); 5] = [
+const WHOLE: [(&str, &str); 4] = [
     (
         "FROM arrivals",
         "it holds what has just come, and of that only so much",
@@ -24,10 +24,6 @@ const WHOLE: [(&str, &str); 5] = [
     (
         "WHERE oldest <= given_to_all LIMIT 1",
         "the index holds nothing else",
-    ),
-    (
-        "SELECT DISTINCT recipient FROM mids WHERE sender = ?1",
-        "a reader does it when somebody is deleted: an index would cost each message half as much again",
     ),
     ("FROM sqlite_sequence", "a row for each table"),
 ];

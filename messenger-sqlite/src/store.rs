@@ -34,6 +34,7 @@ use messenger_core::storage::{
     PageLimits, ProfileChange, ResumedSession, Seen, SessionKey, SessionRecord, Storage,
     StorageError, UserData, UserNumber, Watermark,
 };
+use mids::SentUnderMids;
 use purge::Walk;
 use rusqlite::Connection;
 use std::path::Path;
@@ -183,9 +184,11 @@ impl Storage for SqliteStorage {
 
     async fn delete_user(&self, user: &UserId) -> Result<bool, StorageError> {
         let user = user.clone();
-        let sender = user.clone();
-        let find = move |connection: &_| mids::sent_by(connection, &sender);
-        let sent = self.readers.call(find).await?;
+        let mut sent = SentUnderMids::by(user.clone());
+        while !sent.is_whole() {
+            let go_on = move |connection: &_| sent.go_on(connection);
+            sent = self.readers.call(go_on).await?;
+        }
         self.write(move |writing| users::delete(writing, &user, &sent))
             .await
     }

@@ -103,17 +103,8 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
+    use crate::woken::Woken;
+    use std::task::Waker;
 
     /// A connection that reads as much as it may; whether that was anything.
     fn flood(turn: &mut Turn, waker: &Waker) -> bool {
@@ -143,19 +134,19 @@ mod tests {
         let [first, second, third] = &mut floods;
         let woken = [(); 2].map(|()| Arc::new(Woken::default()));
         let [first_waker, second_waker] = woken.each_ref().map(|it| Waker::from(Arc::clone(it)));
-        let [first_woken, second_woken] = woken.each_ref().map(|it| &it.0);
+        let [first_woken, second_woken] = woken;
         assert!(flood(first, Waker::noop()));
         assert!(!flood(second, &second_waker));
         end(second, Waker::noop());
         end(first, &first_waker);
-        assert_eq!(first_woken.load(Ordering::SeqCst), 1);
-        assert_eq!(second_woken.load(Ordering::SeqCst), 0, "nobody has looked");
+        assert_eq!(first_woken.count(), 1);
+        assert_eq!(second_woken.count(), 0, "nobody has looked");
         assert!(
             !flood(first, Waker::noop()),
             "the second has waited for longer"
         );
         end(first, Waker::noop());
-        assert_eq!(second_woken.load(Ordering::SeqCst), 1);
+        assert_eq!(second_woken.count(), 1);
         assert!(!flood(third, Waker::noop()));
         end(third, Waker::noop());
         assert!(flood(second, Waker::noop()));

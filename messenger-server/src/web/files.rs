@@ -28,7 +28,7 @@ macro_rules! files {
 
 const FIRST: &str = include_str!("../../web/index.html");
 
-const OTHERS: [(&str, &str); 39] = files![
+const OTHERS: [(&str, &str); 40] = files![
     "app.js",
     "attachments.js",
     "avatar.js",
@@ -58,6 +58,7 @@ const OTHERS: [(&str, &str); 39] = files![
     "store.js",
     "style.css",
     "vcard.js",
+    "visible.js",
     "vendor/ical/LICENSE",
     "vendor/ical/ical.min.js",
     "vendor/noble-hashes/LICENSE",

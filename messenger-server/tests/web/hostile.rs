@@ -1,7 +1,7 @@
 //! Messages that are meant to break the page.
 
 use super::site::Site;
-use super::webdriver::Driver;
+use super::webdriver::{Driver, ENTER};
 
 #[tokio::test]
 async fn hostile_messages_stay_text() {
@@ -68,4 +68,45 @@ async fn a_long_name_and_piled_accents_spoil_nothing_of_others() {
     ann.wait(fits).await;
     let beyond = "getComputedStyle(document.querySelector('.bubble')).overflowY";
     assert_eq!(ann.value(beyond).await, "clip");
+}
+
+#[tokio::test]
+async fn a_message_in_which_nothing_is_to_be_seen_says_so() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    let mut eve = site.client("eve").await;
+    let hint = "A message in which nothing is to be seen";
+    let invisible = [
+        "\u{200b}",
+        "\u{2060}\u{feff}",
+        "\u{200f}",
+        "\u{3164}",
+        "\u{2800}",
+        " \n\t",
+    ];
+    for body in invisible {
+        eve.say("ann", body).await;
+    }
+    let last = "document.querySelector('.people .last').innerText";
+    ann.wait(&format!("{last} === {hint:?}")).await;
+    eve.say("ann", "\u{200f}.").await;
+    ann.read("Nick eve").await;
+    ann.sees("\u{200f}.").await;
+    let hints = "[...document.querySelectorAll('.message .hint')].map((hint) => hint.innerText)";
+    let hints = ann.value(hints).await;
+    assert_eq!(hints, serde_json::json!(vec![hint; invisible.len()]));
+    // Nobody sends such a one by mistake.
+    ann.write("\u{200b}").await;
+    ann.fill(".composer textarea", "hello").await;
+    ann.keys(ENTER).await;
+    ann.sees("\u{200b}hello").await;
+
+    ann.value("localStorage.setItem('messenger.language', 'ru')")
+        .await;
+    ann.reload().await;
+    ann.read("Nick eve").await;
+    ann.wait("document.querySelector('.message .hint').innerText === 'Сообщение, в котором ничего не видно'")
+        .await;
 }

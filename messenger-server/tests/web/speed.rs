@@ -96,3 +96,46 @@ async fn ten_thousand_messages_scroll_without_a_stall() {
     assert!(scrolled["shown"].as_u64().unwrap() <= 300, "{scrolled}");
     assert!(scrolled["longest"].as_f64().unwrap() < 100.0, "{scrolled}");
 }
+
+#[tokio::test]
+async fn the_highest_screen_is_filled_once() {
+    let site = Site::start().await;
+    let driver = Driver::start().await;
+    let ann = driver.browser().await;
+    ann.sign_up(&site, "ann", "Ann").await;
+    ann.screen(1000, 5120).await;
+    // All of them short, and by one author.
+    let seed = "(async () => {
+        const { openStore } = await import('/v/x/store.js');
+        const store = await openStore('ann');
+        const message = (_, i) => ({ id: `m${i}`, peer: 'bob', isOwn: false, nick: 'Bob', body: `${i}`, time: 1700000000 + i });
+        await store.add(Array.from({ length: 1_000 }, message), 0);
+        return true;
+    })()";
+    ann.value(seed).await;
+    ann.read("Bob").await;
+    // Whenever nothing comes or goes any more there is enough at both ends, or the end is seen.
+    let rests = "(async () => {
+        const [ENOUGH, STILL, FRAMES] = [1_000, 30, 600];
+        const frame = document.querySelector('.history');
+        const shown = () => [...document.querySelectorAll('.message .text')].map((text) => text.textContent).join();
+        let [still, before] = [0, ''];
+        for (let frames = 0; frames < FRAMES && still < STILL; frames += 1) {
+            await new Promise((resolve) => requestAnimationFrame(resolve));
+            still = shown() === before ? still + 1 : 0;
+            before = shown();
+        }
+        const { scrollTop, scrollHeight, clientHeight } = frame;
+        const below = scrollHeight - scrollTop - clientHeight;
+        return still === STILL && scrollTop > ENOUGH && (below > ENOUGH || before.endsWith(',999'));
+    })()";
+    for _ in 0..4 {
+        ann.wait(rests).await;
+        // Nearer to the beginning than what is there has to be.
+        ann.value("document.querySelector('.history').scrollTop = 1_100")
+            .await;
+    }
+    ann.wait(rests).await;
+    let last = "[...document.querySelectorAll('.message .text')].at(-1).textContent";
+    assert_ne!(ann.value(last).await, "999", "what is far is taken away");
+}

@@ -58,6 +58,7 @@ export default {
   fresh: { one: '{count} new message', other: '{count} new messages' },
   showAll: 'Show all of it ({size})',
   showLess: 'Show less',
+  invisible: 'A message in which nothing is to be seen',
   pictureOf: 'A picture from {nick}',
   download: 'Download',
   sending: 'Sending…',

@@ -58,6 +58,7 @@ export default {
   fresh: { one: '{count} новое сообщение', few: '{count} новых сообщения', other: '{count} новых сообщений' },
   showAll: 'Показать целиком ({size})',
   showLess: 'Свернуть',
+  invisible: 'Сообщение, в котором ничего не видно',
   pictureOf: 'Картинка, отправитель: {nick}',
   download: 'Скачать',
   sending: 'Отправляется…',

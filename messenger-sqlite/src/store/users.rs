@@ -106,7 +106,7 @@ pub(super) fn delete(
         let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
         connection.execute(&delete, [user.as_str()])?;
     }
-    mids::forget_sender(connection, user, sent)?;
+    mids::forget_sender(connection, sent)?;
     writing.inboxes.forget_user(user, number);
     writing.wal.empty_soon();
     Ok(true)
