@@ -1,5 +1,6 @@
 //! The least a durable store must do: append what has queued to a file, sync it, answer everyone.
 
+use crate::workload::{Sent, micros};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -32,28 +33,30 @@ impl Bare {
         Ok(bare)
     }
 
-    /// Has so many senders append records of so many bytes; how many were.
-    pub(crate) async fn run(&self, senders: usize, bytes: usize, time: Duration) -> u64 {
-        let end = Instant::now() + time;
+    /// Has so many senders append records of so many bytes.
+    pub(crate) async fn run(&self, senders: usize, bytes: usize, time: Duration) -> Sent {
+        let started = Instant::now();
+        let end = started + time;
         let senders = (0..senders).map(|_| {
             let queue = self.queue.clone();
             tokio::spawn(async move {
-                let mut sent = 0;
+                let mut times = Vec::new();
                 while Instant::now() < end {
+                    let asked = Instant::now();
                     let (caller, answer) = oneshot::channel();
                     queue.send((vec![b'x'; bytes], caller)).unwrap();
                     answer.await.unwrap();
-                    sent += 1;
+                    times.push(micros(asked));
                 }
-                sent
+                times
             })
         });
         let senders: Vec<_> = senders.collect();
-        let mut sent = 0;
+        let mut times = Vec::new();
         for sender in senders {
-            sent += sender.await.unwrap();
+            times.push(sender.await.unwrap());
         }
-        sent
+        Sent::of(times, started)
     }
 
     pub(crate) fn mean_batch(&self) -> f64 {

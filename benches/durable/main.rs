@@ -3,18 +3,20 @@
 //!
 //! Each sender waits for its answer before it sends again, and each has a recipient that is online:
 //! messages are stored, answered, given, and pruned. `bare` has the same senders hand the same bytes
-//! to a thread that appends what has queued to a file, syncs it, and answers everyone.
+//! to a thread that appends what has queued to a file, syncs it, and answers everyone. All of that on a quiet disk, and
+//! beside somebody else who writes to it.
 //!
-//! With the argument `timeline` it tells where the file's time goes instead, on a quiet disk and beside somebody else who
-//! writes.
+//! With the argument `timeline` it tells where the file's time goes instead.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a benchmark that cannot run is over
 
 mod bare;
+mod busy;
 mod timeline;
 mod workload;
 
 use bare::Bare;
+use busy::Other;
 use futures_util::future::join_all;
 use messenger_core::Engine;
 use messenger_core::clock::{Clock, SystemClock};
@@ -25,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use workload::Sent;
 
 /// As in the server's binary.
 #[global_allocator]
@@ -47,8 +50,8 @@ struct Plan {
 }
 
 const WHOLE: Plan = Plan {
-    senders: &[1, 10, 100, 1000],
-    time: Duration::from_secs(2),
+    senders: &[1, 10, 50, 100, 1000],
+    time: Duration::from_millis(1500),
     rounds: 3,
     stored: 10_000,
 };
@@ -101,7 +104,9 @@ fn with_many_stored(runtime: &Runtime, folder: &Path, plan: &Plan) {
             }
             rates.push(runtime.block_on(async {
                 let engine = workload::engine(Engine::builder().storage(store));
-                workload::rate(&engine, round, SENDERS, BODY, plan.time).await
+                workload::run(&engine, round, SENDERS, BODY, plan.time)
+                    .await
+                    .rate
             }));
         }
     }
@@ -114,38 +119,44 @@ fn with_many_stored(runtime: &Runtime, folder: &Path, plan: &Plan) {
 }
 
 fn by_senders(runtime: &Runtime, folder: &Path, plan: &Plan) {
-    println!("senders     bare (batch)      file   file/bare    memory   file/memory");
+    println!(
+        "senders  disk   |    memory     bare (batch)      file  file/bare | p99 of bare   file  file/bare (ms)"
+    );
     for &senders in plan.senders {
-        let mut rates = [const { Vec::new() }; 3];
-        let mut batch = 0.0;
-        for round in 0..plan.rounds {
-            let bare = Bare::open(&folder.join("bare")).unwrap();
-            let started = Instant::now();
-            let sent = runtime.block_on(bare.run(senders, RECORD, plan.time));
-            rates[0].push(rate(sent, started));
-            batch = bare.mean_batch();
-            let path = folder.join(format!("{senders}-{round}.db"));
-            let file = Arc::new(SqliteStorage::open(path).unwrap());
-            rates[1].push(runtime.block_on(async {
-                let engine = workload::engine(Engine::builder().storage(file));
-                workload::rate(&engine, round, senders, BODY, plan.time).await
-            }));
-            rates[2].push(runtime.block_on(async {
-                let engine = workload::engine(Engine::builder());
-                workload::rate(&engine, round, senders, BODY, plan.time).await
-            }));
+        for is_busy in [false, true] {
+            let other = is_busy.then(|| Other::write(folder));
+            let mut sent = [const { Vec::new() }; 3];
+            let mut batch = 0.0;
+            for round in 0..plan.rounds {
+                let bare = Bare::open(&folder.join("bare")).unwrap();
+                sent[0].push(runtime.block_on(bare.run(senders, RECORD, plan.time)));
+                batch = bare.mean_batch();
+                let path = folder.join(format!("{senders}-{is_busy}-{round}.db"));
+                let file = Arc::new(SqliteStorage::open(path).unwrap());
+                sent[1].push(runtime.block_on(async {
+                    let engine = workload::engine(Engine::builder().storage(file));
+                    workload::run(&engine, round, senders, BODY, plan.time).await
+                }));
+                sent[2].push(runtime.block_on(async {
+                    let engine = workload::engine(Engine::builder());
+                    workload::run(&engine, round, senders, BODY, plan.time).await
+                }));
+            }
+            drop(other);
+            let disk = if is_busy { "busy" } else { "quiet" };
+            let of = |of: fn(&Sent) -> f64| {
+                sent.each_ref()
+                    .map(|sent| median(sent.iter().map(of).collect()))
+            };
+            let [bare, file, memory] = of(|sent| sent.rate);
+            let [bare_p99, file_p99, _] = of(|sent| sent.p99);
+            println!(
+                "{senders:7}  {disk:<6} | {memory:9.0} {bare:8.0} ({batch:5.1}) {file:9.0} {:10.2} | {bare_p99:11.2} {file_p99:6.2} {:10.2}",
+                file / bare,
+                file_p99 / bare_p99
+            );
         }
-        let [bare, file, memory] = rates.map(median);
-        println!(
-            "{senders:7} {bare:8.0} ({batch:5.1}) {file:9.0} {:11.2} {memory:9.0} {:13.2}",
-            file / bare,
-            file / memory
-        );
     }
-}
-
-fn rate(count: u64, since: Instant) -> f64 {
-    count as f64 / since.elapsed().as_secs_f64()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

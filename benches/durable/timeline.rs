@@ -1,28 +1,18 @@
 //! Where a file's time goes: how long commits work, and then how long they write the log and sync it (and at times copy it
 //! into the file). The store tells it in events, at the level of debugging.
 
+use crate::busy::Other;
 use crate::{BODY, Plan, workload};
 use messenger_core::Engine;
 use messenger_sqlite::SqliteStorage;
 use std::fmt::Debug;
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
-
-/// What somebody else writes to the same disk, and in which pieces.
-const BESIDE: usize = 50 * 1024 * 1024;
-const PIECE: usize = 1024 * 1024;
-
-/// Where in its file that goes on from the beginning.
-const LAP: u64 = 256 * 1024 * 1024;
 
 pub(crate) fn run(runtime: &Runtime, folder: &Path, plan: &Plan) {
     // An engine has tasks of its own.
@@ -38,47 +28,19 @@ pub(crate) fn run(runtime: &Runtime, folder: &Path, plan: &Plan) {
             let path = folder.join(format!("timeline-{senders}-{is_busy}.db"));
             let store = Arc::new(SqliteStorage::open(path).unwrap());
             let engine = workload::engine(Engine::builder().storage(store));
-            let rate = runtime.block_on(async {
+            let sent = runtime.block_on(async {
                 let measured = async { timeline.take() };
-                workload::rate_after(&engine, 0, senders, BODY, plan.time, measured).await
+                workload::run_after(&engine, 0, senders, BODY, plan.time, measured).await
             });
             let seen = timeline.take();
             drop(other);
             let disk = if is_busy { "busy" } else { "quiet" };
-            println!("{senders:7}  {disk:<6} {rate:10.0} {}", seen.row(plan.time));
+            println!(
+                "{senders:7}  {disk:<6} {:10.0} {}",
+                sent.rate,
+                seen.row(plan.time)
+            );
         }
-    }
-}
-
-/// Somebody else who writes to the same disk, until this is dropped.
-struct Other(Arc<AtomicBool>, Option<thread::JoinHandle<()>>);
-
-impl Other {
-    fn write(folder: &Path) -> Self {
-        let mut file = File::create(folder.join("beside")).unwrap();
-        let is_over = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&is_over);
-        let piece = vec![b'x'; PIECE];
-        let thread = thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
-                file.write_all(&piece).unwrap();
-                if file.stream_position().unwrap() >= LAP {
-                    file.seek(SeekFrom::Start(0)).unwrap();
-                }
-                thread::sleep(
-                    Duration::from_secs(1) * u32::try_from(PIECE).unwrap()
-                        / u32::try_from(BESIDE).unwrap(),
-                );
-            }
-        });
-        Self(is_over, Some(thread))
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-        self.1.take().unwrap().join().unwrap();
     }
 }
 

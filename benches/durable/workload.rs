@@ -14,27 +14,54 @@ pub(crate) fn engine(builder: Builder) -> Engine {
     builder.policy(policy).build().unwrap()
 }
 
-/// Messages accepted a second, among people nobody else is in another round: for a device that was
-/// here before and is away, messages would be kept.
-pub(crate) async fn rate(
+/// What senders saw that each wait for their answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    /// How many answers came a second.
+    pub(crate) rate: f64,
+    /// How long all but a hundredth of them took, in milliseconds.
+    pub(crate) p99: f64,
+}
+
+impl Sent {
+    /// From how long each answer took each sender, in microseconds.
+    pub(crate) fn of(times: Vec<Vec<u32>>, since: Instant) -> Self {
+        let seconds = since.elapsed().as_secs_f64();
+        let mut times = times.concat();
+        let at = times.len() * 99 / 100;
+        let (_, p99, _) = times.select_nth_unstable(at);
+        let p99 = f64::from(*p99) / 1000.0;
+        let rate = times.len() as f64 / seconds;
+        Self { rate, p99 }
+    }
+}
+
+/// How long it has been, in microseconds.
+pub(crate) fn micros(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_micros()).unwrap()
+}
+
+/// Has messages sent among people nobody else is in another round: for a device that was here before and
+/// is away, messages would be kept.
+pub(crate) async fn run(
     engine: &Engine,
     round: usize,
     senders: usize,
     body: usize,
     time: Duration,
-) -> f64 {
-    rate_after(engine, round, senders, body, time, async {}).await
+) -> Sent {
+    run_after(engine, round, senders, body, time, async {}).await
 }
 
 /// The same; `ready` is awaited when all are there.
-pub(crate) async fn rate_after<T>(
+pub(crate) async fn run_after<T>(
     engine: &Engine,
     round: usize,
     senders: usize,
     body: usize,
     time: Duration,
     ready: impl Future<Output = T>,
-) -> f64 {
+) -> Sent {
     let mut pairs = Vec::new();
     for number in 0..senders {
         let recipient = format!("recipient{round}-{number}");
@@ -52,28 +79,29 @@ pub(crate) async fn rate_after<T>(
         sending.push(tokio::spawn(send(sender, request, end)));
         reading.push(reader);
     }
-    let mut sent = 0;
+    let mut times = Vec::new();
     for sender in sending {
-        sent += sender.await.unwrap();
+        times.push(sender.await.unwrap());
     }
-    let rate = sent as f64 / started.elapsed().as_secs_f64();
+    let sent = Sent::of(times, started);
     for reader in reading {
         reader.abort();
     }
-    rate
+    sent
 }
 
-async fn send(session: Connection, request: SendMessage, end: Instant) -> u64 {
-    let mut sent = 0;
+async fn send(session: Connection, request: SendMessage, end: Instant) -> Vec<u32> {
+    let mut times = Vec::new();
     while Instant::now() < end {
+        let asked = Instant::now();
         match session.call(request.clone()).await {
-            Ok(_) => sent += 1,
+            Ok(_) => times.push(micros(asked)),
             // Not counted: the recipient is behind.
             Err(failure) if failure.code == ErrorCode::InboxFull => tokio::task::yield_now().await,
             Err(failure) => panic!("{failure}"),
         }
     }
-    sent
+    times
 }
 
 async fn read(mut session: Connection) {

@@ -3,7 +3,7 @@
 use crate::Failed;
 use crate::figures::Figures;
 use crate::process::Meter;
-use crate::wire::{EVENT, Target, User, Wire, is_accepted, numbers, write_numbers};
+use crate::wire::{Target, User, Wire, is_accepted, numbers, write_numbers};
 use clap::Args;
 
 /// How many messages are under way while they are sent.
@@ -41,9 +41,7 @@ pub(crate) async fn run(target: Target, load: Load) -> Result<Figures, Failed> {
     let (mut next, mut out_of_order) = (0, 0_u64);
     while next < load.messages {
         let frame = recipient.frame().await?;
-        if frame.starts_with(EVENT)
-            && let Some((number, _)) = numbers(&frame)
-        {
+        if let Some((number, _)) = numbers(&frame) {
             out_of_order += u64::from(number != next);
             next = number + 1;
         }

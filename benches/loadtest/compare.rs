@@ -47,6 +47,8 @@ pub(crate) enum What {
     Limits,
     /// WebSocket with TCP.
     WebSocket,
+    /// The server in memory with a NATS server.
+    Nats,
 }
 
 /// The flags of a server that keeps nothing and lets clients do as much as they can.
@@ -65,6 +67,9 @@ const LIMITED: [&str; 10] = [
     "--max-byte-burst",
     "1000000000",
 ];
+
+/// The longest payload that NATS is to take, in bytes: with an attachment it has more than it takes by default.
+const NATS_PAYLOAD: usize = 8 * 1024 * 1024;
 
 /// Those of a database server that is not tiny.
 pub(crate) const SETTINGS: [&str; 3] = [
@@ -86,7 +91,7 @@ pub(crate) async fn run(
         let file = format!("sqlite:{}", folder.path().join("messages").display());
         let on_file = ["--store", &file, "--no-rate-limits"];
         let server = match what {
-            What::Server => Server::messenger(&BEST).await?,
+            What::Server | What::Nats => Server::messenger(&BEST).await?,
             What::File => Server::messenger(&on_file).await?,
             What::Database => Server::on_database(&SETTINGS).await?,
             What::Nodes | What::Across => Server::nodes(&SETTINGS, NODES).await?,
@@ -98,6 +103,7 @@ pub(crate) async fn run(
         eprintln!("round {round}, the other");
         let other = match what {
             What::Server => Server::relay().await?,
+            What::Nats => Server::nats(NATS_PAYLOAD)?,
             What::Database => Server::messenger(&on_file).await?,
             What::Nodes => Server::nodes(&SETTINGS, 1).await?,
             What::Across => {

@@ -3,7 +3,7 @@
 use crate::Failed;
 use crate::figures::Figures;
 use crate::process::Meter;
-use crate::wire::{EVENT, Target, User, Wire, numbers};
+use crate::wire::{Target, User, Wire, numbers};
 use hdrhistogram::Histogram;
 use std::pin::pin;
 use std::sync::Arc;
@@ -158,9 +158,7 @@ async fn receive(
         let now = progress.now();
         let mut given = 0;
         while let Some(received) = frame {
-            if received.starts_with(EVENT)
-                && let Some((number, sent)) = numbers(&received)
-            {
+            if let Some((number, sent)) = numbers(&received) {
                 given += 1;
                 seen.out_of_order += u64::from(number != next);
                 next = number + 1;

@@ -13,6 +13,7 @@ mod figures;
 mod flood;
 mod flow;
 mod idle;
+mod nats;
 mod open;
 mod pairs;
 mod picture;
@@ -35,7 +36,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use wire::{NODES, Target};
+use wire::{NODES, Protocol, Target};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -67,14 +68,27 @@ struct Whom {
     #[arg(long, global = true, default_value = "127.0.0.1:7788")]
     server: SocketAddr,
     /// Where it listens for WebSocket, if senders and recipients are to come in so.
-    #[arg(long, global = true, conflicts_with = "is_relay")]
+    #[arg(long, global = true, conflicts_with_all = ["is_relay", "is_nats"])]
     ws: Option<SocketAddr>,
     /// It is a relay.
     #[arg(long, global = true)]
     is_relay: bool,
+    /// It is a NATS server.
+    #[arg(long, global = true, conflicts_with = "is_relay")]
+    is_nats: bool,
     /// The server's process, to tell its processor time and memory.
     #[arg(long, global = true)]
     server_pid: Option<u32>,
+}
+
+impl Whom {
+    fn protocol(&self) -> Protocol {
+        match (self.is_relay, self.is_nats) {
+            (true, _) => Protocol::Relay,
+            (_, true) => Protocol::Nats,
+            _ => Protocol::Messenger,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -110,6 +124,9 @@ enum Command {
         /// over TCP.
         #[arg(long, conflicts_with_all = ["durable", "limited", "postgres", "nodes", "across"])]
         websocket: bool,
+        /// Instead of the relay there is a NATS server, which is started for it; recipients answer each message.
+        #[arg(long, conflicts_with_all = ["durable", "limited", "postgres", "nodes", "across", "websocket"])]
+        nats: bool,
         #[command(subcommand)]
         scenario: Scenario,
     },
@@ -172,7 +189,9 @@ impl Scenario {
             Self::Open(load) => open::run(target, *load).await,
             Self::Storm(load) => storm::run(target, *load).await,
             Self::Attach(load) => attach::run(target, *load).await,
-            _ if target.is_relay => Err("a relay cannot do that".into()),
+            _ if target.protocol != Protocol::Messenger => {
+                Err("only a server of this protocol can do that".into())
+            }
             Self::Idle(load) => idle::run(target, load).await,
             Self::Fanout(load) => fanout::run(target, *load).await,
             Self::Roster(load) => roster::run(target, *load).await,
@@ -204,7 +223,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
                 nodes: [cli.whom.server; NODES],
                 pairs_share: false,
                 websocket: cli.whom.ws,
-                is_relay: cli.whom.is_relay,
+                protocol: cli.whom.protocol(),
                 pids: [cli.whom.server_pid, None, None],
             };
             how.show(&scenario.run(target).await?)
@@ -217,15 +236,17 @@ async fn run(cli: Cli) -> Result<(), Failed> {
             nodes,
             across,
             websocket,
+            nats,
             scenario,
         } => {
-            let what = match (durable, limited, postgres, nodes, across, websocket) {
+            let what = match (durable, limited, postgres, nodes, across, websocket, nats) {
                 (true, ..) => What::File,
                 (_, true, ..) => What::Limits,
                 (_, _, true, ..) => What::Database,
-                (.., true, _, _) => What::Nodes,
-                (.., true, _) => What::Across,
-                (.., true) => What::WebSocket,
+                (.., true, _, _, _) => What::Nodes,
+                (.., true, _, _) => What::Across,
+                (.., true, _) => What::WebSocket,
+                (.., true) => What::Nats,
                 _ => What::Server,
             };
             how.show(&compare::run(&scenario, rounds, what).await?)

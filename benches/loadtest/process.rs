@@ -2,8 +2,8 @@
 
 use crate::Failed;
 use crate::figures::Figures;
-use crate::wire::{NODES, Target};
-use std::net::SocketAddr;
+use crate::wire::{NODES, Protocol, Target};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use testing_servers::{Nats, Postgres};
@@ -121,14 +121,14 @@ pub(crate) struct Server {
 impl Server {
     /// The server built beside this program, on a free port, with these flags.
     pub(crate) async fn messenger(flags: &[&str]) -> Result<Self, Failed> {
-        Self::start(Self::command(flags)?, false, false).await
+        Self::start(Self::command(flags)?, Protocol::Messenger, false).await
     }
 
     /// The same, for clients over WebSocket.
     pub(crate) async fn over_websocket(flags: &[&str]) -> Result<Self, Failed> {
         let mut command = Self::command(flags)?;
         command.args(["--ws-listen", "127.0.0.1:0"]);
-        Self::start(command, false, true).await
+        Self::start(command, Protocol::Messenger, true).await
     }
 
     /// Kills it, and waits until it is gone.
@@ -157,13 +157,36 @@ impl Server {
     pub(crate) async fn with_accounts(accounts: usize) -> Result<Self, Failed> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--accounts", &accounts.to_string()]);
-        Self::start(command, false, false).await
+        Self::start(command, Protocol::Messenger, false).await
     }
 
     pub(crate) async fn relay() -> Result<Self, Failed> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("relay");
-        Self::start(command, true, false).await
+        Self::start(command, Protocol::Relay, false).await
+    }
+
+    /// A NATS server that takes payloads of so many bytes.
+    pub(crate) fn nats(max_payload: usize) -> Result<Self, Failed> {
+        let folder = tempfile::tempdir()?;
+        let configuration = folder.path().join("nats.conf");
+        std::fs::write(&configuration, format!("max_payload: {max_payload}\n"))?;
+        let configuration = configuration
+            .to_str()
+            .ok_or("the folder's name is strange")?;
+        let nats = Nats::start(&["--config", configuration]);
+        Ok(Self {
+            children: Vec::new(),
+            _database: None,
+            target: Target {
+                nodes: [(Ipv4Addr::LOCALHOST, nats.port()).into(); NODES],
+                pairs_share: false,
+                websocket: None,
+                protocol: Protocol::Nats,
+                pids: [Some(nats.pid()), None, None],
+            },
+            _nats: Some(nats),
+        })
     }
 
     /// The server on a database with these settings, which is started for it.
@@ -204,7 +227,7 @@ impl Server {
 
     async fn start(
         mut command: Command,
-        is_relay: bool,
+        protocol: Protocol,
         is_websocket: bool,
     ) -> Result<Self, Failed> {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
@@ -236,7 +259,7 @@ impl Server {
             nodes: [address; NODES],
             pairs_share: false,
             websocket,
-            is_relay,
+            protocol,
             pids: [child.id(), None, None],
         };
         Ok(Self {

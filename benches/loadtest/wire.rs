@@ -1,9 +1,9 @@
 //! Raw connections that cost the load tool next to nothing: frames are told apart by how they begin.
 //!
 //! Before each frame a relay wants its length and its destination, 4 bytes each. Otherwise it is sent
-//! and received the very bytes that a server is.
+//! and received the very bytes that a server is. NATS has frames of its own, in `nats`.
 
-use crate::{Failed, websocket};
+use crate::{Failed, nats, websocket};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use memchr::memmem::Finder;
 use messenger_client::proto::{Password, Split, Splitter};
@@ -24,7 +24,7 @@ const FRAME: usize = 64 * 1024 * 1024;
 const CHUNK: usize = 16 * 1024;
 
 /// How every event and every answer to a message begins.
-pub(crate) const EVENT: &[u8] = br#"{"action":"ev_message","#;
+const EVENT: &[u8] = br#"{"action":"ev_message","#;
 pub(crate) const ANSWER: &[u8] = br#"{"action":"message","#;
 
 /// What stands before a body, in a request and in an event.
@@ -59,7 +59,7 @@ pub(crate) struct Target {
     pub(crate) pairs_share: bool,
     /// Where senders and recipients come in over WebSocket, instead.
     pub(crate) websocket: Option<SocketAddr>,
-    pub(crate) is_relay: bool,
+    pub(crate) protocol: Protocol,
     /// The servers' processes.
     pub(crate) pids: [Option<u32>; NODES],
 }
@@ -76,6 +76,15 @@ impl Target {
     pub(crate) fn any_node(&self) -> SocketAddr {
         self.nodes[0]
     }
+}
+
+/// What those speak whom the load is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// A server's.
+    Messenger,
+    Relay,
+    Nats,
 }
 
 /// Someone who sends or receives.
@@ -98,6 +107,7 @@ enum Framing {
     Relay,
     Server(Box<Splitter>),
     WebSocket,
+    Nats,
 }
 
 impl User {
@@ -126,11 +136,11 @@ impl User {
         Ok(users)
     }
 
-    /// Registers, unless the server is a relay, which knows nobody.
+    /// Registers, unless it is a relay or NATS, which know nobody.
     async fn register(target: Target, run: u64, number: u32) -> Result<Self, Failed> {
         let login = format!("load-{run:x}-{number}");
         let mut sid = String::new();
-        if !target.is_relay {
+        if target.protocol == Protocol::Messenger {
             let (client, _events) = messenger_client::connect(target.any_node()).await?;
             let pass = Self::pass();
             client.register(&login, &pass, &login).await?;
@@ -160,19 +170,27 @@ impl User {
 impl Wire {
     /// Connects as this user, who goes on with the session.
     pub(crate) async fn connect(target: Target, user: &User) -> Result<Self, Failed> {
-        if target.is_relay {
-            let mut wire = Self::open(target, target.any_node()).await?;
-            wire.out.put_u32(4);
-            wire.out.put_u32(HELLO);
-            wire.out.put_u32(user.number);
-            wire.flush().await?;
-            wire.frame().await?;
-            return Ok(wire);
+        if target.protocol == Protocol::Messenger {
+            let User { login, sid, .. } = user;
+            let resume =
+                format!(r#"{{"action":"contactlist","data":{{"cid":"{login}","sid":"{sid}"}}}}"#);
+            return Self::connect_with(target, user, &resume).await;
         }
-        let User { login, sid, .. } = user;
-        let resume =
-            format!(r#"{{"action":"contactlist","data":{{"cid":"{login}","sid":"{sid}"}}}}"#);
-        Self::connect_with(target, user, &resume).await
+        let mut wire = Self::open(target, target.any_node()).await?;
+        wire.put_hello(user);
+        wire.flush().await?;
+        wire.frame().await?;
+        Ok(wire)
+    }
+
+    /// Queues whose connection it is.
+    fn put_hello(&mut self, user: &User) {
+        if let Framing::Nats = self.framing {
+            return nats::put_hello(&mut self.out, user.number);
+        }
+        self.out.put_u32(4);
+        self.out.put_u32(HELLO);
+        self.out.put_u32(user.number);
     }
 
     /// Connects as this user, whose password is asked for.
@@ -208,13 +226,14 @@ impl Wire {
         let address = target.websocket.unwrap_or(node);
         let mut stream = connect(address).await?;
         stream.set_nodelay(true)?;
-        let framing = match target.websocket {
-            Some(_) => {
+        let framing = match target.protocol {
+            Protocol::Relay => Framing::Relay,
+            Protocol::Nats => Framing::Nats,
+            Protocol::Messenger if target.websocket.is_some() => {
                 websocket::upgrade(&mut stream).await?;
                 Framing::WebSocket
             }
-            None if target.is_relay => Framing::Relay,
-            None => Framing::Server(Box::new(Splitter::new(FRAME))),
+            Protocol::Messenger => Framing::Server(Box::new(Splitter::new(FRAME))),
         };
         Ok(Self {
             stream,
@@ -226,6 +245,10 @@ impl Wire {
 
     /// Queues a message with this body and this attachment to this user.
     pub(crate) fn send(&mut self, to: &User, from: &User, body: &[u8], attached: &[u8]) {
+        if let Framing::Nats = self.framing {
+            let (to, from) = (to.number, from.number);
+            return nats::put_message(&mut self.out, to, from, [body, attached]);
+        }
         let is_relay = matches!(self.framing, Framing::Relay);
         let begin = self.out.len();
         if is_relay {
@@ -300,7 +323,8 @@ impl Wire {
         self.out = BytesMut::new();
     }
 
-    /// The next frame, once it has come. Nothing is lost when the future is dropped.
+    /// The next frame, once it has come. What is queued is sent before that is waited for. Nothing is lost when the
+    /// future is dropped.
     pub(crate) async fn frame(&mut self) -> Result<Bytes, Failed> {
         loop {
             if let Some(frame) = self.received()? {
@@ -310,7 +334,7 @@ impl Wire {
             let (mut input, mut output) = self.stream.split();
             tokio::select! {
                 biased;
-                // Answers to pings.
+                // Answers to what has come, as to pings.
                 written = output.write_buf(&mut self.out), if !self.out.is_empty() => {
                     written?;
                 }
@@ -325,6 +349,7 @@ impl Wire {
     pub(crate) fn received(&mut self) -> Result<Option<Bytes>, Failed> {
         let splitter = match &mut self.framing {
             Framing::Relay => return Ok(take_relayed(&mut self.received)),
+            Framing::Nats => return nats::take_frame(&mut self.received, &mut self.out),
             Framing::WebSocket => {
                 return websocket::take_message(&mut self.received, &mut self.out);
             }
@@ -375,7 +400,7 @@ pub(crate) fn relayed(received: &[u8]) -> Option<(u32, usize)> {
 /// True for the answer to a message; false for any other frame.
 pub(crate) fn is_accepted(frame: &[u8]) -> Result<bool, Failed> {
     if !frame.starts_with(ANSWER) {
-        return Ok(false);
+        return Ok(nats::is_answer(frame));
     }
     match SUCCESS.find(frame) {
         Some(_) => Ok(true),
@@ -383,10 +408,14 @@ pub(crate) fn is_accepted(frame: &[u8]) -> Result<bool, Failed> {
     }
 }
 
-/// The two numbers at the beginning of an event's body.
-pub(crate) fn numbers(event: &[u8]) -> Option<(u64, u64)> {
-    let begin = BODY_FINDER.find(event)? + BODY.len();
-    let digits = std::str::from_utf8(event.get(begin..begin + 32)?).ok()?;
+/// The two numbers at the beginning of an event's body; nothing if it is any other frame.
+pub(crate) fn numbers(frame: &[u8]) -> Option<(u64, u64)> {
+    let body = if frame.starts_with(EVENT) {
+        frame.get(BODY_FINDER.find(frame)? + BODY.len()..)?
+    } else {
+        nats::payload(frame)?
+    };
+    let digits = std::str::from_utf8(body.get(..32)?).ok()?;
     let number = |part: &str| u64::from_str_radix(part, 16).ok();
     Some((number(&digits[..16])?, number(&digits[16..])?))
 }

@@ -1,4 +1,4 @@
-//! The load tool counts what arrives, of a server and of its own relay.
+//! The load tool counts what arrives, of a server, of its own relay and of NATS.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -8,6 +8,7 @@ use messenger_server::{Server, Transport};
 use serde_json::Value;
 use std::process::Stdio;
 use std::time::Duration;
+use testing_servers::Nats;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -223,4 +224,24 @@ async fn a_relay_is_measured() {
     let line = log.next_line().await.unwrap().unwrap();
     let (_, address) = line.split_once("address=").unwrap();
     assert_all_arrived(&measure(address, &[&["--is-relay"], &PAIRS[..]].concat()).await);
+}
+
+#[tokio::test]
+async fn nats_is_measured() {
+    let nats = Nats::start(&[]);
+    let address = format!("127.0.0.1:{}", nats.port());
+    let is_nats = ["--is-nats"];
+    assert_all_arrived(&measure(&address, &[&is_nats[..], &PAIRS].concat()).await);
+    let open = ["open", "--rate", "200", "--pairs", "2", "--seconds", "1"];
+    assert_all_arrived(&measure(&address, &[&is_nats[..], &open].concat()).await);
+    let large = [
+        "attach",
+        "--size",
+        "300000",
+        "--piece",
+        "1400",
+        "--seconds",
+        "1",
+    ];
+    assert_all_arrived(&measure(&address, &[&is_nats[..], &large].concat()).await);
 }

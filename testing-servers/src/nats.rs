@@ -53,6 +53,11 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Kills it as a power cut would.
     pub fn kill(&mut self) {
         self.process.kill().unwrap();
