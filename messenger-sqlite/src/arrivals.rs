@@ -5,14 +5,17 @@
 //! ([`Inboxes`](crate::inboxes::Inboxes)) and for readers ([`Recent`](crate::recent::Recent)). Those that stay are moved to
 //! `messages`, many at once.
 
-use messenger_core::proto::{Attachment, Message, SharedMessage};
+use messenger_core::proto::{Attachment, Message, SharedMessage, UserId};
 use rusqlite::types::Type;
-use rusqlite::{Connection, Error, params};
+use rusqlite::{Connection, Error, OptionalExtension, params};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 /// A message with more bytes goes to `messages` at once: to write it twice costs more than an index.
 pub(crate) const SHORT: usize = 2048;
+
+/// The version since which there are any.
+pub(crate) const SINCE: usize = 8;
 
 /// How many are remembered at the most, at up to 3 KiB each.
 const MOST: usize = 16_384;
@@ -59,13 +62,15 @@ struct Row {
 }
 
 impl Arrivals {
-    /// What lies in the file: `take` is given each message, and says whether it is still here.
+    /// What lies in the file: `take` is given each message, and says whether it is still here. What comes gets rows behind
+    /// this one.
     pub(crate) fn read(
         connection: &Connection,
+        behind: i64,
         mut take: impl FnMut(Arrival) -> rusqlite::Result<bool>,
     ) -> rusqlite::Result<Self> {
         let mut arrivals = Self {
-            next: 1,
+            next: behind + 1,
             new: Vec::new(),
             rows: HashMap::new(),
             count: 0,
@@ -78,11 +83,8 @@ impl Arrivals {
         while let Some(row) = rows.next()? {
             let number: i64 = row.get(0)?;
             let text = row.get_ref(1)?.as_str()?;
-            let records: Vec<Record<String>> = serde_json::from_str(text)
-                .map_err(|error| Error::FromSqlConversionFailure(1, Type::Text, error.into()))?;
             let mut messages = 0;
-            for record in records {
-                let (seq, message) = message(record);
+            for (seq, message) in messages_in(text)? {
                 let message = SharedMessage::from(message);
                 let row = number;
                 messages += usize::from(take(Arrival { row, seq, message })?);
@@ -93,7 +95,7 @@ impl Arrivals {
                 0 => arrivals.note_empty(number, bytes),
                 _ => drop(arrivals.rows.insert(number, Row { messages, bytes })),
             }
-            arrivals.next = number + 1;
+            arrivals.next = arrivals.next.max(number + 1);
         }
         Ok(arrivals)
     }
@@ -112,7 +114,8 @@ impl Arrivals {
         self.count = self.count.saturating_sub(1);
         if let Entry::Occupied(mut row) = self.rows.entry(number) {
             row.get_mut().messages -= 1;
-            if row.get().messages == 0 {
+            // More may come in the row that is not written yet.
+            if row.get().messages == 0 && number != self.next {
                 let bytes = row.remove().bytes;
                 self.note_empty(number, bytes);
             }
@@ -128,7 +131,7 @@ impl Arrivals {
         self.count < MOST
     }
 
-    /// The number of the newest row, were anything to come now.
+    /// The number of the row that is written next.
     pub(crate) fn next(&self) -> i64 {
         self.next
     }
@@ -145,6 +148,10 @@ impl Arrivals {
         let Some(row) = self.rows.get_mut(&number) else {
             return Ok(());
         };
+        if row.messages == 0 {
+            self.rows.remove(&number);
+            return Ok(());
+        }
         let text = text(&new)?;
         row.bytes = text.len();
         if self.empty_bytes >= DROPPED_FROM {
@@ -201,6 +208,38 @@ fn text(messages: &[(i64, SharedMessage)]) -> rusqlite::Result<String> {
     serde_json::to_string(&records).map_err(|error| Error::ToSqlConversionFailure(error.into()))
 }
 
+/// The messages of a row, with their sequence numbers.
+fn messages_in(text: &str) -> rusqlite::Result<impl Iterator<Item = (i64, Message)>> {
+    let records: Vec<Record<String>> = serde_json::from_str(text)
+        .map_err(|error| Error::FromSqlConversionFailure(1, Type::Text, error.into()))?;
+    Ok(records.into_iter().map(message))
+}
+
+/// What has come for somebody in rows behind this one, and is still here: for whoever reads, and knows the others.
+pub(crate) fn since(
+    connection: &Connection,
+    row: i64,
+    user: &UserId,
+) -> rusqlite::Result<Vec<(i64, Message)>> {
+    let mut select =
+        connection.prepare_cached("SELECT messages FROM arrivals WHERE number > ?1")?;
+    let mut rows = select.query([row])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let messages = messages_in(row.get_ref(0)?.as_str()?)?;
+        found.extend(messages.filter(|(_, message)| message.to == *user));
+    }
+    if !found.is_empty() {
+        let mut select = connection
+            .prepare_cached("SELECT max(oldest, settled + 1) FROM inboxes WHERE user = ?1")?;
+        let first: Option<i64> = select
+            .query_row([user.as_str()], |row| row.get(0))
+            .optional()?;
+        found.retain(|(seq, _)| first.is_none_or(|first| *seq >= first));
+    }
+    Ok(found)
+}
+
 fn message(record: Record<String>) -> (i64, Message) {
     let (to, seq, id, from, nick, time, body, mime, data) = record;
     let message = Message::new(id, from, to, time)
@@ -210,11 +249,24 @@ fn message(record: Record<String>) -> (i64, Message) {
     (seq, message)
 }
 
-/// Drops rows that cannot be read, of a store that was damaged; how many.
+/// The numbers of rows that cannot be read, of a store that was damaged.
+pub(crate) fn unreadable(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+    let mut select = connection.prepare("SELECT number, messages FROM arrivals")?;
+    let mut rows = select.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = row.get_ref(1)?;
+        if !text.as_str().is_ok_and(|text| messages_in(text).is_ok()) {
+            found.push(row.get(0)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Drops them; how many.
 pub(crate) fn drop_unreadable(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.execute(
-        "DELETE FROM arrivals WHERE NOT json_valid(messages)
-         OR EXISTS (SELECT 1 FROM json_each(messages) WHERE json_array_length(value) <> 9)",
-        [],
-    )
+    let unreadable = unreadable(connection)?;
+    let mut delete = connection.prepare("DELETE FROM arrivals WHERE number = ?1")?;
+    let dropped = unreadable.iter().map(|number| delete.execute([number]));
+    dropped.sum()
 }

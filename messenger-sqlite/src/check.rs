@@ -1,7 +1,8 @@
 //! Whether a store is sound.
 
 use crate::place::beside;
-use crate::{CheckError, OpenError, file, fit, header, moved, place, untouched};
+use crate::{CheckError, OpenError, arrivals, file, fit, header, moved, place, untouched};
+use rusqlite::Connection;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -61,6 +62,9 @@ fn find_fault(path: &Path) -> Result<Option<String>, OpenError> {
         if found == "ok" {
             fit::check(&connection, path)?;
             moved::check(&connection, path)?;
+            if has_unreadable_arrivals(&connection).map_err(failed)? {
+                return Ok("a row of arrivals holds no messages".to_owned());
+            }
         }
         Ok(found)
     };
@@ -72,6 +76,14 @@ fn find_fault(path: &Path) -> Result<Option<String>, OpenError> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// True when a text in which messages lie is not what was written, which SQLite does not know.
+fn has_unreadable_arrivals(connection: &Connection) -> rusqlite::Result<bool> {
+    if file::version(connection)? < arrivals::SINCE {
+        return Ok(false);
+    }
+    Ok(!arrivals::unreadable(connection)?.is_empty())
 }
 
 /// As SQLite decides it: a journal that is done with begins with zeros, where it is not removed.

@@ -288,7 +288,8 @@ impl Inboxes {
             Some(arrivals) => arrivals,
             None => {
                 self.is_anew = true;
-                Arrivals::read(connection, |arrival| self.remember(connection, arrival))?
+                let behind = self.recent.row();
+                Arrivals::read(connection, behind, |one| self.remember(connection, one))?
             }
         };
         Ok(self.arrivals.insert(arrivals))
@@ -468,15 +469,17 @@ impl Inboxes {
 
     /// What is committed is what readers find.
     pub(crate) fn publish(&mut self) {
+        let next = self.arrivals.as_ref().map_or(0, Arrivals::next);
+        let row = next - 1;
         if self.is_anew {
             self.is_anew = false;
             self.changes.clear();
             let known = self.known.iter();
             let arrived = known.filter(|(_, inbox)| !inbox.arrived.is_empty());
             let arrived = arrived.map(|(user, inbox)| (user, inbox.owner, &inbox.arrived));
-            self.recent.replace(arrived);
+            self.recent.replace(row, arrived);
         } else if !self.changes.is_empty() {
-            self.recent.change(self.changes.drain(..));
+            self.recent.change(row, self.changes.drain(..));
         }
     }
 
@@ -519,13 +522,13 @@ impl Inboxes {
     }
 }
 
-/// The sequence number of the newest message there ever was, for whoever only reads.
+/// The sequence number of the newest message there ever was, for whoever only reads. What has just come is to be looked
+/// up before the connection reads anything of the inbox.
 pub(crate) fn newest(
     connection: &Connection,
-    recent: &Recent,
+    recent: Option<(UserNumber, i64)>,
     user: &UserId,
 ) -> rusqlite::Result<u64> {
-    let recent = recent.newest(user);
     let mut select = connection.prepare_cached(
         "SELECT max(coalesce((SELECT newest FROM inboxes WHERE user = ?1), 0),
                     coalesce((SELECT max(seq) FROM messages WHERE recipient = ?1), 0))",

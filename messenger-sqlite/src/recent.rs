@@ -13,7 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 ///
 /// It is to be looked at before the tables: a message that is no longer here is then found there, if it is kept.
 #[derive(Clone, Default)]
-pub(crate) struct Recent(Arc<Mutex<HashMap<UserId, Inbox>>>);
+pub(crate) struct Recent(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    inboxes: HashMap<UserId, Inbox>,
+    /// The number of the newest row whose messages were told of.
+    row: i64,
+}
 
 /// Those of an inbox.
 struct Inbox {
@@ -36,14 +43,18 @@ pub(crate) enum Change {
 
 /// What was here for somebody, who may have been deleted since by another process.
 pub(crate) struct Found {
-    owner: UserNumber,
-    pub(crate) messages: Vec<(i64, SharedMessage)>,
+    owner: Option<UserNumber>,
+    messages: Vec<(i64, SharedMessage)>,
+    /// What came in later rows is not among it.
+    pub(crate) row: i64,
 }
 
 impl Recent {
-    /// To be called once that is committed.
-    pub(crate) fn change(&self, changes: impl IntoIterator<Item = Change>) {
-        let mut inboxes = self.lock();
+    /// To be called once that is committed, with the number of the newest row.
+    pub(crate) fn change(&self, row: i64, changes: impl IntoIterator<Item = Change>) {
+        let mut known = self.lock();
+        known.row = row;
+        let inboxes = &mut known.inboxes;
         for change in changes {
             match change {
                 Change::Came {
@@ -75,6 +86,7 @@ impl Recent {
     /// Has these alone.
     pub(crate) fn replace<'a>(
         &self,
+        row: i64,
         inboxes: impl Iterator<Item = (&'a UserId, UserNumber, &'a VecDeque<Arrival>)>,
     ) {
         let anew = inboxes.map(|(user, owner, arrived)| {
@@ -82,36 +94,58 @@ impl Recent {
             let messages = messages.collect();
             (user.clone(), Inbox { owner, messages })
         });
-        *self.lock() = anew.collect();
+        let inboxes = anew.collect();
+        *self.lock() = Known { inboxes, row };
     }
 
-    /// So many behind a sequence number at the most; `None` when there are none.
-    pub(crate) fn of(&self, user: &UserId, after: i64, most: usize) -> Option<Found> {
-        let inboxes = self.lock();
-        let inbox = inboxes.get(user)?;
+    /// So many behind a sequence number at the most.
+    pub(crate) fn of(&self, user: &UserId, after: i64, most: usize) -> Found {
+        let known = self.lock();
+        let row = known.row;
+        let Some(inbox) = known.inboxes.get(user) else {
+            return Found {
+                owner: None,
+                messages: Vec::new(),
+                row,
+            };
+        };
         let from = inbox.messages.partition_point(|(seq, _)| *seq <= after);
-        let messages: Vec<_> = inbox.messages.range(from..).take(most).cloned().collect();
-        let owner = inbox.owner;
-        (!messages.is_empty()).then_some(Found { owner, messages })
+        Found {
+            owner: Some(inbox.owner),
+            messages: inbox.messages.range(from..).take(most).cloned().collect(),
+            row,
+        }
+    }
+
+    /// The number of the newest row whose messages were told of.
+    pub(crate) fn row(&self) -> i64 {
+        self.lock().row
     }
 
     /// The sequence number of the newest for somebody, and for whom it is.
     pub(crate) fn newest(&self, user: &UserId) -> Option<(UserNumber, i64)> {
-        let inboxes = self.lock();
-        let inbox = inboxes.get(user)?;
+        let known = self.lock();
+        let inbox = known.inboxes.get(user)?;
         let (seq, _) = inbox.messages.back()?;
         Some((inbox.owner, *seq))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Inbox>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Found {
-    /// True while they are the user's, and not those of another one who had the login before.
-    pub(crate) fn is_of(&self, connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
-        Ok(user_number(connection, user)? == Some(self.owner))
+    /// Them, while they are the user's, and not those of another one who had the login before.
+    pub(crate) fn of(
+        self,
+        connection: &Connection,
+        user: &UserId,
+    ) -> rusqlite::Result<Vec<(i64, SharedMessage)>> {
+        if self.messages.is_empty() || user_number(connection, user)? != self.owner {
+            return Ok(Vec::new());
+        }
+        Ok(self.messages)
     }
 }
 

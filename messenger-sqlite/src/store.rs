@@ -349,8 +349,10 @@ impl Storage for SqliteStorage {
         page: PageLimits,
     ) -> Result<Vec<(u64, Message)>, StorageError> {
         let (user, recent) = (user.clone(), self.recent.clone());
-        let read = move |connection: &_| {
+        let read = move |connection: &Connection| {
             let recent = inbox::recent(&recent, &user, after, page);
+            // Both tables as they were at one moment.
+            let connection = &connection.unchecked_transaction()?;
             inbox::read(connection, &user, after, page, recent)
         };
         self.readers.call(read).await
@@ -366,7 +368,7 @@ impl Storage for SqliteStorage {
         let read = move |connection: &Connection| {
             let user = &look.owner.user;
             let recent = inbox::recent(&recent, user, after, page);
-            // Both as they were at one moment.
+            // The session, too.
             let connection = &connection.unchecked_transaction()?;
             match sessions::is_there(connection, &look)? {
                 true => inbox::read(connection, user, after, page, recent).map(Some),
@@ -387,7 +389,7 @@ impl Storage for SqliteStorage {
 
     async fn newest(&self, user: &UserId) -> Result<u64, StorageError> {
         let (user, recent) = (user.clone(), self.recent.clone());
-        let read = move |connection: &_| inboxes::newest(connection, &recent, &user);
+        let read = move |connection: &_| inboxes::newest(connection, recent.newest(&user), &user);
         self.readers.call(read).await
     }
 
@@ -430,7 +432,8 @@ fn see(connection: &Connection, recent: &Recent, look: &Look) -> rusqlite::Resul
     if !sessions::is_there(connection, look)? {
         return Ok(Seen::Ended);
     }
+    let user = &look.owner.user;
     Ok(Seen::There {
-        newest: inboxes::newest(connection, recent, &look.owner.user)?,
+        newest: inboxes::newest(connection, recent.newest(user), user)?,
     })
 }

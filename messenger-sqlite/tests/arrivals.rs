@@ -7,7 +7,9 @@ mod support;
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::InboxLimits;
 use messenger_core::proto::{Ack, Message, UserId};
-use messenger_core::storage::{Expiry, NewMessage, PageLimits, Storage};
+use messenger_core::storage::{
+    Expiry, NewMessage, NewSession, Owner, PageLimits, SessionKey, Storage, Watermark,
+};
 use messenger_sqlite::{SqliteStorage, TransferSource, check, salvage};
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
@@ -43,6 +45,20 @@ fn to_bob_at(seconds: u64, bytes: usize) -> NewMessage {
     let message = Message::new("", "ann", "bob", seconds).body("x".repeat(bytes));
     let new = NewMessage::new(message, Timestamp::from_micros(seconds * 1_000_000));
     new.limits(InboxLimits::new(u64::MAX, u64::MAX))
+}
+
+/// A new session of bob's, by one byte of its key.
+async fn open_session(store: &SqliteStorage, key: u8) {
+    let number = store.user_number(&bob()).await.unwrap().unwrap();
+    let key = SessionKey([key; 32]);
+    let session = NewSession::new(Owner::new(bob(), number), key, Timestamp::default());
+    store.open_session(session).await.unwrap();
+}
+
+async fn give(store: &SqliteStorage, key: u8, up_to: u64) {
+    let key = SessionKey([key; 32]);
+    let mark = Watermark::new(bob(), key, up_to, Timestamp::default());
+    store.advance(vec![mark]).await.unwrap();
 }
 
 async fn seqs(store: &SqliteStorage) -> Vec<u64> {
@@ -172,6 +188,35 @@ async fn what_had_just_come_is_saved_of_a_damaged_store() {
     assert_eq!(seqs(&store).await, [1, 2, 3]);
 }
 
+/// SQLite does not know what is to be in a text.
+#[tokio::test]
+async fn rows_whose_messages_cannot_be_read_are_told_and_left_out() {
+    let (folder, path, store) = begin().await;
+    let _held = hold(&path);
+    for bytes in [10, 20, 30, 40] {
+        store.append(to_bob(bytes)).await.unwrap();
+    }
+    let killed = killed(&path);
+    check(&killed).unwrap();
+    let file = Connection::open(&killed).unwrap();
+    file.execute_batch(
+        r#"UPDATE arrivals SET messages = '["no list"]' WHERE number = (SELECT min(number) FROM arrivals);
+           UPDATE arrivals SET messages = replace(messages, ',7,', ',7.5,')
+           WHERE number = (SELECT max(number) FROM arrivals)"#,
+    )
+    .unwrap();
+    drop(file);
+    check(&killed).unwrap_err();
+    let to = folder.path().join("saved.db");
+    let saved = salvage(&killed, &to).unwrap();
+    let messages = saved.tables.iter().find(|table| table.name == "messages");
+    let messages = messages.unwrap();
+    assert_eq!((messages.saved, messages.lost), (2, None), "{saved}");
+    check(&to).unwrap();
+    let store = SqliteStorage::open(&to).unwrap();
+    assert_eq!(seqs(&store).await, [2, 3]);
+}
+
 #[tokio::test]
 async fn a_closed_store_has_its_messages_in_one_table() {
     let (_folder, path, store) = begin().await;
@@ -215,6 +260,67 @@ async fn those_that_stay_are_moved_and_delivered_all_the_same() {
         let (kept, waiting): (i64, i64) = counted.unwrap();
         assert!(kept == rest && waiting == rest, "{kept} {waiting} {rest}");
     }
+}
+
+/// One inbox is full, so what has come to it in a transaction is moved in the same one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_together_with_something_that_does_not_stay_is_kept() {
+    let (_folder, path, store) = begin().await;
+    let carol = UserId::from("carol");
+    store.upsert_external_user(&carol, "Carol").await.unwrap();
+    open_session(&store, 1).await;
+    open_session(&store, 2).await;
+    let small = |to: &str| {
+        let message = Message::new("", "ann", to, 7).body("x");
+        let new = NewMessage::new(message, Timestamp::default());
+        new.limits(InboxLimits::new(2, u64::MAX))
+    };
+    // It waits for nobody, and is kept for the session that lags behind.
+    store.append(small("bob")).await.unwrap();
+    give(&store, 1, 1).await;
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let first = store.was_changed_beside();
+    let all = ["bob", "bob", "carol"].map(|to| store.append(small(to)));
+    let all = futures_util::future::try_join_all(all);
+    // All of them are in the queue by then.
+    let unlock = async { other.execute_batch("ROLLBACK").unwrap() };
+    let (_, sent, ()) = tokio::join!(biased; first, all, unlock);
+    sent.unwrap();
+    // Rows of which nothing is left are dropped behind a transaction in which nothing comes.
+    store.was_changed_beside().await.unwrap();
+    let store = SqliteStorage::open(killed(&path)).unwrap();
+    let all = PageLimits::new(1000, usize::MAX);
+    assert_eq!(store.inbox(&carol, 0, all).await.unwrap().len(), 1);
+}
+
+/// Short messages and long ones lie in two tables.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_while_messages_come_misses_none() {
+    const MESSAGES: u64 = 3000;
+    let (_folder, _path, store) = begin().await;
+    open_session(&store, 1).await;
+    let sending = async {
+        for _ in 0..MESSAGES / 6 {
+            let six = [1, LONG, 2, LONG, 3, LONG].map(|bytes| store.append(to_bob(bytes)));
+            futures_util::future::try_join_all(six).await.unwrap();
+        }
+    };
+    let reading = async {
+        let mut cursor = 0;
+        while cursor < MESSAGES {
+            let page = PageLimits::new(1000, usize::MAX);
+            let before = cursor;
+            for (seq, _) in store.inbox(&bob(), cursor, page).await.unwrap() {
+                assert_eq!(seq, cursor + 1, "one is missed");
+                cursor = seq;
+            }
+            if cursor != before {
+                give(&store, 1, cursor).await;
+            }
+        }
+    };
+    tokio::join!(sending, reading);
 }
 
 /// They are kept in memory as well.

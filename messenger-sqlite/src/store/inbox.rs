@@ -1,7 +1,7 @@
 //! Inboxes.
 
 use super::mids::Mid;
-use crate::arrivals::SHORT;
+use crate::arrivals::{self, SHORT};
 use crate::fault::{Fault, refused};
 use crate::inboxes::{Inbox, Inboxes};
 use crate::messages;
@@ -101,17 +101,17 @@ pub(super) fn recent(
     user: &UserId,
     after: u64,
     page: PageLimits,
-) -> Option<recent::Found> {
+) -> recent::Found {
     recent.of(user, integer(after), page.messages)
 }
 
-/// Reads a page, with what of it has just come.
+/// Reads a page, with what of it has just come, in a transaction.
 pub(super) fn read(
     connection: &Connection,
     user: &UserId,
     after: u64,
     page: PageLimits,
-    recent: Option<recent::Found>,
+    recent: recent::Found,
 ) -> rusqlite::Result<Vec<(u64, Message)>> {
     let mut select = connection.prepare_cached(
         "SELECT seq, id, sender, nick, time, body, mime, attachment FROM messages
@@ -128,14 +128,15 @@ pub(super) fn read(
         bytes += message.size();
         found.push((seq, message));
     }
-    if let Some(recent) = recent
-        && recent.is_of(connection, user)?
-    {
-        let messages = recent.messages.into_iter();
-        found.extend(messages.map(|(seq, message)| (unsigned(seq), (*message).clone())));
-        found = first_of(found, page);
+    if !found.is_empty() {
+        // Some of these may have come since that was looked up, and before them others, which do not lie here.
+        let since = arrivals::since(connection, recent.row, user)?.into_iter();
+        let since = since.map(|(seq, message)| (unsigned(seq), message));
+        found.extend(since.filter(|(seq, _)| *seq > after));
     }
-    Ok(found)
+    let recent = recent.of(connection, user)?.into_iter();
+    found.extend(recent.map(|(seq, message)| (unsigned(seq), (*message).clone())));
+    Ok(first_of(found, page))
 }
 
 /// A page of messages in any order. Of those that were moved meanwhile there are two.

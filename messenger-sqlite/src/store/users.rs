@@ -43,6 +43,7 @@ pub(super) fn data(
     recent: &Recent,
     user: &UserId,
 ) -> rusqlite::Result<Option<UserData>> {
+    let newest = recent.newest(user);
     // All of it as it was at one moment.
     let connection = &connection.unchecked_transaction()?;
     let Some(profile) = accounts::profile(connection, user)? else {
@@ -67,7 +68,7 @@ pub(super) fn data(
         .contacts(contacts::list(connection, user)?)
         .remembered(remembered)
         .sessions(sessions)
-        .newest(inboxes::newest(connection, recent, user)?);
+        .newest(inboxes::newest(connection, newest, user)?);
     Ok(Some(data))
 }
 
