@@ -1,4 +1,4 @@
-//! As much of WebSocket as the load tool needs. Pings are not answered: no run is silent for so long.
+//! As much of WebSocket as the load tool needs.
 
 use crate::Failed;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -11,8 +11,9 @@ const MASK: u32 = 0;
 /// The first byte of a text message of one frame.
 const TEXT: u8 = 0x81;
 
-/// Of a ping.
+/// Of a ping, and of its answer.
 const PING: u8 = 0x89;
+const PONG: u8 = 0x8a;
 
 /// The longest head of an answer, in bytes.
 const HEAD: usize = 4096;
@@ -33,10 +34,14 @@ pub(crate) async fn upgrade(stream: &mut TcpStream) -> Result<(), Failed> {
     }
 }
 
-/// Puts a header in front of what was queued from here on.
+/// Puts the header of a text message in front of what was queued from here on.
 pub(crate) fn put_header(out: &mut BytesMut, begin: usize) {
+    put_header_of(TEXT, out, begin);
+}
+
+fn put_header_of(first: u8, out: &mut BytesMut, begin: usize) {
     let payload = out.split_off(begin);
-    out.put_u8(TEXT);
+    out.put_u8(first);
     match payload.len() {
         length @ 0..=125 => out.put_u8(0x80 | u8::try_from(length).unwrap_or_default()),
         length => match u16::try_from(length) {
@@ -54,8 +59,11 @@ pub(crate) fn put_header(out: &mut BytesMut, begin: usize) {
     out.unsplit(payload);
 }
 
-/// The next message, if it is whole.
-pub(crate) fn take_message(received: &mut BytesMut) -> Result<Option<Bytes>, Failed> {
+/// The next message, if it is whole. Answers to pings are queued.
+pub(crate) fn take_message(
+    received: &mut BytesMut,
+    out: &mut BytesMut,
+) -> Result<Option<Bytes>, Failed> {
     loop {
         let mut rest = &received[..];
         let (Ok(first), Ok(second)) = (rest.try_get_u8(), rest.try_get_u8()) else {
@@ -74,7 +82,11 @@ pub(crate) fn take_message(received: &mut BytesMut) -> Result<Option<Bytes>, Fai
         let payload = received.split_to(length).freeze();
         match first {
             TEXT => return Ok(Some(payload)),
-            PING => {}
+            PING => {
+                let begin = out.len();
+                out.put_slice(&payload);
+                put_header_of(PONG, out, begin);
+            }
             _ => return Err("the server has closed a connection, or sent a list".into()),
         }
     }

@@ -330,12 +330,17 @@ impl Wire {
             if let Some(frame) = self.received()? {
                 return Ok(frame);
             }
-            if !self.out.is_empty() {
-                self.flush().await?;
-            }
             self.received.reserve(CHUNK.max(self.received.len()));
-            if self.stream.read_buf(&mut self.received).await? == 0 {
-                return Err("the server has closed a connection".into());
+            let (mut input, mut output) = self.stream.split();
+            tokio::select! {
+                biased;
+                // Answers to what has come, as to pings.
+                written = output.write_buf(&mut self.out), if !self.out.is_empty() => {
+                    written?;
+                }
+                read = input.read_buf(&mut self.received) => if read? == 0 {
+                    return Err("the server has closed a connection".into());
+                },
             }
         }
     }
@@ -345,7 +350,9 @@ impl Wire {
         let splitter = match &mut self.framing {
             Framing::Relay => return Ok(take_relayed(&mut self.received)),
             Framing::Nats => return nats::take_frame(&mut self.received, &mut self.out),
-            Framing::WebSocket => return websocket::take_message(&mut self.received),
+            Framing::WebSocket => {
+                return websocket::take_message(&mut self.received, &mut self.out);
+            }
             Framing::Server(splitter) => splitter,
         };
         match splitter.split(&self.received)? {

@@ -7,6 +7,7 @@
 
 mod bare;
 #[path = "../durable/workload.rs"]
+#[allow(dead_code)] // the durable bench tells more of it
 mod workload;
 
 use futures_util::stream::{self, StreamExt};
@@ -170,11 +171,19 @@ async fn whole_way(url: &str, folder: &std::path::Path, plan: &Plan) {
             let round = round + 10 * senders;
             let storage = Arc::new(PostgresStorage::connect(url).await.unwrap());
             let engine = workload::engine(Engine::builder().storage(storage));
-            database.push(workload::rate(&engine, round, senders, BODY, plan.time).await);
+            database.push(
+                workload::run(&engine, round, senders, BODY, plan.time)
+                    .await
+                    .rate,
+            );
             let path = folder.join(format!("whole-{senders}-{round}.db"));
             let storage = Arc::new(SqliteStorage::open(path).unwrap());
             let engine = workload::engine(Engine::builder().storage(storage));
-            file.push(workload::rate(&engine, round, senders, BODY, plan.time).await);
+            file.push(
+                workload::run(&engine, round, senders, BODY, plan.time)
+                    .await
+                    .rate,
+            );
         }
         let ratios = database.iter().zip(&file).map(|(one, other)| one / other);
         let ratio = median(ratios.collect());

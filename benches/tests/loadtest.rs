@@ -7,10 +7,16 @@ use messenger_server::websocket::Origins;
 use messenger_server::{Server, Transport};
 use serde_json::Value;
 use std::process::Stdio;
+use std::time::Duration;
 use testing_servers::Nats;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// What has happened is seen until then.
+const SOON: Duration = Duration::from_secs(20);
 
 /// What the tool tells of whoever listens there.
 async fn measure(address: &str, arguments: &[&str]) -> Value {
@@ -56,8 +62,8 @@ async fn a_server_is_measured() {
     assert_all_arrived(&measure(&address, &fanout).await);
 }
 
-#[tokio::test]
-async fn a_server_is_measured_over_websocket() {
+/// The same, which also listens for WebSocket; both addresses.
+async fn serve_both() -> (String, String) {
     let engine = Engine::builder().policy(benches::unlimited());
     let server = Server::new(engine.build().unwrap(), Transport::default());
     let [tcp, ws] = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0"));
@@ -72,10 +78,64 @@ async fn a_server_is_measured_over_websocket() {
             .serve_websocket(ws, None, Origins::SameHost, forever)
             .await
     });
-    let over = ["--ws", &*addresses.1];
-    assert_all_arrived(&measure(&addresses.0, &[&over[..], &PAIRS].concat()).await);
+    addresses
+}
+
+#[tokio::test]
+async fn a_server_is_measured_over_websocket() {
+    let (tcp, ws) = serve_both().await;
+    let over = ["--ws", &*ws];
+    assert_all_arrived(&measure(&tcp, &[&over[..], &PAIRS].concat()).await);
     let large = ["attach", "--size", "300000", "--seconds", "1"];
-    assert_all_arrived(&measure(&addresses.0, &[&over[..], &large].concat()).await);
+    assert_all_arrived(&measure(&tcp, &[&over[..], &large].concat()).await);
+}
+
+/// Passes connections over WebSocket on, each with a ping behind the upgrade; how many of these were answered.
+async fn ask_each(listener: TcpListener, server: String, answered: watch::Sender<usize>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let (server, answered) = (server.clone(), answered.clone());
+        tokio::spawn(async move {
+            let (mut from_client, mut to_client) = client.into_split();
+            let server = TcpStream::connect(server).await.unwrap();
+            let (mut from_server, mut to_server) = server.into_split();
+            let ask = async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(from_server.read_u8().await?);
+                }
+                to_client.write_all(&head).await?;
+                to_client.write_all(b"\x89\x05there").await?;
+                tokio::io::copy(&mut from_server, &mut to_client).await
+            };
+            let listen = async move {
+                // The mask changes nothing.
+                let pong = b"\x8a\x85\0\0\0\0there";
+                let mut said = Vec::new();
+                while !said.ends_with(pong) {
+                    let byte = from_client.read_u8().await?;
+                    to_server.write_u8(byte).await?;
+                    said.push(byte);
+                }
+                answered.send_modify(|answered| *answered += 1);
+                tokio::io::copy(&mut from_client, &mut to_server).await
+            };
+            // Either fails when the connection ends.
+            let _ = tokio::join!(ask, listen);
+        });
+    }
+}
+
+#[tokio::test]
+async fn pings_are_answered() {
+    let (tcp, ws) = serve_both().await;
+    let asking = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = asking.local_addr().unwrap().to_string();
+    let (answered, mut answers) = watch::channel(0);
+    tokio::spawn(ask_each(asking, ws, answered));
+    assert_all_arrived(&measure(&tcp, &[&["--ws", &*address], &PAIRS[..]].concat()).await);
+    // Two senders and two recipients.
+    let all = answers.wait_for(|answers| *answers == 4);
+    timeout(SOON, all).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A batch of messages, as `append_v1` takes it and tells what became of it.
+//! A batch of messages, as `append_v2` takes it and tells what became of it.
 //!
 //! It is said once for each recipient how many messages come, and for each message which of its recipient's it is: where
 //! all can be stored, the database needs to know no more to number them.
@@ -11,9 +11,8 @@ use messenger_core::storage::{AppendError, Appended, NewMessage, StorageError, U
 use std::collections::{BTreeSet, HashMap};
 use tokio_postgres::Row;
 
-/// It waits for no inbox that another has locked.
-pub(crate) const APPEND: &str = "SELECT nos, bases, kinds, seqs, dropped, ids, times FROM append_v1(
-    $1, $2, $3, false, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)";
+pub(crate) const APPEND: &str = "SELECT nos, bases, kinds, seqs, dropped, ids, times
+    FROM append_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 /// What a message came to; `None` when another had its inbox locked, and nothing was done.
 pub(crate) type Outcome = Option<Result<Appended, AppendError>>;
@@ -62,33 +61,18 @@ impl<'a> Batch<'a> {
     pub(crate) fn params(&self, lane: Params<'a>) -> Params<'a> {
         let recipients = || self.recipients.iter();
         let new = || self.messages.iter().copied();
-        let messages = || new().map(|new| &*new.message);
         let senders = new().filter_map(|new| new.sender);
         let senders: BTreeSet<UserNumber> = senders.collect();
+        let numbers = new().zip(&self.places);
         let with_mids = new().any(|new| new.mid.is_some());
         let mids = || new().filter(move |_| with_mids);
         lane.texts(recipients().map(|recipient| recipient.login))
-            .numbers(recipients().map(|recipient| recipient.messages))
-            .numbers(recipients().map(|recipient| recipient.bytes))
-            .numbers(recipients().map(|recipient| recipient.time))
-            .numbers(recipients().map(|recipient| recipient.most))
-            .numbers(recipients().map(|recipient| recipient.most_bytes))
+            .numbers(recipients().flat_map(Recipient::numbers))
             .numbers(senders.into_iter().map(|UserNumber(number)| number))
-            .small_numbers(self.places.iter().map(|(recipient, _)| *recipient))
-            .small_numbers(self.places.iter().map(|(_, place)| *place))
-            .optional_numbers(new().map(|new| new.sender.map(|UserNumber(number)| number)))
-            .texts(messages().map(|message| message.from.as_str()))
-            .texts(messages().map(|message| &*message.nick))
-            .texts(messages().map(|message| message.id.as_str()))
-            .numbers(messages().map(|message| message.time))
-            .texts(messages().map(|message| message.body.as_str()))
-            .texts(messages().map(|message| &*message.attach.mime))
-            .texts(messages().map(|message| message.attach.data.as_str()))
-            .numbers(messages().map(Message::size))
+            .numbers(numbers.flat_map(|(new, place)| numbers_of(new, *place)))
+            .texts(new().flat_map(|new| texts_of(&new.message)))
             .optional_texts(mids().map(|new| new.mid.as_deref()))
             .optional_bytes(mids().map(|new| new.mid.as_ref().map(|_| new.digest())))
-            .times(mids().map(|new| new.mid_forgotten_before))
-            .times(mids().map(|new| new.now))
     }
 
     /// Reads what each came to from the columns nos, bases, kinds, seqs, dropped, ids, times.
@@ -141,6 +125,39 @@ impl<'a> Recipient<'a> {
         self.most_bytes = self.most_bytes.min(new.limits.bytes);
         self.messages
     }
+
+    /// As `coming_v2` reads them.
+    fn numbers(&self) -> [u64; 5] {
+        let (messages, bytes) = (self.messages as u64, self.bytes as u64);
+        [messages, bytes, self.time, self.most, self.most_bytes]
+    }
+}
+
+/// A message's numbers, as `messages_of_v2` reads them.
+fn numbers_of(new: &NewMessage, (recipient, place): (usize, usize)) -> [u64; 7] {
+    [
+        recipient as u64,
+        place as u64,
+        // Users' numbers begin with 1.
+        new.sender.map_or(0, |UserNumber(number)| number),
+        new.message.size() as u64,
+        new.message.time,
+        new.mid_forgotten_before.as_micros(),
+        new.now.as_micros(),
+    ]
+}
+
+/// A message's texts, as `messages_of_v2` reads them.
+fn texts_of(message: &Message) -> [&str; 6] {
+    let attach = &message.attach;
+    [
+        message.from.as_str(),
+        &message.nick,
+        message.id.as_str(),
+        message.body.as_str(),
+        &attach.mime,
+        attach.data.as_str(),
+    ]
 }
 
 /// What became of messages that were looked at one by one.

@@ -18,7 +18,10 @@ const VERSIONS: &[&[&str]] = &[
         include_str!("sql/purge.sql"),
         include_str!("sql/budgets.sql"),
     ],
-    &[include_str!("sql/advance.sql")],
+    &[
+        include_str!("sql/advance.sql"),
+        include_str!("sql/batches.sql"),
+    ],
 ];
 
 /// Brings the database up to date. One server at a time does it; a failed attempt has done nothing.
@@ -125,7 +128,7 @@ mod tests {
         END $$;
         CREATE TABLE later (no bigint PRIMARY KEY);
         CREATE INDEX messages_by_sender ON messages (sender);
-        CREATE FUNCTION append_v2(of_lane bigint) RETURNS bigint LANGUAGE sql AS $$ SELECT of_lane $$";
+        CREATE FUNCTION append_v3(of_lane bigint) RETURNS bigint LANGUAGE sql AS $$ SELECT of_lane $$";
 
     /// What the program of the later version has.
     fn later(sql: &'static str) -> Vec<&'static [&'static str]> {

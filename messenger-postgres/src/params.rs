@@ -53,16 +53,6 @@ impl<'a> Params<'a> {
         self.with(numbers, Type::INT8_ARRAY)
     }
 
-    pub(crate) fn small_numbers(self, numbers: impl Iterator<Item = usize>) -> Self {
-        let numbers = numbers.map(|number| number.try_into().unwrap_or(i32::MAX));
-        self.with(numbers.collect::<Vec<i32>>(), Type::INT4_ARRAY)
-    }
-
-    pub(crate) fn optional_numbers(self, numbers: impl Iterator<Item = Option<u64>>) -> Self {
-        let numbers: Vec<Option<i64>> = numbers.map(|number| number.map(integer)).collect();
-        self.with(numbers, Type::INT8_ARRAY)
-    }
-
     pub(crate) fn time(self, time: Timestamp) -> Self {
         self.number(time.as_micros())
     }

@@ -1,8 +1,8 @@
 -- Moves sessions on, drops what all sessions of their users were given, and locks only the inboxes of those who were given
--- something. Rows of both tables are locked in the order of their keys. Sessions that were given very many messages are moved
--- by a call of their own, or all others' inboxes would be locked for as long as it takes to drop those: it is told whether there
--- are `far` ones, or others.
-CREATE FUNCTION advance_v2(logins text[], keys bytea[], places bigint[], uses_us bigint[], far boolean)
+-- something. Rows of both tables are locked in the order of their keys. What would hold up others is left for a call that
+-- `waits`, for which the inboxes of all others need not be locked: sessions that were given very many messages, which takes long
+-- to drop, and those whose inbox another has locked. True when there are such ones.
+CREATE FUNCTION advance_v2(logins text[], keys bytea[], places bigint[], uses_us bigint[], waits boolean)
 RETURNS boolean LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 SET plan_cache_mode = force_generic_plan
@@ -12,28 +12,36 @@ DECLARE
     very_many constant bigint := 100;
     nos bigint[];
     moved bigint[];
-    others boolean;
+    locked bigint[];
+    are_left boolean;
 BEGIN
-    SELECT array_agg(m.no) FILTER (WHERE m.is_far = far), array_agg(m.key) FILTER (WHERE m.is_far = far),
-        array_agg(m.place) FILTER (WHERE m.is_far = far), array_agg(m.used_us) FILTER (WHERE m.is_far = far),
-        array_agg(DISTINCT m.no) FILTER (WHERE m.is_far = far AND m.place > m.given), bool_or(m.is_far <> far)
-    INTO nos, keys, places, uses_us, moved, others
-    FROM (SELECT *, place > given + very_many AS is_far FROM (
+    SELECT array_agg(m.no) FILTER (WHERE m.is_now), array_agg(m.key) FILTER (WHERE m.is_now),
+        array_agg(m.place) FILTER (WHERE m.is_now), array_agg(m.used_us) FILTER (WHERE m.is_now),
+        array_agg(DISTINCT m.no) FILTER (WHERE m.is_now AND m.place > m.given), bool_or(NOT m.is_now)
+    INTO nos, keys, places, uses_us, moved, are_left
+    FROM (SELECT *, CASE WHEN waits THEN place > given ELSE place <= given + very_many END AS is_now FROM (
         SELECT s.user_no AS no, s.key, s.given, max(m.place) AS place, max(m.used_us) AS used_us
         FROM unnest(logins, keys, places, uses_us) AS m (login, key, place, used_us)
         JOIN users u ON u.login = m.login JOIN sessions s ON s.user_no = u.no AND s.key = m.key
         GROUP BY s.user_no, s.key, s.given ORDER BY s.user_no, s.key
     ) m) m;
-    IF moved IS NOT NULL THEN
+    IF waits THEN
         PERFORM FROM inboxes WHERE user_no = ANY (moved) ORDER BY user_no FOR NO KEY UPDATE;
+    ELSIF moved IS NOT NULL THEN
+        locked := moved;
+        moved := ARRAY(
+            SELECT user_no FROM inboxes WHERE user_no = ANY (moved) ORDER BY user_no FOR NO KEY UPDATE SKIP LOCKED
+        );
+        locked := ARRAY(SELECT unnest(locked) EXCEPT SELECT unnest(moved));
+        are_left := are_left OR locked <> '{}';
     END IF;
     UPDATE sessions s SET
         given = greatest(s.given, least(m.place, i.newest)), used_us = greatest(s.used_us, m.used_us),
         aged_us = CASE WHEN m.used_us > s.aged_us + six_hours_us THEN m.used_us ELSE s.aged_us END
     FROM unnest(nos, keys, places, uses_us) AS m (no, key, place, used_us) JOIN inboxes i ON i.user_no = m.no
-    WHERE s.user_no = m.no AND s.key = m.key;
+    WHERE s.user_no = m.no AND s.key = m.key AND (locked IS NULL OR m.no <> ALL (locked));
     IF moved IS NULL THEN
-        RETURN others;
+        RETURN are_left;
     END IF;
     UPDATE inboxes i SET given = m.given, waiting = i.waiting - m.taken, waiting_bytes = i.waiting_bytes - m.taken_bytes,
         kept = i.kept - m.dropped, bytes = i.bytes - m.dropped_bytes
@@ -58,5 +66,5 @@ BEGIN
     DELETE FROM messages m USING (
         SELECT v.no, (SELECT min(given) FROM sessions WHERE user_no = v.no) AS place FROM unnest(moved) AS v (no)
     ) given WHERE m.user_no = given.no AND m.seq <= given.place;
-    RETURN others;
+    RETURN are_left;
 END $$;

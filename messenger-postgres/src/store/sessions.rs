@@ -89,28 +89,33 @@ pub(super) async fn latest_use(calls: &Calls) -> Result<Option<Timestamp>, Stora
     rows.first().map(|row| row.time(0)).transpose()
 }
 
-/// Moves those that were given very many messages by a call of their own, which locks their inboxes for longer.
+/// Those that would hold up the others are moved by a call of their own: they were given very many messages, or somebody
+/// else has their inbox locked.
 pub(super) async fn advance(calls: &Calls, marks: &[Watermark]) -> Result<(), StorageError> {
-    let are_far_left = advance_some(calls, marks, false).await?;
-    if are_far_left {
+    let are_left = advance_some(calls, marks, false).await?;
+    if are_left {
         advance_some(calls, marks, true).await?;
     }
     Ok(())
 }
 
-/// True when there are others, which are far if these are not.
-async fn advance_some(calls: &Calls, marks: &[Watermark], far: bool) -> Result<bool, StorageError> {
+/// True when there are some left for a call that waits.
+async fn advance_some(
+    calls: &Calls,
+    marks: &[Watermark],
+    waits: bool,
+) -> Result<bool, StorageError> {
     let params = Params::new()
         .texts(marks.iter().map(|mark| mark.user.as_str()))
         .optional_bytes(marks.iter().map(|mark| Some(mark.session.0)))
         .numbers(marks.iter().map(|mark| mark.delivered_up_to))
         .times(marks.iter().map(|mark| mark.used))
-        .flag(far);
+        .flag(waits);
     let advance = "SELECT advance_v2($1, $2, $3, $4, $5)";
     let answer = calls.write(advance, params).await?;
-    let others = answer.first().map(|row| row.value(0)).transpose()?;
+    let are_left = answer.first().map(|row| row.value(0)).transpose()?;
     // Without any session there are none.
-    Ok(others.flatten().unwrap_or(false))
+    Ok(are_left.flatten().unwrap_or(false))
 }
 
 /// The lanes are looked for as well: whether the database still has what they were answered.

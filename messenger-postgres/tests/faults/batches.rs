@@ -6,11 +6,23 @@ use testing_servers::Postgres;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-/// Has a message to ann sent as this batch of a lane.
-async fn come(client: &Client, lane: i64, batch: i64) -> Result<i64, tokio_postgres::Error> {
-    let append = "SELECT bases[1] + 1 FROM append_v1(
+/// How servers of each version have a message to ann sent as this batch of a lane.
+const APPEND: [&str; 2] = [
+    "SELECT bases[1] + 1 FROM append_v1(
         $1, $2, 0, false, '{ann}', '{1}', '{4}', '{1700000000}', '{100}', '{1000}', '{}', '{1}', '{1}',
-        '{NULL}', '{zombie}', '{nick}', '{id}', '{1700000000}', '{text}', '{\"\"}', '{\"\"}', '{4}', '{}', '{}', '{}', '{}')";
+        '{NULL}', '{zombie}', '{nick}', '{id}', '{1700000000}', '{text}', '{\"\"}', '{\"\"}', '{4}', '{}', '{}', '{}', '{}')",
+    "SELECT bases[1] + 1 FROM append_v2(
+        $1, $2, 0, '{ann}', '{1, 4, 1700000000, 100, 1000}', '{}', '{1, 1, 0, 4, 1700000000, 0, 0}',
+        '{zombie, nick, id, text, \"\", \"\"}', '{}', '{}')",
+];
+
+/// Has it sent by a server of this version.
+async fn come(
+    client: &Client,
+    append: &str,
+    lane: i64,
+    batch: i64,
+) -> Result<i64, tokio_postgres::Error> {
     let row = client.query_one(append, &[&lane, &batch]).await?;
     Ok(row.get(0))
 }
@@ -28,17 +40,25 @@ async fn a_batch_is_stored_once_and_one_that_is_too_late_never() {
     let last = client.query_one("SELECT lane, batch FROM lanes", &[]).await;
     let last = last.unwrap();
     let (lane, batch): (i64, i64) = (last.get(0), last.get(1));
-    // The last one is told what it came to, whatever is said now.
-    assert_eq!(come(&client, lane, batch).await.unwrap(), 3);
-    assert_eq!(count(&client).await, 3);
-    // Those before were stored, or given up.
-    for earlier in 1..batch {
-        let late = come(&client, lane, earlier).await.unwrap_err();
-        assert_eq!(late.code(), Some(&SqlState::from_code("MSG02")), "{late}");
+    for append in APPEND {
+        // The last one is told what it came to, whatever is said now.
+        assert_eq!(come(&client, append, lane, batch).await.unwrap(), 3);
+        assert_eq!(count(&client).await, 3);
+        // Those before were stored, or given up.
+        for earlier in 1..batch {
+            let late = come(&client, append, lane, earlier).await.unwrap_err();
+            assert_eq!(late.code(), Some(&SqlState::from_code("MSG02")), "{late}");
+        }
     }
     assert_eq!(bodies(&storage, "ann").await, ["1", "2", "3"]);
     // Another lane's are its own.
-    assert_eq!(come(&client, lane ^ 1, batch).await.unwrap(), 4);
-    send(&storage, message("bob", "ann", "5")).await;
-    assert_eq!(bodies(&storage, "ann").await, ["1", "2", "3", "text", "5"]);
+    for (append, batch, seq) in [(APPEND[0], batch, 4), (APPEND[1], batch + 1, 5)] {
+        let other = come(&client, append, lane ^ 1, batch).await.unwrap();
+        assert_eq!(other, seq);
+        let again = come(&client, APPEND[1], lane ^ 1, batch).await.unwrap();
+        assert_eq!(again, seq);
+    }
+    send(&storage, message("bob", "ann", "6")).await;
+    let all = ["1", "2", "3", "text", "text", "6"];
+    assert_eq!(bodies(&storage, "ann").await, all);
 }

@@ -2,7 +2,9 @@
 
 use crate::{add_users, bodies, count, message, send, until};
 use futures_util::future::join_all;
-use messenger_core::storage::{AppendError, Storage};
+use messenger_core::clock::Timestamp;
+use messenger_core::proto::UserId;
+use messenger_core::storage::{AppendError, NewSession, Owner, SessionKey, Storage, Watermark};
 use messenger_postgres::PostgresStorage;
 use std::error::Error;
 use std::time::Instant;
@@ -91,6 +93,42 @@ async fn what_has_waited_for_an_inbox_is_stored_in_its_order() {
             break;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watermarks_of_others_do_not_wait_for_an_inbox_that_another_has_locked() {
+    let postgres = Postgres::start().await;
+    let storage = PostgresStorage::connect(&postgres.database().await).await;
+    let storage = storage.unwrap();
+    let (key, now) = (SessionKey([1; 32]), Timestamp::from_micros(1));
+    // Inboxes are locked in this order.
+    let users = ["ann", "bob", "cid"].map(UserId::from);
+    add_users(&storage, &["ann", "bob", "cid"]).await;
+    for user in &users {
+        let number = storage.user_number(user).await.unwrap().unwrap();
+        let session = NewSession::new(Owner::new(user.clone(), number), key, now);
+        storage.open_session(session).await.unwrap();
+        send(&storage, message("eve", user.as_str(), "1")).await;
+    }
+    let place = async |user: &UserId| {
+        let session = storage.session(user, &key).await.unwrap();
+        session.unwrap().delivered_up_to
+    };
+    let marks = users.clone().map(|user| Watermark::new(user, key, 1, now));
+    let client = postgres.client("messenger0").await;
+    let lock = "BEGIN; SELECT FROM inboxes JOIN users ON no = user_no WHERE login = 'ann' FOR UPDATE OF inboxes";
+    client.batch_execute(lock).await.unwrap();
+    let advancing = storage.advance(marks.to_vec());
+    let meanwhile = async {
+        until(async || place(&users[1]).await == 1 && place(&users[2]).await == 1).await;
+        send(&storage, message("eve", "bob", "2")).await;
+        assert_eq!(place(&users[0]).await, 0, "it is locked");
+        client.batch_execute("ROLLBACK").await.unwrap();
+    };
+    // On a busy machine the inbox may be locked for longer than is waited for it.
+    let (_, ()) = tokio::join!(advancing, meanwhile);
+    until(async || storage.advance(marks.to_vec()).await.is_ok()).await;
+    assert_eq!(place(&users[0]).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
