@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 pub(crate) fn engine(builder: Builder) -> Engine {
     let mut policy = benches::unlimited();
     policy.passwords.waiting = 100_000;
-    // In memory a sender can be quicker than its recipient, who must not fall behind for ever.
-    policy.limits.inbox = InboxLimits::default();
+    // In memory a sender can be quicker than its recipient, who must not fall behind for ever, nor a thousand of them until
+    // there is no memory left for messages.
+    policy.limits.inbox = InboxLimits::new(1_000, 1024 * 1024);
     builder.policy(policy).build().unwrap()
 }
 
