@@ -105,6 +105,12 @@ impl Postgres {
 
     /// Kills the server and all its processes, as a power cut would.
     pub fn kill(&mut self) {
+        self.signal("STOP");
+        // Once it stands still it starts no more of them.
+        let begun = Instant::now();
+        while !self.stands_still() && begun.elapsed() < DEADLINE {
+            std::thread::yield_now();
+        }
         let pids = self.processes();
         let _ = Command::new("kill")
             .arg("-KILL")
@@ -195,6 +201,16 @@ impl Postgres {
             .stderr(Stdio::null())
             .status();
         status.unwrap();
+    }
+
+    /// Whether the server's process is stopped, or has ended.
+    fn stands_still(&self) -> bool {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", self.server.id()));
+        let state = state.unwrap_or_default();
+        // Behind its name, which is in parentheses.
+        state
+            .rsplit_once(") ")
+            .is_none_or(|(_, state)| state.starts_with(['T', 'Z', 'X']))
     }
 
     /// The server's process and those of its connections.
