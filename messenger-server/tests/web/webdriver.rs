@@ -17,6 +17,9 @@ use tokio::time::{Instant, timeout};
 /// How long anything in a browser may take on a machine that is busy.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
+/// How often chromedriver is started: it ends when the port that it was given is taken at another of its addresses.
+const STARTS: usize = 5;
+
 /// How long one script may take.
 const SCRIPT: Duration = Duration::from_secs(300);
 
@@ -41,29 +44,34 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) async fn start() -> Self {
         let turn = ONE_AT_A_TIME.acquire().await.unwrap();
-        let mut child = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("chromedriver is installed");
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if let Some((_, port)) = line.split_once("successfully on port ") {
-                    return port.trim_end_matches('.').parse().unwrap();
+        for _ in 0..STARTS {
+            let mut child = Command::new("chromedriver")
+                .arg("--port=0")
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .process_group(0)
+                .spawn()
+                .expect("chromedriver is installed");
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let port = async {
+                while let Some(line) = lines.next_line().await.unwrap() {
+                    if let Some((_, port)) = line.split_once("successfully on port ") {
+                        return Some(port.trim_end_matches('.').parse().unwrap());
+                    }
                 }
-            }
-            panic!("chromedriver ended");
-        };
-        let port = timeout(SOON, port).await.unwrap();
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self {
-            child,
-            port,
-            _turn: turn,
+                None
+            };
+            let Some(port) = timeout(SOON, port).await.unwrap() else {
+                continue;
+            };
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Self {
+                child,
+                port,
+                _turn: turn,
+            };
         }
+        panic!("chromedriver ends");
     }
 
     /// A browser of its own, which shares nothing with others.
