@@ -23,7 +23,7 @@ export class History extends EventTarget {
   #shown = [];
   #isBusy = false;
   #isAsked = false;
-  #hasEarlier = true;
+  #hasEarlier = false;
   #hasLater = false;
   // The number of the newest that was shown or heard of.
   #newest = 0;

@@ -469,8 +469,11 @@ impl Inboxes {
 
     /// What is committed is what readers find.
     pub(crate) fn publish(&mut self) {
-        let next = self.arrivals.as_ref().map_or(0, Arrivals::next);
-        let row = next - 1;
+        // Nothing that readers find was touched while these are not known.
+        let Some(arrivals) = &self.arrivals else {
+            return;
+        };
+        let row = arrivals.next() - 1;
         if self.is_anew {
             self.is_anew = false;
             self.changes.clear();
