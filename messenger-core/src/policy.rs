@@ -32,7 +32,7 @@ pub struct Policy {
     pub mid_lifetime: Duration,
     /// How long the store may take for a call, and for all that a request needs one after the other; what the request has waited
     /// for besides, such as a password's hash, counts up to four fifths of it. After that the client is told 22, and it is
-    /// unknown whether anything was written. 5 seconds.
+    /// unknown whether anything was written. 4.5 seconds, so that an answer is there within 5.
     pub storage_timeout: Duration,
     /// The limits of what clients send and of what is kept for them.
     pub limits: Limits,
@@ -171,7 +171,7 @@ impl Default for Policy {
             session_lifetime: 30 * DAY,
             message_lifetime: 30 * DAY,
             mid_lifetime: 7 * DAY,
-            storage_timeout: Duration::from_secs(5),
+            storage_timeout: Duration::from_millis(4_500),
             limits: Limits::default(),
             passwords: PasswordPolicy::default(),
             rates: Some(Rates::default()),

@@ -71,8 +71,9 @@ async fn fails_to_write<A: Action>(connection: &Connection, action: A) {
 }
 
 #[test]
-fn a_call_may_take_five_seconds() {
-    assert_eq!(Policy::default().storage_timeout, Duration::from_secs(5));
+fn a_request_is_answered_within_five_seconds() {
+    let spare = Duration::from_millis(500);
+    assert!(Policy::default().storage_timeout + spare <= Duration::from_secs(5));
 }
 
 #[tokio::test]

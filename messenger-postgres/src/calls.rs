@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::Row;
 
-/// How long a call may take. The engine gives one up after 5 seconds.
-pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4500);
+/// How long a call may take. Less than the engine gives a request.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4_000);
 
 /// How many connections calls share. A call that waits for a lock delays those behind it on the same one.
 const LINKS: usize = 6;

@@ -29,7 +29,7 @@
 //! - Every call is one statement, and so one transaction: most of them are functions of the database. When an answer is
 //!   lost, as with a database that is killed, the call is made again, and what was done already is not done twice.
 //! - Numbers in an inbox are given under its row's lock, without a gap, however many servers append to it.
-//! - A call fails after 4.5 seconds without the database, and says when it may have been done nevertheless. Service is back
+//! - A call fails after 4 seconds without the database, and says when it may have been done nevertheless. Service is back
 //!   by itself when the database is. An inbox that somebody else has locked keeps nobody else.
 //! - A database that turns out to have lost what it had stored, as after a failover to a standby that was behind, is logged
 //!   as an error, and inboxes go on under numbers that were never given
@@ -42,7 +42,7 @@
 //! - Each store has eight connections. Messages go in batches of up to 512, on two of them: what comes while one is under way
 //!   is the next. 50,000 messages and 64 MiB wait on each, and 2,000 other calls on each of the other six; more are refused.
 //! - Behind a pooler such as pgbouncer, which may give each transaction another connection, `statement_timeout` and
-//!   `lock_timeout` have to be set for the user: `ALTER ROLE messenger SET statement_timeout = '4s'`.
+//!   `lock_timeout` have to be set for the user: `ALTER ROLE messenger SET statement_timeout = '3500ms'`.
 //! - Notices do not go through it: servers that share it need a [`Notifier`](messenger_core::notifier::Notifier) between
 //!   them, or what one has stored is seen by the others at their next look.
 //!

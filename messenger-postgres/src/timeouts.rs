@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Config};
 
 /// Settings, and what each connection asks for. Behind a pooler times may be others, but for none.
 const SETTINGS: [(&str, &str); 3] = [
-    ("statement_timeout", "4s"),
+    ("statement_timeout", "3500ms"),
     ("lock_timeout", "2s"),
     ("default_transaction_isolation", "read committed"),
 ];
