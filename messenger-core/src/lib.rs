@@ -218,7 +218,7 @@
 //! # Limits
 //!
 //! What a client may send, ask for and have kept is bounded by [`Policy`], and so is how fast ([`Rates`](policy::Rates)). By default: names of
-//! 64 bytes, texts of 64 KiB, 1,000 contacts, 8 sessions, 10,000 messages or 256 MiB that wait for a user, 256 requests with 4 MiB of
+//! 64 characters, texts of 64 KiB, 1,000 contacts, 8 sessions, 10,000 messages or 256 MiB that wait for a user, 256 requests with 4 MiB of
 //! frames under way on a connection ([`DriverLimits`]), 4 MiB of live messages waiting for one, 4.5 seconds for what a request asks of the store.
 //!
 //! # Performance
