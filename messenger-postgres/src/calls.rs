@@ -13,6 +13,10 @@ use tokio_postgres::Row;
 /// How long a call may take. Less than the engine gives a request.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4_000);
 
+/// With less time than that nothing is sent any more: it would hardly be answered, and one that was not answered takes its
+/// connection with it.
+pub(crate) const LEAST_LEFT: Duration = Duration::from_millis(500);
+
 /// How many connections calls share. A call that waits for a lock delays those behind it on the same one.
 const LINKS: usize = 6;
 
@@ -122,15 +126,18 @@ pub(crate) async fn call(
     let params = params.typed();
     let mut may_be_done = false;
     loop {
-        let Ok(open) = timeout_at(deadline, link.open()).await else {
+        let Ok(open) = timeout_at(deadline - LEAST_LEFT, link.open()).await else {
             let error = CallError::Unreachable(CALL_TIMEOUT);
             return Err(Failure::new(error, may_be_done));
         };
         let sent = Instant::now();
         let answer = open.client.query_typed(sql, &params);
         let Ok(answer) = timeout_at(deadline, answer).await else {
-            open.close();
-            link.note_silence(sent);
+            // One that tells something else meanwhile is there, and others wait for it.
+            if !open.was_heard_since(sent) {
+                open.close();
+                link.note_silence(sent);
+            }
             return Err(Failure::new(CallError::Silent(CALL_TIMEOUT), true));
         };
         let error = match answer {
@@ -144,7 +151,8 @@ pub(crate) async fn call(
             Err(error) => error,
         };
         match Failed::by(&error) {
-            Failed::ThisTime if Instant::now() < deadline => {}
+            // It may take as long again.
+            Failed::ThisTime if Instant::now() + sent.elapsed() < deadline => {}
             Failed::ForGood | Failed::ThisTime => return Err(Failure::new(error, may_be_done)),
             Failed::Unknown => {
                 open.close();

@@ -9,7 +9,7 @@
 //! no longer than that takes. An inbox that somebody else has locked is left for the next batch.
 
 use crate::batch::{APPEND, Batch, Outcome};
-use crate::calls::{self, Answer, CALL_TIMEOUT, Failure};
+use crate::calls::{self, Answer, CALL_TIMEOUT, Failure, LEAST_LEFT};
 use crate::error::CallError;
 use crate::link::{Link, Servers};
 use crate::meters;
@@ -24,9 +24,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
-
-/// A message that has waited so long that there is less left for the database is not sent any more.
-const LEAST_LEFT: Duration = Duration::from_millis(500);
 
 /// How long a message waits for an inbox that somebody else has locked.
 const LOCKED: Duration = Duration::from_millis(500);

@@ -6,6 +6,7 @@ use crate::meters;
 use crate::timeouts;
 use crate::tls::Tls;
 use futures_util::future::{select_all, select_ok};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,8 +41,17 @@ const WATCHED_AGAIN: usize = 1;
 /// A connection, or the place of one.
 pub(crate) struct Link {
     servers: Arc<Servers>,
-    open: Mutex<Option<Arc<Open>>>,
+    place: Mutex<Place>,
     under_way: AtomicUsize,
+}
+
+/// What there is of a connection.
+#[derive(Default)]
+struct Place {
+    open: Option<Arc<Open>>,
+    /// What makes it anew. Whoever waits for it goes on with it, and leaves it to the next when their time is over: if each
+    /// began again, none would ever come to its end where many wait for a short time each.
+    making: Option<Pin<Box<dyn Future<Output = Open> + Send>>>,
 }
 
 /// A connection, which is closed when this is dropped.
@@ -81,7 +91,7 @@ impl Open {
         self.heard_ms.store(ms, Ordering::Relaxed);
     }
 
-    fn was_heard_since(&self, moment: Instant) -> bool {
+    pub(crate) fn was_heard_since(&self, moment: Instant) -> bool {
         let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
         self.begun + heard >= moment
     }
@@ -102,15 +112,15 @@ impl Link {
     pub(crate) fn new(servers: Arc<Servers>) -> Self {
         Self {
             servers,
-            open: Mutex::default(),
+            place: Mutex::default(),
             under_way: AtomicUsize::new(0),
         }
     }
 
-    /// The connection. It is tried to make one for as long as this is awaited.
+    /// The connection, which is made if there is none.
     pub(crate) async fn open(&self) -> Arc<Open> {
-        let mut place = self.open.lock().await;
-        if let Some(open) = &*place
+        let mut place = self.place.lock().await;
+        if let Some(open) = &place.open
             && !open.client.is_closed()
             && self
                 .servers
@@ -119,7 +129,14 @@ impl Link {
         {
             return Arc::clone(open);
         }
-        Arc::clone(place.insert(Arc::new(self.servers.reconnect().await)))
+        let making = place.making.get_or_insert_with(|| {
+            let servers = Arc::clone(&self.servers);
+            Box::pin(async move { servers.reconnect().await })
+        });
+        let open = Arc::new(making.await);
+        place.making = None;
+        place.open = Some(Arc::clone(&open));
+        open
     }
 
     /// Nothing has come since this moment. The next call shall not wait as long on another connection to the same silence:
@@ -210,7 +227,7 @@ impl Servers {
         }
     }
 
-    /// The same as [`connect`](Self::connect), for as long as this is awaited. Each server is tried again and again for
+    /// The same as [`connect`](Self::connect), until it succeeds. Each server is tried again and again for
     /// itself, so that one that stands still keeps nobody from another that can be written to from now on.
     async fn reconnect(&self) -> Open {
         let silence = *self.silence();

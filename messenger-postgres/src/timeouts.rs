@@ -1,4 +1,4 @@
-//! How long the database may work on a statement, and wait for a lock: less than a call may take.
+//! How long the database may work on a statement, and wait for a lock: less than a call may take, which tries twice to get a lock.
 //!
 //! Each connection asks for it when it begins. A pooler such as pgbouncer refuses that; then it has to be set for the user,
 //! which is looked at when the store is opened.
@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Config};
 /// Settings, and what each connection asks for. Behind a pooler times may be others, but for none.
 const SETTINGS: [(&str, &str); 3] = [
     ("statement_timeout", "3500ms"),
-    ("lock_timeout", "2s"),
+    ("lock_timeout", "1500ms"),
     ("default_transaction_isolation", "read committed"),
 ];
 

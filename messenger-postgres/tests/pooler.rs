@@ -21,7 +21,7 @@ async fn set_for_user(postgres: &Postgres, setting: &str, value: &str) {
 async fn passes_the_suite() {
     let postgres = Postgres::start_with(&[MANY_CONNECTIONS]).await;
     set_for_user(&postgres, "statement_timeout", "3500ms").await;
-    set_for_user(&postgres, "lock_timeout", "2s").await;
+    set_for_user(&postgres, "lock_timeout", "1500ms").await;
     let bouncer = PgBouncer::before(&postgres).await;
     testing::storage::suite(async || {
         let url = postgres.database().await;
@@ -36,7 +36,7 @@ async fn passes_the_suite() {
 async fn timeouts_have_to_be_set_for_the_user() {
     let postgres = Postgres::start().await;
     let bouncer = PgBouncer::before(&postgres).await;
-    for (missing, value) in [("statement_timeout", "3500ms"), ("lock_timeout", "2s")] {
+    for (missing, value) in [("statement_timeout", "3500ms"), ("lock_timeout", "1500ms")] {
         // Each time connections are new to this database.
         let url = postgres.database().await;
         let (_, name) = url.rsplit_once('/').unwrap();

@@ -2,14 +2,17 @@
 
 use crate::Postgres;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
-/// Whether answers come through, and how often all connections have been cut.
+/// Whether answers come through, how late, and how often all connections have been cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct State {
     is_mute: bool,
+    delay: Duration,
     cuts: usize,
 }
 
@@ -46,6 +49,11 @@ impl Proxy {
         self.state.send_modify(|state| state.is_mute = true);
     }
 
+    /// From now on each answer takes so much longer.
+    pub fn slow(&self, by: Duration) {
+        self.state.send_modify(|state| state.delay = by);
+    }
+
     /// Cuts all connections; answers on later ones come through. What the server was asked it goes on with.
     pub fn cut(&self) {
         self.state.send_modify(|state| {
@@ -66,7 +74,8 @@ async fn pass(client: TcpStream, socket: PathBuf, mut state: watch::Receiver<Sta
     let answers = async {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
-            let is_mute = flags.borrow().is_mute;
+            let State { is_mute, delay, .. } = *flags.borrow();
+            sleep(delay).await;
             if !is_mute
                 && to_client
                     .write_all(bytes.get(..count).unwrap())

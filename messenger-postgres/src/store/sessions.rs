@@ -11,6 +11,12 @@ use messenger_core::storage::{
     SessionRecord, StorageError, UserNumber, Watermark,
 };
 
+/// How many sessions a statement moves.
+const MOVED_AT_ONCE: usize = 1000;
+
+/// How many, of those that take long.
+const WAITED_FOR_AT_ONCE: usize = 50;
+
 pub(super) async fn open(
     calls: &Calls,
     new: &NewSession,
@@ -91,10 +97,16 @@ pub(super) async fn latest_use(calls: &Calls) -> Result<Option<Timestamp>, Stora
 
 /// Those that would hold up the others are moved by a call of their own: they were given very many messages, or somebody
 /// else has their inbox locked.
+///
+/// However many there are, each statement has its time: what is stored stays, also when that of the whole call is over.
 pub(super) async fn advance(calls: &Calls, marks: &[Watermark]) -> Result<(), StorageError> {
-    let are_left = advance_some(calls, marks, false).await?;
-    if are_left {
-        advance_some(calls, marks, true).await?;
+    for marks in marks.chunks(MOVED_AT_ONCE) {
+        if !advance_some(calls, marks, false).await? {
+            continue;
+        }
+        for marks in marks.chunks(WAITED_FOR_AT_ONCE) {
+            advance_some(calls, marks, true).await?;
+        }
     }
     Ok(())
 }

@@ -5,9 +5,12 @@ use futures_util::future::join_all;
 use messenger_core::storage::Storage;
 use messenger_postgres::{ConnectError, PostgresStorage};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use testing_servers::{DEADLINE, Postgres, Proxy};
 use tokio::join;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,6 +32,41 @@ async fn a_silence_that_was_noticed_on_one_connection_is_waited_for_on_no_other(
     storage.check().await.unwrap_err();
     let checks = check_often().await;
     assert!(checks.iter().all(Result::is_ok), "{checks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_way_back_is_found_however_many_wait_for_a_short_time_each() {
+    let postgres = Postgres::start().await;
+    postgres.database().await;
+    let proxy = Proxy::before(&postgres).await;
+    let storage = PostgresStorage::connect(&proxy.url("messenger0")).await;
+    let storage = Arc::new(storage.unwrap());
+    let answers = Arc::new(AtomicUsize::new(0));
+    // Each begins a little behind the one before, so that their times are over one after the other.
+    let asking = tokio::spawn({
+        let (storage, answers) = (Arc::clone(&storage), Arc::clone(&answers));
+        async move {
+            loop {
+                let (storage, answers) = (Arc::clone(&storage), Arc::clone(&answers));
+                tokio::spawn(async move {
+                    let is_answered = storage.check().await.is_ok();
+                    answers.fetch_add(usize::from(is_answered), Ordering::Relaxed);
+                });
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+    let answers = || answers.load(Ordering::Relaxed);
+    until(async || answers() > 0).await;
+    proxy.mute();
+    // Longer than any call waits, so that all that wait have begun since.
+    until(async || storage.check().await.is_err()).await;
+    until(async || storage.check().await.is_err()).await;
+    let before = answers();
+    proxy.slow(Duration::from_millis(300));
+    proxy.cut();
+    until(async || answers() > before + 100).await;
+    asking.abort();
 }
 
 /// Keeps whoever starts from going on, as another does that changes the tables.
