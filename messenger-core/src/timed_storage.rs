@@ -60,8 +60,11 @@ impl Spent {
         in_store + beside.min(most * 4 / 5)
     }
 
-    fn add(&self, in_store: Duration) {
-        self.in_store.set(self.in_store.get() + in_store);
+    /// What was waited for since `began`, when so much had been spent in the store, was for it. Calls of which that was
+    /// made up have told so themselves.
+    fn add_since(&self, began: Instant, in_store: Duration) {
+        let now = in_store + began.elapsed();
+        self.in_store.set(self.in_store.get().max(now));
     }
 }
 
@@ -260,13 +263,14 @@ impl TimedStorage {
         // What is done in the background is no request.
         let over = SPENT.try_with(|spent| spent.of(patience.most));
         let timer = patience.timer(over.unwrap_or_default());
+        let before = SPENT.try_with(|spent| spent.in_store.get());
         let started = Instant::now();
         let result = tokio::select! {
             biased;
             result = call => result,
             () = timer => Err(patience.exceeded(kind).into()),
         };
-        let _ = SPENT.try_with(|spent| spent.add(started.elapsed()));
+        let _ = SPENT.try_with(|spent| spent.add_since(started, before.unwrap_or_default()));
         (result, self.clock.now().since(began))
     }
 }

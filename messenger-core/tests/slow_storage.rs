@@ -10,6 +10,7 @@ use messenger_core::proto::{
 use messenger_core::storage::MemoryStorage;
 use messenger_core::testing::FaultyStorage;
 use messenger_core::{Connection, Engine, Policy, async_trait};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::yield_now;
@@ -165,6 +166,28 @@ async fn whoever_has_waited_for_long_beside_the_store_is_let_in() {
     let takes_a_while = |storage: &FaultyStorage, most: Duration| storage.set_delay(most / 20);
     let (is_in, time) = log_in_behind(3.0, takes_a_while).await;
     assert!(is_in && time > 3.0, "{time}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_before_a_log_in_counts_once() {
+    let faulty = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let most = Policy::default().storage_timeout;
+    let engine = Engine::builder()
+        .storage(Arc::new(faulty.clone()))
+        .authenticator(Arc::new(Slow(Duration::ZERO)))
+        .build()
+        .unwrap();
+    let ann = engine.connect();
+    log_in(&ann, "ann").await;
+    ann.call(SendMessage::new("ann", "note")).await.unwrap();
+    // A watermark waits to be stored.
+    let delivery = poll_fn(|cx| ann.poll_event(cx)).await.unwrap();
+    ann.delivered(delivery.token);
+    faulty.set_delay(most.mul_f64(0.23));
+    let began = Instant::now();
+    log_in(&engine.connect(), "ann").await;
+    let time = began.elapsed().div_duration_f64(most);
+    assert!((0.4..1.0).contains(&time), "{time}");
 }
 
 #[tokio::test]

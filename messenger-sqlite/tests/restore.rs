@@ -8,7 +8,7 @@
 )] // a test fails by panicking
 
 use messenger_core::Engine;
-use messenger_core::clock::Timestamp;
+use messenger_core::clock::{Clock, SystemClock, Timestamp};
 use messenger_core::proto::{
     Ack, Auth, Credentials, ErrorCode, Inbound, Message, Register, SendMessage, UserId,
 };
@@ -125,6 +125,26 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     files.sort();
     files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_number_is_given_again_though_the_clock_was_ahead_at_the_last_restore() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.db");
+    drop(begin(&path).await);
+    let tomorrow = (SystemClock.now().as_secs() + 86_400) * 1_000_000;
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let restored = "INSERT INTO about (name, value) VALUES ('lost up to', ?1)";
+    file.execute(restored, [tomorrow.to_string()]).unwrap();
+    drop(file);
+    let store = SqliteStorage::open(&path).unwrap();
+    let given = send(&store, &bob()).await;
+    assert!(given > u64::try_from(tomorrow).unwrap());
+    drop(store);
+    mark_restored(&path).unwrap();
+    let store = SqliteStorage::open(&path).unwrap();
+    // What the copy does not have of those that were given meanwhile.
+    assert!(send(&store, &bob()).await > given + 1_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
