@@ -22,6 +22,7 @@ const VERSIONS: &[&[&str]] = &[
         include_str!("sql/advance.sql"),
         include_str!("sql/batches.sql"),
     ],
+    &[include_str!("sql/steps.sql")],
 ];
 
 /// Brings the database up to date. One server at a time does it; a failed attempt has done nothing.
@@ -167,7 +168,7 @@ mod tests {
         for refused in refused {
             assert_eq!(
                 refused.to_string(),
-                "the database was made by a later version of this program (its tables have version 3): update this one"
+                "the database was made by a later version of this program (its tables have version 4): update this one"
             );
         }
     }

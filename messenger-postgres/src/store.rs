@@ -345,7 +345,7 @@ impl Storage for PostgresStorage {
             .numbers(self.lanes.iter().map(|lane| lane.row().number));
         let answer = self
             .calls
-            .write("SELECT purge_v1($1, $2, $3, $4, $5)", params)
+            .write("SELECT purge_v2($1, $2, $3, $4, $5)", params)
             .await?;
         // Another server may have found that the database has lost something.
         self.lost_up_to.read(&self.calls).await?;

@@ -221,6 +221,100 @@ async fn one_server_at_a_time_purges_and_by_the_clock_of_the_database() {
     assert_eq!(sessions().await, 1, "was used now");
 }
 
+/// Users whose only session is out of date, each with so many messages that another was given.
+async fn fill(client: &tokio_postgres::Client, users: u32, messages: u32) {
+    let fill = format!(
+        "INSERT INTO users (login, skeleton, nick) SELECT 'due ' || n, 'due ' || n, '' FROM generate_series(1, {users}) n;
+         INSERT INTO inboxes (user_no, newest, given, kept, bytes, oldest_time)
+            SELECT no, {messages}, {messages}, {messages}, 4 * {messages}, 1700000000 FROM users WHERE login LIKE 'due %';
+         INSERT INTO messages SELECT no, seq, 4, 1700000000, 'id', 'eve', '', 'text', '', ''
+            FROM users, generate_series(1, {messages}) seq WHERE login LIKE 'due %';
+         INSERT INTO sessions SELECT no, sha256(login::bytea), 0, false, 1700000000000000, 1700000000000000
+            FROM users WHERE login LIKE 'due %'"
+    );
+    client.batch_execute(&fill).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_that_is_out_of_date_is_dropped_step_by_step() {
+    let postgres = Postgres::start().await;
+    let ([storage, _], ann) = two_servers(&postgres).await;
+    let client = postgres.client("messenger0").await;
+    fill(&client, 200, 2_000).await;
+    let count = async |table: &str| -> i64 {
+        let select = format!("SELECT count(*) FROM {table}");
+        client.query_one(&select, &[]).await.unwrap().get(0)
+    };
+    let (hour, now) = (Duration::from_secs(3600), SystemClock.now());
+    let session = NewSession::new(ann.clone(), SessionKey([1; 32]), now);
+    storage.open_session(session).await.unwrap();
+    let expiry = Expiry::at(now, hour, 1_000_000 * hour, hour);
+    let again = storage.purge_expired(expiry).await.unwrap();
+    assert!(again.is_zero(), "there is more");
+    assert!(count("messages").await > 0, "a step has an end");
+    let mut steps = 1;
+    while storage.purge_expired(expiry).await.unwrap().is_zero() {
+        steps += 1;
+    }
+    assert!(steps <= 201, "each drops something: {steps}");
+    assert_eq!((count("messages").await, count("sessions").await), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_inbox_keeps_nobody_elses_from_being_cleared() {
+    let postgres = Postgres::start().await;
+    let ([storage, _], _) = two_servers(&postgres).await;
+    let mut client = postgres.client("messenger0").await;
+    fill(&client, 3, 1).await;
+    let (hour, now) = (Duration::from_secs(3600), SystemClock.now());
+    let expiry = Expiry::at(now, hour, 1_000_000 * hour, hour);
+    let purge = async || while storage.purge_expired(expiry).await.unwrap().is_zero() {};
+    let has_session = async |login: &str| {
+        let data = storage.user_data(&login.into()).await.unwrap().unwrap();
+        !data.sessions.is_empty()
+    };
+    let lock = "SELECT FROM inboxes JOIN users ON no = user_no WHERE login = 'due 2' FOR UPDATE OF inboxes";
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute(lock).await.unwrap();
+    purge().await;
+    assert!(!has_session("due 1").await && !has_session("due 3").await);
+    assert!(has_session("due 2").await);
+    transaction.rollback().await.unwrap();
+    purge().await;
+    assert!(!has_session("due 2").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_whom_very_much_is_kept_is_gone_at_once_and_forgotten_step_by_step() {
+    let postgres = Postgres::start().await;
+    let ([storage, _], ann) = two_servers(&postgres).await;
+    let client = postgres.client("messenger0").await;
+    fill(&client, 1, 1).await;
+    let bob = UserId::from("due 1");
+    storage.add_contact(&ann, &bob, 10).await.unwrap();
+    let more = "
+        INSERT INTO mids SELECT no, n, 'mid', '', extract(epoch FROM now()) * 1000000, 'id', 1700000000
+            FROM users, generate_series(1, 12000) n WHERE login = 'due 1';
+        INSERT INTO contacts (owner_no, contact_no) SELECT 1000000 + n, no
+            FROM users, generate_series(1, 12000) n WHERE login = 'due 1';
+        INSERT INTO myids SELECT 1000000 + n, no, 'myid'
+            FROM users, generate_series(1, 12000) n WHERE login = 'due 1'";
+    client.batch_execute(more).await.unwrap();
+    assert!(storage.delete_user(&bob).await.unwrap());
+    assert!(!storage.delete_user(&bob).await.unwrap(), "is gone");
+    assert_eq!(storage.user_data(&bob).await.unwrap(), None);
+    assert_eq!(storage.contacts(&ann.user).await.unwrap(), []);
+    let count = async || -> i64 {
+        let select = "SELECT (SELECT count(*) FROM mids) + (SELECT count(*) FROM contacts) + (SELECT count(*) FROM myids)";
+        client.query_one(select, &[]).await.unwrap().get(0)
+    };
+    assert!(count().await > 0, "a step has an end");
+    let year = Duration::from_secs(365 * 86_400);
+    let expiry = Expiry::at(SystemClock.now(), year, year, year);
+    while storage.purge_expired(expiry).await.unwrap().is_zero() {}
+    assert_eq!(count().await, 0);
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap()
 }

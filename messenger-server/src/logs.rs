@@ -13,7 +13,8 @@ use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Filter, Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
@@ -52,6 +53,12 @@ pub(crate) fn begin_to_count() {
 /// The variable that tells what is logged.
 const FILTER: &str = "RUST_LOG";
 
+/// Writes lines.
+type Lines = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Tells what becomes a line.
+type Chosen = Box<dyn Layer<Layered<Lines, Registry>> + Send + Sync>;
+
 /// `RUST_LOG` cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -70,7 +77,7 @@ pub fn install(format: LogFormat, usual: LevelFilter) -> Result<Log, FilterError
         Err(VarError::NotUnicode(text)) => {
             return Err(FilterError(text.to_string_lossy().into_owned()));
         }
-        _ => usual_filter(usual),
+        _ => Box::new(usual_filter(usual)),
     };
     let (queue, log) = Queue::before(io::stderr());
     let lines = fmt::layer()
@@ -80,7 +87,7 @@ pub fn install(format: LogFormat, usual: LevelFilter) -> Result<Log, FilterError
         .with_ansi(io::stderr().is_terminal());
     let quota = Quota::per_second(A_SECOND).allow_burst(AT_ONCE);
     let repeated = Repeated(RateLimiter::keyed(quota));
-    let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
+    let layer: Lines = match format {
         LogFormat::Text => lines.with_filter(repeated).boxed(),
         LogFormat::Json => lines.json().with_filter(repeated).boxed(),
     };
@@ -91,18 +98,16 @@ pub fn install(format: LogFormat, usual: LevelFilter) -> Result<Log, FilterError
     Ok(log)
 }
 
-/// A word that is no level is refused: it would be taken for a part of the program that logs, and a level that is
-/// written wrong would leave the log empty.
 /// What the client of NATS says with each attempt to connect, the notifier tells once.
-fn usual_filter(usual: LevelFilter) -> EnvFilter {
-    let filter = EnvFilter::default().add_directive(usual.into());
-    match "async_nats=off".parse() {
-        Ok(silence) => filter.add_directive(silence),
-        Err(_) => filter,
-    }
+fn usual_filter(usual: LevelFilter) -> Targets {
+    Targets::new()
+        .with_default(usual)
+        .with_target("async_nats", LevelFilter::OFF)
 }
 
-fn read_filter(text: &str) -> Result<EnvFilter, FilterError> {
+/// A word that is no level is refused: it would be taken for a part of the program that logs, and a level that is
+/// written wrong would leave the log empty.
+fn read_filter(text: &str) -> Result<Chosen, FilterError> {
     let is_read = |part: &str| {
         let part = part.trim();
         part.contains(['=', '[', '{', '}', ']']) || part.parse::<LevelFilter>().is_ok()
@@ -111,7 +116,13 @@ fn read_filter(text: &str) -> Result<EnvFilter, FilterError> {
     if !text.split(',').all(is_read) {
         return Err(wrong());
     }
-    EnvFilter::try_new(text).map_err(|_| wrong())
+    // What goes by spans costs something whenever a connection's task goes on.
+    if text.contains(['[', '{']) {
+        let filter = EnvFilter::try_new(text).map_err(|_| wrong())?;
+        return Ok(Box::new(filter));
+    }
+    let filter: Targets = text.parse().map_err(|_| wrong())?;
+    Ok(Box::new(filter))
 }
 
 /// The log's thread. Dropping it writes the lines that wait, if they are read within half a second;

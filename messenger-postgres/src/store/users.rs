@@ -35,7 +35,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn delete(calls: &Calls, user: &UserId) -> Result<bool, StorageError> {
-    let delete = "SELECT delete_user_v1($1)";
+    let delete = "SELECT delete_user_v2($1)";
     let params = Params::new().text(user.as_str());
     let answer = calls.write(delete, params).await?;
     let was_there = answer.first().map(|row| row.value(0)).transpose()?;

@@ -57,6 +57,9 @@ const ATTACKED: Duration = Duration::from_secs(4);
 /// What honest clients wait may grow by so much.
 const TIMES: u32 = 5;
 
+/// Others use the machine too, for moments; an attack that harms does so each time it is looked at.
+const LOOKS: usize = 3;
+
 /// A wait that is shorter says nothing: attackers, clients and server share all processors, and kernels
 /// that do not preempt look only so often whether a thread that woke up may run. An unoptimised server
 /// makes attackers' work its own.
@@ -130,32 +133,36 @@ async fn honest_clients_are_not_harmed() {
         if chosen.as_deref().is_some_and(|chosen| chosen != plan.name) {
             continue;
         }
-        let quiet = honest.talk(QUIET).await;
-        let mut attacker = Attacker::start(&plan, &server.address, &tls).await;
-        let attacked = honest.talk(ATTACKED).await;
-        let resident = server.resident();
-        attacker.stop().await;
-        // Until the server has got over their end.
-        honest.talk(QUIET / 4).await;
-        let shared = HALF_READ + OUTGOING_TOTAL + MESSAGES;
-        let bound = ITSELF + shared + (plan.connections + 100) * (A_CONNECTION + OUTGOING);
-        let resident_mib = resident / MIB;
-        eprintln!(
-            "{:20} p99 {quiet:?} quiet, {attacked:?} attacked; {resident_mib} MiB",
-            plan.name
-        );
-        let allowed = quiet.max(RESOLUTION) * TIMES;
-        assert!(
-            attacked <= allowed,
-            "{}: {attacked:?}, not {quiet:?}",
-            plan.name
-        );
-        assert!(resident <= bound, "{}: {resident_mib} MiB", plan.name);
+        let mut looks = 0;
+        while !is_harmless(&plan, &server, &tls, &mut honest).await {
+            looks += 1;
+            assert!(looks < LOOKS, "{} makes others wait", plan.name);
+        }
     }
     // Alive and well after all of it.
     Honest::new(&server.address).await.talk(QUIET).await;
     server.signal("TERM").await;
     assert_eq!(server.ended().await, Some(0));
+}
+
+/// Whether honest clients hardly wait longer during an attack than just before. Memory keeps within its bound always.
+async fn is_harmless(plan: &Plan, server: &Process, tls: &str, honest: &mut Honest) -> bool {
+    let quiet = honest.talk(QUIET).await;
+    let mut attacker = Attacker::start(plan, &server.address, tls).await;
+    let attacked = honest.talk(ATTACKED).await;
+    let resident = server.resident();
+    attacker.stop().await;
+    // Until the server has got over their end.
+    honest.talk(QUIET / 4).await;
+    let shared = HALF_READ + OUTGOING_TOTAL + MESSAGES;
+    let bound = ITSELF + shared + (plan.connections + 100) * (A_CONNECTION + OUTGOING);
+    let resident_mib = resident / MIB;
+    eprintln!(
+        "{:20} p99 {quiet:?} quiet, {attacked:?} attacked; {resident_mib} MiB",
+        plan.name
+    );
+    assert!(resident <= bound, "{}: {resident_mib} MiB", plan.name);
+    attacked <= quiet.max(RESOLUTION) * TIMES
 }
 
 /// What an attacker's process does, until it is killed: the test begins again in it, and comes here.
