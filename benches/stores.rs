@@ -35,7 +35,7 @@ impl Pair {
     /// Sends it, and receives it, by which the one before counts as delivered.
     async fn exchange(&mut self) {
         self.sender.call(self.request.clone()).await.unwrap();
-        self.recipient.next_event().await.unwrap();
+        self.recipient.next_message().await.unwrap();
     }
 }
 

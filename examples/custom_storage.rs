@@ -158,7 +158,7 @@ impl Tables {
                 return Err(AppendError::MidReused);
             }
             let (id, time) = (first.message.id.clone(), first.message.time);
-            return Ok(Appended::Duplicate { id, time });
+            return Ok(Appended::duplicate(id, time));
         }
         let recipient = self.numbers.get(to).copied();
         let recipient = recipient.ok_or(AppendError::NoSuchUser)?;
@@ -179,11 +179,7 @@ impl Tables {
         let bytes: u64 = inbox.messages.values().map(size).sum();
         dropped += inbox.shed(bytes.saturating_sub(new.limits.bytes), size);
         self.mids.extend(mid.map(|mid| (mid, new.clone())));
-        Ok(Appended::Stored {
-            seq,
-            recipient,
-            dropped,
-        })
+        Ok(Appended::stored(seq, recipient).dropped(dropped))
     }
 }
 

@@ -129,7 +129,7 @@ async fn next(
     Path(after): Path<u64>,
 ) -> Result<String, Refusal> {
     let mut connection = web.connect(&headers, Some(after)).await?;
-    Ok(match timeout(WAIT, connection.next_event()).await {
+    Ok(match timeout(WAIT, connection.next_message()).await {
         Ok(Ok(EvMessage { seq, message, .. })) => {
             // What the user sends elsewhere meanwhile comes along without a `seq`.
             let seq = seq.unwrap_or(after);
@@ -145,7 +145,7 @@ fn message(uid: UserId, body: String) -> SendMessage {
 
 /// Answers everybody who writes to it.
 async fn echo(mut bot: Connection) {
-    while let Ok(EvMessage { message: heard, .. }) = bot.next_event().await {
+    while let Ok(EvMessage { message: heard, .. }) = bot.next_message().await {
         let answer = message(
             heard.from.clone(),
             format!("you said: {}", heard.body.as_str()),

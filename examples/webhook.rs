@@ -88,7 +88,7 @@ impl Webhook {
 /// Posts what comes, one after the other.
 async fn forward(mut hook: Connection, webhook: Webhook) {
     // To ask for the next message says that the one before was processed: until then it stays in the inbox.
-    while let Ok(EvMessage { message, .. }) = hook.next_event().await {
+    while let Ok(EvMessage { message, .. }) = hook.next_message().await {
         let posted = (|| webhook.post(&message))
             .retry(backoff())
             .when(PostError::is_temporary)

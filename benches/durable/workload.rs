@@ -106,5 +106,5 @@ async fn send(session: Connection, request: SendMessage, end: Instant) -> Vec<u3
 }
 
 async fn read(mut session: Connection) {
-    while session.next_event().await.is_ok() {}
+    while session.next_message().await.is_ok() {}
 }

@@ -2,7 +2,7 @@
 
 use crate::authenticator::Identity;
 use crate::connection_state::ConnectionState;
-use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
+use crate::delivery::{Delivery, DeliveryToken, Event, EventsEnded};
 use crate::notifier::ConnectionId;
 use crate::reply::{Reply, Running, Started};
 use crate::rules::{self, SessionKind};
@@ -31,7 +31,7 @@ use std::task::{Context, Poll};
 ///               └─────────── logout, or the session was ended ─────────┘    └───┘ auth
 /// ```
 ///
-/// A program without a socket (a bot) uses [`call`](Self::call) and [`next_event`](Self::next_event). A
+/// A program without a socket (a bot) uses [`call`](Self::call) and [`next_message`](Self::next_message). A
 /// transport hands its connection to a [`Driver`](crate::Driver), which knows the order in which requests are
 /// begun and replies and events are sent.
 ///
@@ -46,13 +46,13 @@ use std::task::{Context, Poll};
 /// bot.call(Register::new("bot", "secret", "Bot")).await?;
 /// bot.call(Auth::new("bot", "secret")).await?;
 /// bot.call(SendMessage::new("bot", "note")).await?;
-/// assert_eq!(bot.next_event().await?.message.body.as_str(), "note");
+/// assert_eq!(bot.next_message().await?.message.body.as_str(), "note");
 /// # Ok(())
 /// # }
 /// ```
 pub struct Connection {
     state: Arc<ConnectionState>,
-    /// Names the message that `next_event` has given last.
+    /// Names the event that `next_event` has given last.
     handed: Option<DeliveryToken>,
 }
 
@@ -115,15 +115,15 @@ impl Connection {
         })
     }
 
-    /// Waits for the next message. Asking for the next one says that the one before was processed: it is then
+    /// Waits for the next event. Asking for the next one says that the one before was processed: it is then
     /// delivered to this session, and does not come again.
     ///
     /// # Errors
     /// There are no more, and [why](EventsEnded).
     ///
     /// # Cancel safety
-    /// No message is lost when the future is dropped.
-    pub async fn next_event(&mut self) -> Result<EvMessage, EventsEnded> {
+    /// No event is lost when the future is dropped.
+    pub async fn next_event(&mut self) -> Result<Event, EventsEnded> {
         let handed = self.handed.take();
         self.delivered(handed);
         let next = poll_fn(|cx| match self.poll_event(cx) {
@@ -137,6 +137,18 @@ impl Connection {
         let delivery = next.await?;
         self.handed = delivery.token;
         Ok(delivery.event)
+    }
+
+    /// Waits for the next message, for whoever wants no other [events](Self::next_event).
+    ///
+    /// # Errors
+    /// There are no more, and [why](EventsEnded).
+    ///
+    /// # Cancel safety
+    /// No message is lost when the future is dropped.
+    pub async fn next_message(&mut self) -> Result<EvMessage, EventsEnded> {
+        let Event::Message(message) = self.next_event().await?;
+        Ok(message)
     }
 
     /// Carries out one request. Requests are carried out one after the other: the caller begins it when those
@@ -162,6 +174,11 @@ impl Connection {
     #[expect(clippy::result_large_err)] // the request is handed back, not reported
     pub fn try_start(&self, inbound: Inbound) -> Result<Started, Inbound> {
         rules::try_start(&self.state, inbound)
+    }
+
+    /// Carries out one request that is no message of an authenticated client.
+    pub(crate) fn handle_alone(&self, inbound: Inbound) -> Running {
+        rules::carry_out_alone(&self.state, inbound)
     }
 
     /// Takes a request that is to be begun later, a `message` together with others of one moment.
@@ -195,7 +212,7 @@ impl Connection {
         rules::refuse(&self.state, bad)
     }
 
-    /// The next message for this connection, in order: what has waited since the session was last here,
+    /// The next event for this connection, in order: what has waited since the session was last here,
     /// then live ones. While the connection is unauthenticated it is pending, and the task is not woken when that
     /// changes: poll again after each reply.
     ///

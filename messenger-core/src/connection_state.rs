@@ -5,7 +5,7 @@ mod login;
 
 pub(crate) use login::{Identified, Login};
 
-use crate::delivery::{Delivery, EventsEnded};
+use crate::delivery::{Delivery, Event, EventsEnded};
 use crate::notifier::ConnectionId;
 use crate::reply::Reply;
 use crate::shared::Shared;
@@ -145,10 +145,15 @@ impl ConnectionState {
     ) -> Poll<Result<(), EventsEnded>> {
         self.poll_feed(|feed, login| {
             let mut bytes = 0;
-            while events.len() < AT_ONCE && bytes < AT_ONCE_BYTES {
+            // A large message comes alone: until it is asked for it stays where others share it, or in the store.
+            let is_large = |feed: &Feed| feed.next_size().is_some_and(|size| size > AT_ONCE_BYTES);
+            while events.is_empty()
+                || (events.len() < AT_ONCE && bytes < AT_ONCE_BYTES && !is_large(feed))
+            {
                 match feed.poll(login, &self.shared, cx) {
                     Poll::Ready(Ok(delivery)) => {
-                        bytes += delivery.event.message.size();
+                        let Event::Message(event) = &delivery.event;
+                        bytes += event.message.size();
                         events.push_back(delivery);
                     }
                     Poll::Ready(Err(ended)) if events.is_empty() => return Poll::Ready(Err(ended)),

@@ -1,15 +1,31 @@
-//! Messages for a connection.
+//! What a connection is given unasked.
 
 use crate::clock::Timestamp;
 use messenger_proto::EvMessage;
 
-/// A message for a connection.
+/// What a connection is given unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message for its user, or the sender's own copy of one.
+    Message(EvMessage),
+}
+
+impl From<Event> for messenger_proto::Event {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Message(message) => Self::Message(message),
+        }
+    }
+}
+
+/// An event for a connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The message.
-    pub event: EvMessage,
-    /// To be given back once the message [is delivered](crate::Connection::delivered); `None` for the sender's
+    /// The event.
+    pub event: Event,
+    /// To be given back once the event [is delivered](crate::Connection::delivered); `None` for the sender's
     /// own copy.
     pub token: Option<DeliveryToken>,
 }

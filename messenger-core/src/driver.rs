@@ -1,5 +1,6 @@
 //! One connection of any transport that carries frames: requests in, frames out.
 
+mod refusals;
 mod window;
 
 use crate::connection::Connection;
@@ -7,11 +8,13 @@ use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
 use crate::reply::Started;
 use crate::taken::{Moment, Queue, Taken};
 use messenger_proto::{BadRequest, ErrorCode, Event, Failure, Inbound, Outbound, Response};
+use refusals::Refusals;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use window::Window;
 
 /// The bounds of a [`Driver`].
@@ -48,7 +51,8 @@ impl Default for DriverLimits {
 /// Drives a connection: it decides everything about it but the bytes. That is the order of replies and events, how many
 /// requests overlap, what comes behind a log-in, backpressure, and which messages count as delivered.
 ///
-/// A transport reads a request when one is [wanted](Self::wants_request) and [hands it over](Self::request). It sends the
+/// A transport reads a request when one is [wanted](Self::wants_request) and [hands it over](Self::request), but
+/// [rests](Self::take_rest) when it is told to. It sends the
 /// [frames](Self::next_frame) it is given in their order, and says which are [delivered](Self::delivered). It tells how
 /// many bytes it has not sent yet, and the driver holds back what must not pile up.
 ///
@@ -94,6 +98,7 @@ pub struct Driver {
     is_finishing: bool,
     /// No requests are wanted because too much is unsent.
     is_held_back: bool,
+    refusals: Refusals,
 }
 
 /// Something to be sent.
@@ -119,7 +124,7 @@ impl From<Outbound> for Frame {
 impl From<Delivery> for Frame {
     fn from(Delivery { event, token }: Delivery) -> Self {
         Self {
-            outbound: Outbound::Event(Event::Message(event)),
+            outbound: Outbound::Event(event.into()),
             token,
         }
     }
@@ -151,7 +156,7 @@ impl fmt::Debug for Driver {
 impl Driver {
     /// Drives this connection. Its first frame is the welcome. Many connections may share their limits.
     pub fn new(connection: Connection, limits: impl Into<Arc<DriverLimits>>) -> Self {
-        Self {
+        let mut driver = Self {
             next: Some(Outbound::Event(Event::Welcome(connection.welcome()))),
             connection,
             window: Window::new(limits.into()),
@@ -164,7 +169,11 @@ impl Driver {
             login: None,
             is_finishing: false,
             is_held_back: false,
-        }
+            refusals: Refusals::default(),
+        };
+        // An embedder may have authenticated it.
+        driver.look_at_connection();
+        driver
     }
 
     /// The connection that is driven.
@@ -179,6 +188,21 @@ impl Driver {
             && !self.is_finishing
             && self.window.has_room(self.taken.len(), self.taken.bytes())
             && self.gathers()
+            && (!self.refusals.is_last() || self.is_idle())
+    }
+
+    /// How long the transport is to wait before it hands over the next request, from now on: usually not at all. A client
+    /// whose message there was no room for (20, 21, 22) rests, or a flood that is refused would cost as much as any. Told
+    /// once, so to be asked behind every reply.
+    #[inline]
+    pub fn take_rest(&mut self) -> Duration {
+        self.refusals.take_rest()
+    }
+
+    /// True while a request that was handed over waits until the client has taken the first of what waited for it: a
+    /// transport that has a bound for all its connections counts it meanwhile.
+    pub fn waits_for_client(&self) -> bool {
+        self.is_catching_up && !self.taken.is_empty()
     }
 
     /// True when a request may be put behind those that are not begun. Only messages are begun together.
@@ -188,7 +212,7 @@ impl Driver {
             None => true,
             Some(Taken::Message(_)) => may_overlap,
             // One that is refused is told so before others are read.
-            Some(Taken::Request(_) | Taken::Bad(_) | Taken::Answered(_)) => false,
+            Some(Taken::Early(_) | Taken::Alone(_) | Taken::Bad(_) | Taken::Answered(_)) => false,
         }
     }
 
@@ -227,7 +251,7 @@ impl Driver {
     pub fn request(&mut self, request: Result<Inbound, BadRequest>, length: usize) {
         let taken = match request {
             // Whose it is may yet change, or is not known to the client.
-            Ok(inbound) if self.is_catching_up || !self.is_authenticated => Taken::Request(inbound),
+            Ok(inbound) if self.is_catching_up || !self.is_authenticated => Taken::Early(inbound),
             Ok(inbound) => self.connection.take(&mut self.moment, inbound),
             Err(bad) => Taken::Bad(bad),
         };
@@ -255,7 +279,7 @@ impl Driver {
     fn begin_alone(&mut self) -> bool {
         let waits = matches!(
             self.taken.front(),
-            Some(Taken::Request(_) | Taken::Message(_))
+            Some(Taken::Early(_) | Taken::Alone(_) | Taken::Message(_))
         );
         if waits && !self.window.is_empty() {
             return false;
@@ -264,17 +288,17 @@ impl Driver {
             return false;
         };
         let taken = match taken {
-            // It was taken while the connection caught up.
-            Taken::Request(inbound) if self.is_authenticated => {
-                self.connection.take(&mut self.moment, inbound)
+            // It has a moment of its own, which is over then.
+            Taken::Early(inbound) if self.is_authenticated => {
+                self.connection.take(&mut None, inbound)
             }
             other => other,
         };
         let reply = match taken {
-            Taken::Request(inbound) => {
+            Taken::Early(inbound) | Taken::Alone(inbound) => {
                 // Before it is answered it may make the connection another user's.
                 self.is_authenticated &= self.connection.is_authenticated();
-                let running = self.connection.handle(inbound);
+                let running = self.connection.handle_alone(inbound);
                 self.window.put_alone(running, length);
                 return true;
             }
@@ -364,7 +388,8 @@ impl Driver {
             return Poll::Ready(next);
         }
         loop {
-            if let Poll::Ready(reply) = self.window.poll(cx) {
+            if let Poll::Ready((reply, length)) = self.window.poll(cx) {
+                self.refusals.note(&reply.response, length);
                 self.note_authentication(&reply.response);
                 if is_farewell(&reply.response) {
                     self.finish();
@@ -425,15 +450,19 @@ impl Driver {
         // A message of an authenticated client changes nothing of that.
         let is_settled = self.is_authenticated && matches!(response, Response::SendMessage(_));
         if !is_settled {
-            self.is_catching_up = !self.connection.has_caught_up();
-            self.is_authenticated = self.connection.is_authenticated();
-            self.has_features = self.connection.has_features();
-            let login = self.connection.login_number();
-            if login != self.login {
-                // They were another user's, or come again from where the session is now.
-                self.events.clear();
-                self.login = login;
-            }
+            self.look_at_connection();
+        }
+    }
+
+    fn look_at_connection(&mut self) {
+        self.is_catching_up = !self.connection.has_caught_up();
+        self.is_authenticated = self.connection.is_authenticated();
+        self.has_features = self.connection.has_features();
+        let login = self.connection.login_number();
+        if login != self.login {
+            // They were another user's, or come again from where the session is now.
+            self.events.clear();
+            self.login = login;
         }
     }
 

@@ -30,7 +30,7 @@ impl Engine {
     /// let ann = engine.connect_as("ann".into(), Identity::new("Ann"), session).await?;
     /// ann.call(SendMessage::new("bot", "hello")).await?;
     ///
-    /// assert_eq!(bot.next_event().await?.message.from.as_str(), "ann");
+    /// assert_eq!(bot.next_message().await?.message.from.as_str(), "ann");
     /// # Ok(())
     /// # }
     /// ```

@@ -16,7 +16,7 @@
 //!     connection.call(Auth::new(login, "secret")).await?;
 //! }
 //! ann.call(SendMessage::new("bob", "hello")).await?;
-//! let event = bob.next_event().await?;
+//! let event = bob.next_message().await?;
 //! assert_eq!((event.seq, event.message.body.as_str()), (Some(1), "hello"));
 //! # Ok(())
 //! # }
@@ -49,7 +49,7 @@
 //! let request = SessionKind::Ephemeral { after: None }; // it ends with the connection
 //! let ann = engine.connect_as("ann".into(), Identity::new("Ann"), request).await?;
 //! ann.call(SendMessage::new("bot", "hello")).await?;
-//! assert_eq!(bot.next_event().await?.message.from.as_str(), "ann");
+//! assert_eq!(bot.next_message().await?.message.from.as_str(), "ann");
 //! engine.shut_down().await?;
 //! # Ok(())
 //! # }
@@ -281,7 +281,7 @@ pub mod testing;
 pub use address::{AddressRule, Region, UnknownRegion};
 pub use async_trait::async_trait;
 pub use connection::Connection;
-pub use delivery::{Delivery, DeliveryToken, EventsEnded};
+pub use delivery::{Delivery, DeliveryToken, Event, EventsEnded};
 pub use driver::{Driver, DriverLimits, Ended, Frame};
 pub use engine::{BuildError, Builder, ClockError, Engine, Health};
 pub use messenger_proto as proto;

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::notifier::Notice;
 use crate::passwords::PasswordError;
+use crate::shared::Shared;
 use crate::storage::{PageLimits, SessionKey, SessionRecord, StorageError, UserData};
 use crate::watermarks::ephemeral_key;
 use messenger_proto::{Message, Password, UserId};
@@ -180,7 +181,14 @@ impl Engine {
     /// Dropping the future leaves open whether the session has ended and whether its connections know. Doing it
     /// again is no error.
     pub async fn end_session(&self, user: &UserId, key: &SessionKey) -> Result<(), StorageError> {
-        self.shared.storage.end_session(user, key).await?;
+        let Shared {
+            storage,
+            watermarks,
+            ..
+        } = &*self.shared;
+        // The user's next session begins behind what this one was given.
+        watermarks.flush_moved_of(storage, user).await?;
+        storage.end_session(user, key).await?;
         self.tell_ended(user, *key);
         Ok(())
     }

@@ -19,6 +19,7 @@ mod pictures;
 mod register;
 mod rule;
 mod setuserinfo;
+mod storing;
 mod telling;
 mod userinfo;
 
@@ -56,6 +57,14 @@ macro_rules! rules {
                 other => Response::unknown(failures::not_here(other.action())),
             }
         }
+
+        /// See [`Rule::LOOKS_BEHIND`].
+        fn looks_behind(request: &Request) -> bool {
+            match request {
+                $(Request::$action(_) => <$action as Rule>::LOOKS_BEHIND,)*
+                _ => false,
+            }
+        }
     };
 }
 
@@ -75,11 +84,14 @@ pub(crate) fn carry_out(connection: &Arc<ConnectionState>, inbound: Inbound) -> 
     match try_start(connection, inbound) {
         Ok(Started::Done(reply)) => Box::pin(ready(reply)),
         Ok(Started::Pending(message)) => message,
-        Err(inbound) => {
-            let alone = carry_out_alone(Arc::clone(connection), inbound);
-            Box::pin(timed_storage::together(alone))
-        }
+        Err(inbound) => carry_out_alone(connection, inbound),
     }
+}
+
+/// Carries out one request that is not [started](try_start).
+pub(crate) fn carry_out_alone(connection: &Arc<ConnectionState>, inbound: Inbound) -> Running {
+    let alone = alone(Arc::clone(connection), inbound);
+    Box::pin(timed_storage::together(alone))
 }
 
 /// Starts a `message` of a client that is authenticated; anything else is given back, and so is a message
@@ -90,7 +102,7 @@ pub(crate) fn try_start(
     connection: &Arc<ConnectionState>,
     inbound: Inbound,
 ) -> Result<Started, Inbound> {
-    if message::must_wait(connection) {
+    if storing::must_wait(connection) {
         return Err(inbound);
     }
     let Request::SendMessage(request) = inbound.request else {
@@ -113,7 +125,7 @@ pub(crate) fn take(
     inbound: Inbound,
 ) -> Taken {
     let Request::SendMessage(request) = inbound.request else {
-        return Taken::Request(inbound);
+        return Taken::Alone(inbound);
     };
     if moment.is_none() {
         let now = connection.shared.now();
@@ -124,7 +136,7 @@ pub(crate) fn take(
     }
     match moment {
         Some(moment) => message::take(connection, moment, request),
-        None => Taken::Request(Inbound::new(request).credentials(inbound.credentials)),
+        None => Taken::Alone(Inbound::new(request).credentials(inbound.credentials)),
     }
 }
 
@@ -132,35 +144,19 @@ pub(crate) fn take(
 pub(crate) fn start_together(
     connection: &Arc<ConnectionState>,
     taken: &mut Queue,
-    mut started: impl FnMut(Started, usize),
+    started: impl FnMut(Started, usize),
 ) -> bool {
     let is_message = matches!(taken.front(), Some(Taken::Message(_)));
-    if !is_message || message::must_wait(connection) {
+    if !is_message || storing::must_wait(connection) {
         return false;
     }
-    let own = connection.authenticated();
-    let is_only = own.is_some_and(|own| own.login.is_only());
-    match &connection.shared.moderator {
-        None => message::start_together(connection, is_only, taken, started),
-        Some(moderator) => {
-            // One that waits for its look keeps those behind it waiting.
-            if let Some((Taken::Message(new), length)) = taken.pop_front() {
-                started(
-                    moderation::start(connection, moderator, new, is_only),
-                    length,
-                );
-            }
-        }
-    }
+    message::begin_together(connection, taken, started);
     true
 }
 
 /// Starts a message by itself.
 pub(crate) fn start_alone(connection: &Arc<ConnectionState>, new: NewMessage) -> Started {
-    match &connection.shared.moderator {
-        None => message::store(connection, new, false),
-        Some(moderator) => moderation::start(connection, moderator, new, false),
-    }
+    message::begin(connection, new, false)
 }
 
 /// The answer to a frame that was no request.
@@ -184,7 +180,7 @@ pub(crate) fn refuse(connection: &ConnectionState, bad: &BadRequest) -> Reply {
 
 /// Whatever is not a message of the connection's own has a future of its own: a future that could be of any
 /// kind would be some KiB large.
-async fn carry_out_alone(connection: Arc<ConnectionState>, inbound: Inbound) -> Reply {
+async fn alone(connection: Arc<ConnectionState>, inbound: Inbound) -> Reply {
     let Inbound {
         credentials,
         request,
@@ -212,9 +208,10 @@ async fn carry_out_alone(connection: Arc<ConnectionState>, inbound: Inbound) -> 
         };
     }
     login.touch(connection.shared.now());
-    let action = request.action();
+    let (action, looks_behind) = (request.action(), looks_behind(&request));
     let mut response = carry_out_for(&connection, &login, request).await;
-    if may_concern_another(action, &response)
+    if looks_behind
+        && may_concern_another(&response)
         && let Err(failure) = still_there(&connection, &login).await
     {
         response = Response::failed(action, failure.clone()).unwrap_or(Response::unknown(failure));
@@ -222,12 +219,11 @@ async fn carry_out_alone(connection: Arc<ConnectionState>, inbound: Inbound) -> 
     connection.reply(response, None)
 }
 
-/// True when the answer would be wrong had the login's user been deleted before it was found: the end of a session
-/// is the end, most failures come of the request itself, and an `ack` looks for itself.
-fn may_concern_another(action: &str, response: &Response) -> bool {
+/// True when the answer would be wrong had the login's user been deleted before it was found: most failures come of the
+/// request itself.
+fn may_concern_another(response: &Response) -> bool {
     let failure = response.failure();
-    ![Logout::NAME, Ack::NAME].contains(&action)
-        && failure.is_none_or(|failure| failure.code == ErrorCode::UserNotFound)
+    failure.is_none_or(|failure| failure.code == ErrorCode::UserNotFound)
 }
 
 /// Asked behind a request: what was read was not another's who has the id now, and what was to be written was.

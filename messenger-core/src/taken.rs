@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 /// One of them.
 pub(crate) enum Taken {
-    Request(Inbound),
+    /// It came before it was known whose it is, and may be a message.
+    Early(Inbound),
+    /// It is carried out with nothing beside it.
+    Alone(Inbound),
     /// A message of an authenticated client, ready for the store.
     Message(NewMessage),
     /// A frame that is no request.
@@ -23,7 +26,7 @@ impl Taken {
     pub(crate) fn message(&self) -> Option<&NewMessage> {
         match self {
             Self::Message(new) => Some(new),
-            Self::Request(_) | Self::Bad(_) | Self::Answered(_) => None,
+            Self::Early(_) | Self::Alone(_) | Self::Bad(_) | Self::Answered(_) => None,
         }
     }
 }

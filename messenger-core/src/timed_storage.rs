@@ -296,7 +296,7 @@ timed! {
     Read user_number(user: &UserId) -> Result<Option<UserNumber>, StorageError>;
     Read users(after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, StorageError>;
     Read user_data(user: &UserId) -> Result<Option<UserData>, StorageError>;
-    Write delete_user(user: &UserId) -> Result<bool, StorageError>;
+    Long delete_user(user: &UserId) -> Result<bool, StorageError>;
     Read profile(user: &UserId) -> Result<Option<Profile>, StorageError>;
     Write change_profile(owner: &Owner, change: ProfileChange) -> Result<(), StorageError>;
     Read contacts(owner: &UserId) -> Result<Vec<Contact>, StorageError>;

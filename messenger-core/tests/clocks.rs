@@ -116,7 +116,7 @@ async fn assert_nothing_is_lost(world: &World, sid: &SessionId, bob: &SessionId,
     let ann = world.resume("ann", sid).await.unwrap();
     assert_eq!(send(&ann, "waits").await, id, "the mid was forgotten");
     let mut bob = world.resume("bob", bob).await.unwrap();
-    let event = bob.next_event().await.unwrap();
+    let event = bob.next_message().await.unwrap();
     assert_eq!(event.message.id.as_str(), id);
 }
 
@@ -165,7 +165,7 @@ async fn a_clock_that_stays_where_it_jumped_is_believed_after_a_day() {
     let (mut bob, _) = world.log_in("bob").await;
     let (ann, _) = world.log_in("ann").await;
     ann.call(SendMessage::new("bob", "new")).await.unwrap();
-    let event = bob.next_event().await.unwrap();
+    let event = bob.next_message().await.unwrap();
     assert_eq!(event.message.body.as_str(), "new", "the other was too old");
 }
 

@@ -73,7 +73,7 @@ async fn users_of_another_directory_need_no_account_here() {
     assert_eq!(code(ann.call(message("max", "x")).await), 8);
     let mut bob = engine.connect();
     assert_eq!(auth(&bob, "bob", "bob").await, 0);
-    let event = bob.next_event().await.unwrap();
+    let event = bob.next_message().await.unwrap();
     assert_eq!(event.message.body.as_str(), "welcome");
     let account = Register::new("new", "secret", "new");
     assert_eq!(code(engine.connect().call(account).await), 3);

@@ -16,7 +16,7 @@ use messenger_core::proto::{
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::FaultyStorage;
 use messenger_core::{
-    BuildError, Connection, Engine, EventsEnded, Policy, SessionKind, async_trait,
+    BuildError, Connection, Engine, Event, EventsEnded, Policy, SessionKind, async_trait,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,7 +109,10 @@ fn take_all(connection: &Connection) -> Vec<String> {
     let mut bodies = Vec::new();
     while let Poll::Ready(Ok(delivery)) = connection.poll_event(&mut cx) {
         connection.delivered(delivery.token);
-        bodies.push(delivery.event.message.body.as_str().to_owned());
+        let Event::Message(event) = delivery.event else {
+            panic!("an event that is no message");
+        };
+        bodies.push(event.message.body.as_str().to_owned());
     }
     bodies
 }
@@ -131,11 +134,11 @@ async fn a_user_nobody_has_heard_of_writes_and_is_answered() {
     assert_eq!(stranger.user(), Some("stranger".into()));
     let mut ann = connect_as(&engine, "ann", SessionKind::Lasting).await;
     send(&stranger, "ann", "hello").await.unwrap();
-    let event = ann.next_event().await.unwrap();
+    let event = ann.next_message().await.unwrap();
     assert_eq!(event.message.from.as_str(), "stranger");
     assert_eq!(event.message.nick, "STRANGER");
     send(&ann, "stranger", "hi").await.unwrap();
-    let event = stranger.next_event().await.unwrap();
+    let event = stranger.next_message().await.unwrap();
     assert_eq!((event.seq, event.message.body.as_str()), (Some(1), "hi"));
 }
 

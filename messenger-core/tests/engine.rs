@@ -9,12 +9,12 @@
 
 use bytes::BytesMut;
 use messenger_core::proto::{
-    Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, ErrorCode, Failure, Import,
-    ImportEntry, Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
+    Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, ErrorCode, EvMessage, Failure,
+    Import, ImportEntry, Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
 };
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::{FaultyStorage, ManualClock};
-use messenger_core::{Connection, Engine, EventsEnded, Policy};
+use messenger_core::{Connection, Delivery, Engine, Event, EventsEnded, Policy};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -104,6 +104,13 @@ async fn code<A: Action>(session: &Connection, action: A) -> u32 {
     }
 }
 
+fn message_of(delivery: Delivery) -> EvMessage {
+    let Event::Message(message) = delivery.event else {
+        panic!("an event that is no message");
+    };
+    message
+}
+
 /// What there is to be taken without waiting.
 fn take_all(session: &Connection) -> Vec<String> {
     let mut cx = Context::from_waker(Waker::noop());
@@ -112,7 +119,7 @@ fn take_all(session: &Connection) -> Vec<String> {
         if let Some(token) = delivery.token {
             session.delivered([token]);
         }
-        bodies.push(delivery.event.message.body.as_str().to_owned());
+        bodies.push(message_of(delivery).message.body.as_str().to_owned());
     }
     bodies
 }
@@ -146,7 +153,7 @@ async fn a_store_in_memory_keeps_no_more_than_it_may_and_leaves_room_for_others(
     );
     // What was delivered, or whose recipient is gone, gives way.
     for _ in 0..5 {
-        bob.next_event().await.unwrap();
+        bob.next_message().await.unwrap();
     }
     engine.run_maintenance().await.unwrap();
     engine.delete_user(&"eve".into()).await.unwrap();
@@ -283,7 +290,7 @@ async fn what_could_not_be_read_is_read_when_the_store_is_back() {
     assert!(take_all(&bob).is_empty());
     storage.set_failing(false);
     // Nobody sends anything more: the engine looks again by itself.
-    let event = tokio::time::timeout(Duration::from_secs(20), bob.next_event()).await;
+    let event = tokio::time::timeout(Duration::from_secs(20), bob.next_message()).await;
     assert_eq!(event.unwrap().unwrap().message.body.as_str(), "waiting");
 }
 
@@ -316,7 +323,7 @@ async fn whoever_waits_for_events_is_told_that_the_session_has_ended() {
     policy.limits.sessions = 1;
     let engine = Engine::builder().policy(policy).build().unwrap();
     let (mut bot, _) = join(&engine, "bot").await;
-    let waiting = tokio::spawn(async move { bot.next_event().await });
+    let waiting = tokio::spawn(async move { bot.next_message().await });
     tokio::task::yield_now().await;
     auth(&engine.connect(), "bot", "secret").await.unwrap();
     let told = tokio::time::timeout(Duration::from_secs(20), waiting).await;
@@ -395,7 +402,7 @@ async fn what_does_not_fit_into_the_mailbox_is_read_from_the_store() {
     for body in &bodies {
         ann.call(message("bob", body)).await.unwrap();
     }
-    assert!(other.next_event().await.is_err());
+    assert!(other.next_message().await.is_err());
 }
 
 #[tokio::test]
@@ -407,7 +414,7 @@ async fn asking_for_the_next_event_says_that_the_last_was_processed() {
         ann.call(message("bob", body)).await.unwrap();
     }
     for body in ["1", "2"] {
-        let event = bob.next_event().await.unwrap();
+        let event = bob.next_message().await.unwrap();
         assert_eq!(event.message.body.as_str(), body);
     }
     drop(bob);
@@ -499,8 +506,9 @@ async fn a_flood_of_one_sender_pushes_out_nothing_of_another() {
     let mut cx = Context::from_waker(Waker::noop());
     let mut given = Vec::new();
     while let Poll::Ready(Ok(delivery)) = tablet.poll_event(&mut cx) {
-        let body = delivery.event.message.body.as_str().to_owned();
-        given.push((delivery.event.seq.unwrap(), body));
+        let event = message_of(delivery);
+        let body = event.message.body.as_str().to_owned();
+        given.push((event.seq.unwrap(), body));
     }
     let expected = (82..=100).map(|seq| (seq, seq.to_string()));
     let friends = (1, "of a friend".to_owned());
@@ -527,7 +535,7 @@ async fn nothing_secret_shows_in_debug() {
         panic!("no event");
     };
     let mut encoded = BytesMut::new();
-    delivery.event.encode(&mut encoded, Braces::Escaped);
+    message_of(delivery.clone()).encode(&mut encoded, Braces::Escaped);
     let auth = Auth::new("ann", "secret");
     let again = format!(
         "{auth:?}{reply:?}{event:?}{storage:?}{:?}",

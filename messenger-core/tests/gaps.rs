@@ -59,7 +59,7 @@ async fn join(engine: &Engine, login: &str) -> Connection {
 
 /// It has none, and there is none in the store when it looks there for the first time.
 async fn has_nothing(connection: &mut Connection) {
-    let next = timeout(Duration::from_secs(1), connection.next_event());
+    let next = timeout(Duration::from_secs(1), connection.next_message());
     next.await.unwrap_err();
 }
 
@@ -83,7 +83,7 @@ async fn after_a_gap_everybody_has_their_messages_within_seconds() {
     let began = Instant::now();
     notifier.gaps.fetch_add(1, Ordering::SeqCst);
     for connection in &mut joined[10..] {
-        let event = connection.next_event().await.unwrap();
+        let event = connection.next_message().await.unwrap();
         assert_eq!(event.message.body.as_str(), "hello");
     }
     assert!(began.elapsed() <= Duration::from_secs(5));
@@ -102,7 +102,7 @@ async fn when_the_store_fails_just_then_it_is_asked_again() {
     notifier.gaps.fetch_add(1, Ordering::SeqCst);
     has_nothing(&mut bob).await;
     storage.set_failing(false);
-    bob.next_event().await.unwrap();
+    bob.next_message().await.unwrap();
     assert!(began.elapsed() <= Duration::from_secs(5));
 }
 

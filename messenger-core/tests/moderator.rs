@@ -111,7 +111,10 @@ fn take_all(connection: &Connection) -> Vec<String> {
     let mut cx = Context::from_waker(Waker::noop());
     let mut bodies = Vec::new();
     while let Poll::Ready(Ok(delivery)) = connection.poll_event(&mut cx) {
-        bodies.push(delivery.event.message.body.as_str().to_owned());
+        let Event::Message(event) = delivery.event.into() else {
+            panic!("an event that is no message");
+        };
+        bodies.push(event.message.body.as_str().to_owned());
     }
     bodies
 }

@@ -266,12 +266,12 @@ async fn every_action_finds_a_user_by_what_was_written() {
     assert_eq!(code(jose.call(AddContact::new(WRITTEN)).await), 1);
 
     ann.call(SendMessage::new(WRITTEN, "hello")).await.unwrap();
-    let event = jose.next_event().await.unwrap();
+    let event = jose.next_message().await.unwrap();
     assert_eq!(event.message.to.as_str(), COMPOSED);
     assert_eq!(event.message.body.as_str(), "hello");
     // To oneself, which arrives once.
     jose.call(SendMessage::new(WRITTEN, "note")).await.unwrap();
-    assert_eq!(jose.next_event().await.unwrap().seq, Some(2));
+    assert_eq!(jose.next_message().await.unwrap().seq, Some(2));
     let nobody = ann.call(SendMessage::new("rene\u{301}", "hello")).await;
     assert_eq!(code(nobody), 8);
 
@@ -317,7 +317,7 @@ async fn an_embedders_ids_are_its_own() {
         let connected = engine.connect_as(user.into(), Identity::new(user), SessionKind::Lasting);
         let mut connection = connected.await.unwrap();
         ann.call(SendMessage::new(user, "hello")).await.unwrap();
-        let event = connection.next_event().await.unwrap();
+        let event = connection.next_message().await.unwrap();
         assert_eq!(event.message.to.as_str(), user);
         assert_eq!(ann.call(UserInfo::new(user)).await.unwrap().nick, user);
         let card = ann.call(AddContact::new(user)).await.unwrap();

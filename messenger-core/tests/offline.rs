@@ -174,7 +174,10 @@ async fn what_the_store_has_not_said_to_have_is_not_told() {
     ann.call(message()).await.unwrap();
     assert!(told(&mut receiver).is_none());
     let mut bob = log_in(&engine, "bob").await;
-    let event = timeout(DEADLINE, bob.next_event()).await.unwrap().unwrap();
+    let event = timeout(DEADLINE, bob.next_message())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(event.seq, Some(1));
 }
 
@@ -199,9 +202,12 @@ async fn a_node_tells_of_who_has_no_connection_to_it_and_the_store_of_who_was_gi
     assert_eq!(told_body(&mut told_here).as_deref(), Some("hello"));
     assert!(told(&mut told_there).is_none());
 
-    timeout(DEADLINE, bob.next_event()).await.unwrap().unwrap();
+    timeout(DEADLINE, bob.next_message())
+        .await
+        .unwrap()
+        .unwrap();
     // To ask for the next says that it was given.
-    let next = tokio::spawn(async move { bob.next_event().await });
+    let next = tokio::spawn(async move { bob.next_message().await });
     let was_given = async {
         let given = |sessions: Vec<(_, SessionRecord)>| {
             sessions
@@ -236,7 +242,10 @@ async fn what_does_not_fit_is_dropped_and_counted_and_waits_in_the_inbox() {
 
     let mut bob = log_in(&engine, "bob").await;
     for seq in 1..=6 {
-        let event = timeout(DEADLINE, bob.next_event()).await.unwrap().unwrap();
+        let event = timeout(DEADLINE, bob.next_message())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(event.seq, Some(seq));
     }
 }

@@ -59,13 +59,13 @@ async fn a_deleted_user_is_gone_at_once() {
     assert!(!engine.delete_user(&"ann".into()).await.unwrap());
 
     assert!(!ann.is_authenticated(), "its connections are nobody's");
-    assert!(ann.next_event().await.is_err());
+    assert!(ann.next_message().await.is_err());
     let refused = send(&bob, "ann", "too late").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::UserNotFound);
     let unknown = auth(&engine, "ann", "secret").await.unwrap_err();
     assert_eq!(unknown.code, ErrorCode::NeedRegister);
     assert!(bob.call(ContactList::new()).await.unwrap().is_empty());
-    let kept = bob.next_event().await.unwrap();
+    let kept = bob.next_message().await.unwrap();
     assert_eq!(
         kept.message.body.as_str(),
         "farewell",
@@ -124,7 +124,7 @@ async fn whoever_is_deleted_unnoticed_does_nothing_in_the_name_of_the_next() {
             let reply = gone.handle(Inbound::new(request.clone())).await;
             let code = reply.response.failure().map(|failure| failure.code);
             assert_eq!(code, Some(ErrorCode::NeedAuth), "{what}");
-            let ended = gone.next_event().await;
+            let ended = gone.next_message().await;
             assert_eq!(ended.unwrap_err(), EventsEnded::SessionEnded, "{what}");
             let ann = engine.user(&"ann".into()).await.unwrap().unwrap();
             assert_eq!(ann.profile.email, "", "{what}");
@@ -158,12 +158,12 @@ async fn whoever_is_deleted_unnoticed_is_given_nothing_of_the_next() {
     let mut next = replace_ann(&engine, &storage).await;
     // The first in an inbox that begins anew, which would be the first in the old one as well.
     send(&bob, "ann", "for the next").await.unwrap();
-    let ended = gone.next_event().await;
+    let ended = gone.next_message().await;
     assert_eq!(ended.unwrap_err(), EventsEnded::SessionEnded);
-    let event = next.next_event().await.unwrap();
+    let event = next.next_message().await.unwrap();
     assert_eq!(event.message.body.as_str(), "for the next");
     send(&next, "bob", "of the next").await.unwrap();
-    let ended = gone_too.next_event().await;
+    let ended = gone_too.next_message().await;
     assert_eq!(ended.unwrap_err(), EventsEnded::SessionEnded, "no copy");
 }
 

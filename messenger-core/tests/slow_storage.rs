@@ -195,7 +195,10 @@ async fn an_acknowledgement_that_the_store_does_not_take_is_answered() {
     let (engine, storage) = engine();
     let mut ann = join(&engine, "ann").await;
     ann.call(SendMessage::new("ann", "note")).await.unwrap();
-    timeout(DEADLINE, ann.next_event()).await.unwrap().unwrap();
+    timeout(DEADLINE, ann.next_message())
+        .await
+        .unwrap()
+        .unwrap();
     storage.set_hanging(true);
     fails_to_write(&ann, Ack::new(1)).await;
     storage.set_hanging(false);
@@ -208,7 +211,7 @@ async fn an_inbox_that_could_not_be_read_is_read_again() {
     let mut ann = join(&engine, "ann").await;
     ann.call(SendMessage::new("ann", "note")).await.unwrap();
     storage.set_hanging(true);
-    let next = tokio::spawn(async move { ann.next_event().await.unwrap() });
+    let next = tokio::spawn(async move { ann.next_message().await.unwrap() });
     let before = storage.calls();
     let asked = async {
         while storage.calls() == before {

@@ -184,6 +184,6 @@ async fn what_a_look_finds_is_given_and_an_end_is_told() {
     fixture.storage.set_failing(false);
     fixture.engine.run_maintenance().await.unwrap();
     assert_eq!(take(&ann), 1);
-    let ended = bob.next_event().await.unwrap_err();
+    let ended = bob.next_message().await.unwrap_err();
     assert_eq!(ended, EventsEnded::SessionEnded);
 }

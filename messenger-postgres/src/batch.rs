@@ -89,11 +89,10 @@ impl<'a> Batch<'a> {
             };
             let recipient = UserNumber(unsigned(recipient));
             match (base, &alone) {
-                (0.., _) => Ok(Some(Ok(Appended::Stored {
-                    seq: unsigned(base) + *place as u64,
-                    recipient,
-                    dropped: 0,
-                }))),
+                (0.., _) => {
+                    let seq = unsigned(base) + *place as u64;
+                    Ok(Some(Ok(Appended::stored(seq, recipient))))
+                }
                 (-2, _) => Ok(None),
                 (_, Some(alone)) => alone.outcome(n, recipient).map(Some),
                 (_, None) => Err(StorageError::new(
@@ -187,18 +186,14 @@ impl Alone {
     ) -> Result<Result<Appended, AppendError>, StorageError> {
         let number = |numbers: &[i64]| numbers.get(n).map_or(0, |number| unsigned(*number));
         Ok(match self.kinds.get(n) {
-            Some(0) => Ok(Appended::Stored {
-                seq: number(&self.seqs),
-                recipient,
-                dropped: number(&self.dropped),
-            }),
+            Some(0) => {
+                let stored = Appended::stored(number(&self.seqs), recipient);
+                Ok(stored.dropped(number(&self.dropped)))
+            }
             Some(1) => {
                 let id = self.ids.get(n).cloned().flatten().unwrap_or_default();
                 let time = self.times.get(n).copied().flatten();
-                Ok(Appended::Duplicate {
-                    id: unescape(id).into(),
-                    time: time.map_or(0, unsigned),
-                })
+                Ok(Appended::duplicate(unescape(id), time.map_or(0, unsigned)))
             }
             Some(2) => Err(AppendError::NoSuchUser),
             Some(3) => Err(AppendError::NoSuchSender),

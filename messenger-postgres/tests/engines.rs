@@ -39,7 +39,7 @@ async fn what_another_engine_does_is_seen_without_a_notifier() {
     let mut bob = join(&there, "bob").await;
     let ann = join(&here, "ann").await;
     ann.call(SendMessage::new("bob", "hello")).await.unwrap();
-    let event = timeout(LATE, bob.next_event()).await;
+    let event = timeout(LATE, bob.next_message()).await;
     event.expect("it comes within seconds").unwrap();
 }
 

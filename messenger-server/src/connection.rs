@@ -6,7 +6,7 @@
 mod closing;
 mod input;
 mod output;
-mod refusals;
+mod rest;
 mod room;
 mod turn;
 mod websocket;
@@ -23,7 +23,7 @@ use input::{Input, ReadError};
 use messenger_core::{Connection, Driver, DriverLimits, Ended};
 use messenger_proto::{BadRequest, Inbound, Outbound, Response, ServerCodec};
 use output::Output;
-use refusals::Refusals;
+use rest::Rest;
 use room::Room;
 use std::fmt;
 use std::io;
@@ -68,7 +68,7 @@ pub(crate) struct ConnectionTask<S> {
     after_stop: usize,
     /// What waits to be written takes of the budget of all.
     room: Room,
-    refusals: Refusals,
+    rest: Rest,
     /// A request for a list of so many bytes, which waits for room; and the length of its frame.
     list: Option<Box<(Inbound, usize, usize)>>,
     /// Over WebSocket.
@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             after_stop: AFTER_STOP,
             room: Room::new(shares.outgoing),
             list: None,
-            refusals: Refusals::default(),
+            rest: Rest::default(),
             keepalive: None,
             transport,
             meters,
@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     /// Takes requests until there are none, or no more are wanted, and queues what they are answered.
     fn take_requests(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
-            if self.poll_list(cx).is_pending() || self.poll_pause(cx).is_pending() {
+            if self.poll_list(cx).is_pending() || self.poll_rest(cx).is_pending() {
                 self.take_replies(cx);
                 return Ok(());
             }
@@ -187,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 return Ok(());
             }
             // Whoever has each answered alone is not read on before that.
-            let is_alone = self.refusals.is_last() || self.frame_gap().is_some();
+            let is_alone = self.frame_gap().is_some();
             if is_alone && self.take_replies(cx) {
                 continue;
             }
@@ -221,6 +221,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         match (request, list) {
             (Ok(inbound), Some(bytes)) => self.list = Some(Box::new((inbound, length, bytes))),
             (request, _) => self.driver.request(request, length),
+        }
+        if self.list.is_none() && !self.driver.waits_for_client() {
+            self.input.release_share();
         }
     }
 
@@ -278,6 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         if is_next && matches!(self.room.poll_list(bytes, cx), Poll::Ready(Ok(()))) {
             let (inbound, ..) = *list;
             self.driver.request(Ok(inbound), length);
+            self.input.release_share();
             return Poll::Ready(());
         }
         self.list = Some(list);
@@ -285,19 +289,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     }
 
     /// Waits until the client is read on.
-    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Whoever stops, or is told to, is not kept waiting.
         if self.phase != Phase::Open || self.stop.is_none() {
-            self.refusals.end_pause();
+            self.rest.end();
         }
-        self.refusals.poll_pause(cx)
+        self.rest.poll_end(cx)
     }
 
     /// Queues what is to be sent.
     #[inline]
     fn queue(&mut self, outbound: Outbound) {
-        if let Outbound::Response(Response::SendMessage(answer)) = &outbound {
-            self.refusals.note(answer, self.input.length());
+        if let Outbound::Response(_) = &outbound {
+            self.rest.extend(self.driver.take_rest());
         }
         match outbound {
             Outbound::Response(list @ (Response::Import(_) | Response::ContactList(_))) => {

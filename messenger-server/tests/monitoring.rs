@@ -69,7 +69,7 @@ async fn push_out(engine: &Engine, messages: usize) {
     let (mut max, sender) = (join("max").await, join("eve").await);
     for _ in 0..messages {
         sender.call(SendMessage::new("max", "x")).await.unwrap();
-        max.next_event().await.unwrap();
+        max.next_message().await.unwrap();
         // The event before this one counts as delivered.
         engine.run_maintenance().await.unwrap();
     }

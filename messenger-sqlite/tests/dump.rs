@@ -51,6 +51,6 @@ async fn the_sentence_about_a_dump_can_be_followed() {
     check(&dumped).unwrap();
     let mut again = engine(&dumped).connect();
     again.call(Auth::new("ann", "secret")).await.unwrap();
-    let event = again.next_event().await.unwrap();
+    let event = again.next_message().await.unwrap();
     assert_eq!(event.message.body.as_str(), "a note");
 }

@@ -101,14 +101,18 @@ async fn an_acknowledgement_of_what_was_lost_changes_nothing() {
     for round in ["before", "behind"] {
         let (mut bob, refused) = ack(&of_bob, 20).await;
         assert_eq!(refused, None);
-        let event = bob.next_event().await.unwrap();
+        let event = bob.next_message().await.unwrap();
         assert_eq!(event.seq, Some(6), "{round} the first message");
         let (ann, _) = ack(&of_ann, 0).await;
         ann.call(SendMessage::new("bob", "x")).await.unwrap();
     }
     let (mut bob, refused) = ack(&of_bob, 7).await;
     assert_eq!(refused, None);
-    assert_eq!(bob.next_event().await.unwrap().seq, Some(8), "it is known");
+    assert_eq!(
+        bob.next_message().await.unwrap().seq,
+        Some(8),
+        "it is known"
+    );
     let newest = engine.user(&"bob".into()).await.unwrap().unwrap().newest;
     let beyond = ack(&of_bob, newest + 1).await.1;
     assert_eq!(beyond, Some(ErrorCode::InvalidData));

@@ -106,7 +106,10 @@ async fn log_in(engine: &Engine, login: &str) -> Connection {
 async fn inbox(bob: &mut Connection, count: u64) -> BTreeMap<u64, String> {
     let mut inbox = BTreeMap::new();
     for _ in 0..count {
-        let event = timeout(DEADLINE, bob.next_event()).await.unwrap().unwrap();
+        let event = timeout(DEADLINE, bob.next_message())
+            .await
+            .unwrap()
+            .unwrap();
         let body = event.message.body.as_str().to_owned();
         assert!(inbox.insert(event.seq.unwrap(), body).is_none());
     }
@@ -151,7 +154,10 @@ async fn messages_around_damaged_pages_are_saved() {
     let last = u64::try_from(MESSAGES).unwrap();
     assert!(inbox.contains_key(&last) && inbox.contains_key(&6));
     send(&bob, "bob", "a note".to_owned(), 1).await;
-    let note = timeout(DEADLINE, bob.next_event()).await.unwrap().unwrap();
+    let note = timeout(DEADLINE, bob.next_message())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(note.seq, Some(last + 1));
 }
 
@@ -204,7 +210,10 @@ async fn a_store_whose_counters_are_lost_goes_on_behind_its_messages() {
     let waiting = inbox(&mut bob, all - 5).await;
     assert_eq!(waiting.keys().min(), Some(&6));
     send(&bob, "bob", "a note".to_owned(), 1).await;
-    let note = timeout(DEADLINE, bob.next_event()).await.unwrap().unwrap();
+    let note = timeout(DEADLINE, bob.next_message())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(note.seq, Some(all + 1));
 }
 

@@ -94,10 +94,7 @@ async fn mids_of_a_store_of_version_2_are_kept_with_their_messages() {
         let new = NewMessage::new(message, now).mid(mid);
         store.append(new).await.unwrap()
     };
-    let first = Appended::Duplicate {
-        id: "waiting".into(),
-        time: 7,
-    };
+    let first = Appended::duplicate("waiting", 7);
     assert_eq!(send("bob", "m").await, first);
     assert_eq!(send("eve", "m").await.seq(), Some(1));
     assert_eq!(send("bob", "n").await.seq(), Some(2));
@@ -183,7 +180,10 @@ async fn odd_names_of_a_store_of_version_3_are_served_as_they_are() {
         let profile = user.call(UserInfo::new(login)).await.unwrap();
         assert_eq!(profile.nick, login);
         user.call(SendMessage::new(login, "a note")).await.unwrap();
-        assert_eq!(user.next_event().await.unwrap().message.to.as_str(), login);
+        assert_eq!(
+            user.next_message().await.unwrap().message.to.as_str(),
+            login
+        );
         let again = Register::new(login, "secret", "Another");
         assert!(engine.connect().call(again).await.is_err(), "{login:?}");
     }

@@ -5,7 +5,7 @@
 
 use super::Login;
 use crate::clock::Timestamp;
-use crate::delivery::{Delivery, DeliveryToken, EventsEnded};
+use crate::delivery::{Delivery, DeliveryToken, Event, EventsEnded};
 use crate::notifier::Mail;
 use crate::shared::Shared;
 use crate::storage::{PageLimits, StorageError};
@@ -59,6 +59,18 @@ impl Feed {
         self.has_caught_up
     }
 
+    /// How many bytes the next message has, as far as it is here already.
+    pub(super) fn next_size(&self) -> Option<usize> {
+        if let Some((_, message)) = self.page.front() {
+            return Some(message.size());
+        }
+        match self.mail.front()? {
+            Mail::Inbox { message, .. } => message.as_ref().map(|message| message.size()),
+            Mail::Copy(message) => Some(message.size()),
+            Mail::Resync | Mail::Overrun => None,
+        }
+    }
+
     pub(super) fn poll(
         &mut self,
         login: &Login,
@@ -100,7 +112,7 @@ impl Feed {
                 }
                 Mail::Inbox { .. } | Mail::Resync => self.behind = true,
                 Mail::Copy(message) => {
-                    let event = EvMessage::new(None, message);
+                    let event = Event::Message(EvMessage::new(None, message));
                     return Poll::Ready(Ok(Delivery { event, token: None }));
                 }
                 Mail::Overrun => return Poll::Ready(Err(EventsEnded::MissedCopies)),
@@ -131,7 +143,7 @@ impl Feed {
         self.cursor = seq;
         let bytes = message.size();
         Poll::Ready(Ok(Delivery {
-            event: EvMessage::new(Some(seq), message),
+            event: Event::Message(EvMessage::new(Some(seq), message)),
             token: Some(DeliveryToken {
                 login: login.number,
                 seq,
@@ -159,8 +171,13 @@ impl Feed {
         self.reading = None;
         login.entry.set_must_look(page.is_err());
         Poll::Ready(match page {
-            Ok(Some(page)) => {
+            Ok(Some(mut page)) => {
                 self.behind = !page.is_empty();
+                // It is read again when it comes next: the connection may not be asked for it for long.
+                let is_large = |(_, message): &mut (u64, Message)| message.size() > PAGE.bytes;
+                if page.len() > 1 {
+                    page.pop_if(is_large);
+                }
                 self.page = page.into();
                 Ok(())
             }

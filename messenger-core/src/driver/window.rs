@@ -13,8 +13,8 @@ const ROOM: usize = 16;
 /// behind wait for it.
 pub(super) struct Window {
     pub(super) limits: Arc<DriverLimits>,
-    /// The answers to requests that were carried out at once, with none under way before them.
-    ready: VecDeque<Reply>,
+    /// The answers to requests that were carried out at once, with none under way before them; and their frames' lengths.
+    ready: VecDeque<(Reply, usize)>,
     slots: VecDeque<Slot>,
     /// How many of the last slots were not polled yet.
     unpolled: usize,
@@ -80,7 +80,7 @@ impl Window {
                 if self.ready.capacity() == 0 {
                     self.ready.reserve(ROOM);
                 }
-                self.ready.push_back(reply);
+                self.ready.push_back((reply, length));
             }
             Started::Done(reply) => self.put_slot(Progress::Done(Some(Box::new(reply))), length),
             Started::Pending(request) => {
@@ -96,10 +96,10 @@ impl Window {
         self.put(Started::Pending(request), length);
     }
 
-    /// The next reply, in the order of the requests. Each request is polled once when it begins, so that
+    /// The next reply, in the order of the requests, and the length of the request's frame. Each request is polled once when it begins, so that
     /// the store has it in its queue; after that only the first is.
     #[inline]
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Reply, usize)> {
         match self.ready.pop_front() {
             Some(reply) => Poll::Ready(reply),
             None if self.slots.is_empty() => Poll::Pending,
@@ -107,7 +107,7 @@ impl Window {
         }
     }
 
-    fn poll_slots(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
+    fn poll_slots(&mut self, cx: &mut Context<'_>) -> Poll<(Reply, usize)> {
         let polled = self.slots.len() - std::mem::take(&mut self.unpolled);
         for slot in self.slots.range_mut(polled..) {
             if let Progress::Running(request) = &mut slot.progress
@@ -124,11 +124,10 @@ impl Window {
             },
             _ => return Poll::Pending,
         };
-        if let Some(slot) = self.slots.pop_front() {
-            self.bytes -= slot.length;
-        }
+        let length = self.slots.pop_front().map_or(0, |slot| slot.length);
+        self.bytes -= length;
         self.is_alone = false;
-        Poll::Ready(reply)
+        Poll::Ready((reply, length))
     }
 
     fn put_slot(&mut self, progress: Progress, length: usize) {

@@ -11,6 +11,8 @@ use messenger_proto::{Ack, ErrorCode, Failure};
 const FIRST: PageLimits = PageLimits::new(1, 1);
 
 impl Rule for Ack {
+    const LOOKS_BEHIND: bool = false;
+
     async fn carry_out(self, connection: &ConnectionState, login: &Login) -> Result<(), Failure> {
         let shared = &*connection.shared;
         if (1..=shared.storage.lost_up_to()).contains(&self.seq) {

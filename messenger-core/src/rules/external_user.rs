@@ -3,17 +3,24 @@
 use crate::authenticator::Identity;
 use crate::shared::Shared;
 use crate::storage::{Address, Owner, ProfileChange, StorageError, UserNumber};
+use crate::timed_storage::Kind;
 use messenger_proto::{Failure, Profile, UserId};
 
 /// Asks the authenticator for a user the store does not know. True when it knows them, and the store
 /// does now.
 pub(super) async fn resolve(shared: &Shared, user: &UserId) -> Result<bool, Failure> {
-    let Some(identity) = shared.authenticator.identify(user).await? else {
+    let Some(identity) = identify(shared, user).await? else {
         return Ok(false);
     };
     let user = UserId::from(user.as_str());
     upsert(shared, &user, &identity).await?;
     Ok(true)
+}
+
+/// Whom the authenticator knows by this login. It may ask a directory, which has the time of a call of the store.
+pub(super) async fn identify(shared: &Shared, login: &UserId) -> Result<Option<Identity>, Failure> {
+    let identified = async { Ok::<_, StorageError>(shared.authenticator.identify(login).await) };
+    Ok(shared.storage.in_time(Kind::Read, identified).await??)
 }
 
 /// Has the store know the user, with what the identity tells; it is written only what is not there yet. Which of

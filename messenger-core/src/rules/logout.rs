@@ -6,6 +6,8 @@ use crate::notifier::Notice;
 use messenger_proto::{Failure, Logout};
 
 impl Rule for Logout {
+    const LOOKS_BEHIND: bool = false;
+
     async fn carry_out(self, connection: &ConnectionState, login: &Login) -> Result<(), Failure> {
         let shared = &*connection.shared;
         let (user, key) = (login.user(), login.device.key);
@@ -14,6 +16,11 @@ impl Rule for Logout {
             connection.log_out();
             return Ok(());
         }
+        // The user's next session begins behind what this one was given.
+        shared
+            .watermarks
+            .flush_moved_of(&shared.storage, user)
+            .await?;
         shared.storage.end_session(user, &key).await?;
         // Before it is told of the end, which would close it.
         connection.log_out();

@@ -1,5 +1,6 @@
 //! Whom a login means that somebody has typed.
 
+use super::external_user::identify;
 use crate::names;
 use crate::shared::Shared;
 use messenger_proto::{Failure, UserId};
@@ -12,6 +13,6 @@ pub(super) async fn meant(shared: &Shared, written: UserId) -> Result<UserId, Fa
         return Ok(written);
     };
     let is_known = shared.storage.profile(&written).await?.is_some()
-        || shared.authenticator.identify(&written).await?.is_some();
+        || identify(shared, &written).await?.is_some();
     Ok(if is_known { written } else { kept.into() })
 }

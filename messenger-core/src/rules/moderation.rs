@@ -1,6 +1,6 @@
 //! A message that a moderator looks at before it is stored.
 
-use super::message::{self, Blocking};
+use super::storing::{self, Blocking};
 use crate::connection_state::ConnectionState;
 use crate::moderator::{Moderator, ModeratorError};
 use crate::reply::{Reply, Started};
@@ -28,8 +28,8 @@ pub(super) fn start(
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()));
     match polled {
-        Poll::Ready(Ok(())) => message::store(connection, new, is_only),
-        Poll::Ready(Err(error)) => Started::Done(message::refuse(connection, error.into())),
+        Poll::Ready(Ok(())) => storing::store(connection, new, is_only),
+        Poll::Ready(Err(error)) => Started::Done(storing::refuse(connection, error.into())),
         Poll::Pending => {
             let waiting = wait(Blocking::begin(connection), review, new);
             Started::Pending(Box::pin(timed_storage::together(waiting)))
@@ -56,9 +56,9 @@ async fn wait(blocking: Blocking, review: Review, new: NewMessage) -> Reply {
         ))
     };
     if let Err(error) = in_time.unwrap_or_else(late) {
-        return message::refuse(connection, error.into());
+        return storing::refuse(connection, error.into());
     }
-    match message::store(connection, new, false) {
+    match storing::store(connection, new, false) {
         Started::Done(reply) => reply,
         Started::Pending(stored) => stored.await,
     }

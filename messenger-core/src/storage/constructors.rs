@@ -1,13 +1,13 @@
 //! How what a [`Storage`](super::Storage) takes and gives is made: with what it must have, and a setter for all else.
 
 use super::{
-    Account, Address, Expiry, Lookup, NewMessage, NewSession, OpenedSession, Owner, ProfileChange,
-    SessionKey, SessionRecord, UserData, UserNumber, Watermark,
+    Account, Address, Appended, Expiry, Lookup, NewMessage, NewSession, OpenedSession, Owner,
+    ProfileChange, SessionKey, SessionRecord, UserData, UserNumber, Watermark,
 };
 use crate::clock::Timestamp;
 use crate::policy::InboxLimits;
 use bytestring::ByteString;
-use messenger_proto::{Contact, Profile, SharedMessage, UserId};
+use messenger_proto::{Contact, MessageId, Profile, SharedMessage, UserId};
 use std::time::Duration;
 
 impl Account {
@@ -22,6 +22,32 @@ impl Account {
             nick: nick.into(),
             pass_hash: pass_hash.into(),
         }
+    }
+}
+
+impl Appended {
+    /// It stands in the recipient's inbox under this number, and has pushed out no other.
+    pub fn stored(seq: u64, recipient: UserNumber) -> Self {
+        Self::Stored {
+            seq,
+            recipient,
+            dropped: 0,
+        }
+    }
+
+    /// How many messages one that is stored has pushed out.
+    #[must_use]
+    pub fn dropped(mut self, count: u64) -> Self {
+        if let Self::Stored { dropped, .. } = &mut self {
+            *dropped = count;
+        }
+        self
+    }
+
+    /// The sender has sent it before, and it was answered with this id and time then.
+    pub fn duplicate(id: impl Into<MessageId>, time: u64) -> Self {
+        let id = id.into();
+        Self::Duplicate { id, time }
     }
 }
 

@@ -233,8 +233,10 @@ impl NewMessage {
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Appended {
     /// It stands in the recipient's inbox.
+    #[non_exhaustive]
     Stored {
         /// Its sequence number.
         seq: u64,
@@ -244,6 +246,7 @@ pub enum Appended {
         dropped: u64,
     },
     /// The sender has sent it to the recipient before, under the same `mid`; nothing was done.
+    #[non_exhaustive]
     Duplicate {
         /// The first one's id.
         id: MessageId,

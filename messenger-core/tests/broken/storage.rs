@@ -172,10 +172,7 @@ impl Broken {
         if let Some((first, _)) = self.state.lock().unwrap().mids.get(&key) {
             return Ok(first.clone());
         }
-        let first = Appended::Duplicate {
-            id: new.message.id.clone(),
-            time: new.message.time,
-        };
+        let first = Appended::duplicate(new.message.id.clone(), new.message.time);
         let digest = new.digest();
         let appended = self.inner.append(new).await?;
         let mids = &mut self.state.lock().unwrap().mids;
@@ -220,7 +217,7 @@ impl Broken {
                 let time = new.message.time;
                 let appended = self.inner.append(new).await?;
                 if let Appended::Stored { .. } = appended {
-                    let first = Appended::Duplicate { id, time };
+                    let first = Appended::duplicate(id, time);
                     self.state.lock().unwrap().mids.insert(key, (first, digest));
                 }
                 Ok(appended)
@@ -246,10 +243,7 @@ impl Broken {
             }
             Fault::MidsAreTakenByFailures => {
                 let key = format!("{from}\n{to}\n{mid}");
-                let first = Appended::Duplicate {
-                    id: new.message.id.clone(),
-                    time: new.message.time,
-                };
+                let first = Appended::duplicate(new.message.id.clone(), new.message.time);
                 let taken = self.state.lock().unwrap().mids.get(&key).cloned();
                 if let Some((first, _)) = taken {
                     return Ok(first);
@@ -270,7 +264,7 @@ impl Broken {
                 let was = self.state.lock().unwrap().deleted.contains(&from);
                 if was {
                     let (id, time) = (new.message.id.clone(), new.message.time);
-                    return Ok(Appended::Duplicate { id, time });
+                    return Ok(Appended::duplicate(id, time));
                 }
                 self.inner.append(new).await
             }
@@ -281,7 +275,7 @@ impl Broken {
             Fault::RepeatedMidsAreAnsweredWithTheirOwnId => {
                 let (id, time) = (new.message.id.clone(), new.message.time);
                 match self.inner.append(new).await? {
-                    Appended::Duplicate { .. } => Ok(Appended::Duplicate { id, time }),
+                    Appended::Duplicate { .. } => Ok(Appended::duplicate(id, time)),
                     stored => Ok(stored),
                 }
             }
@@ -716,11 +710,8 @@ impl Storage for Broken {
                     seq,
                     recipient,
                     dropped,
-                } => Ok(Appended::Stored {
-                    seq: seq * 2,
-                    recipient,
-                    dropped,
-                }),
+                    ..
+                } => Ok(Appended::stored(seq * 2, recipient).dropped(dropped)),
                 duplicate => Ok(duplicate),
             },
             Fault::NumbersBecomeVisibleOutOfOrder => {
@@ -750,11 +741,7 @@ impl Storage for Broken {
                 self.inner.append(new).await
             }
             Fault::DroppedMessagesAreNotTold => match self.inner.append(new).await? {
-                Appended::Stored { seq, recipient, .. } => Ok(Appended::Stored {
-                    seq,
-                    recipient,
-                    dropped: 0,
-                }),
+                Appended::Stored { seq, recipient, .. } => Ok(Appended::stored(seq, recipient)),
                 duplicate => Ok(duplicate),
             },
             Fault::TheGoneSend | Fault::UserNumbersAreGivenAgain => {

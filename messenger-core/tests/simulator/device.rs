@@ -5,7 +5,7 @@ use messenger_core::proto::{
     Ack, Auth, Credentials, EvMessage, Failure, Inbound, MessageAccepted, Request, Response,
     SendMessage, UserId,
 };
-use messenger_core::{Connection, Delivery, Engine};
+use messenger_core::{Connection, Delivery, Engine, Event};
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
@@ -112,6 +112,9 @@ impl Device {
             let Ok(Delivery { event, token, .. }) = delivery else {
                 self.connection = None;
                 return;
+            };
+            let Event::Message(event) = event else {
+                panic!("an event that is no message");
             };
             if let Some(token) = token {
                 connection.session.delivered([token]);

@@ -50,7 +50,7 @@ async fn log_in(engine: &Engine, login: &str) -> Connection {
 }
 
 async fn next_body(connection: &mut Connection) -> String {
-    let event = timeout(SOON, connection.next_event()).await;
+    let event = timeout(SOON, connection.next_message()).await;
     let event = event.expect("a message in time").unwrap();
     event.message.body.as_str().to_owned()
 }
@@ -76,7 +76,7 @@ async fn what_happens_at_one_node_is_told_at_the_other() {
         );
     }
     nodes.one.end_sessions(&"bob".into()).await.unwrap();
-    let ended = timeout(SOON, bob.next_event())
+    let ended = timeout(SOON, bob.next_message())
         .await
         .expect("its end in time");
     assert!(matches!(ended, Err(EventsEnded::SessionEnded)), "{ended:?}");

@@ -95,20 +95,23 @@ pub(super) async fn latest_use(calls: &Calls) -> Result<Option<Timestamp>, Stora
     rows.first().map(|row| row.time(0)).transpose()
 }
 
-/// Those that would hold up the others are moved by a call of their own: they were given very many messages, or somebody
-/// else has their inbox locked.
+/// Those that would hold up the others are moved behind all others: they were given very many messages, or somebody else
+/// has their inbox locked. Of those, one that cannot be moved keeps few others.
 ///
 /// However many there are, each statement has its time: what is stored stays, also when that of the whole call is over.
 pub(super) async fn advance(calls: &Calls, marks: &[Watermark]) -> Result<(), StorageError> {
+    let mut left = Vec::new();
     for marks in marks.chunks(MOVED_AT_ONCE) {
-        if !advance_some(calls, marks, false).await? {
-            continue;
-        }
-        for marks in marks.chunks(WAITED_FOR_AT_ONCE) {
-            advance_some(calls, marks, true).await?;
+        if advance_some(calls, marks, false).await? {
+            left.extend(marks.chunks(WAITED_FOR_AT_ONCE));
         }
     }
-    Ok(())
+    let mut outcome = Ok(());
+    for marks in left {
+        let moved = advance_some(calls, marks, true).await.map(drop);
+        outcome = outcome.and(moved);
+    }
+    outcome
 }
 
 /// True when there are some left for a call that waits.

@@ -51,6 +51,8 @@ pub(super) struct Input {
     is_lent: bool,
     /// What the unfinished frame takes of the budget that all connections have together.
     share: Reservation,
+    /// It is still what the last whole frame took.
+    is_kept: bool,
     /// How much of it was there when it had got on last.
     seen: usize,
     /// Until when pieces of a large frame are gathered.
@@ -130,6 +132,7 @@ impl Input {
             buffer: BytesMut::new(),
             is_lent: false,
             share,
+            is_kept: false,
             seen: 0,
             gathering: None,
             websocket: None,
@@ -152,6 +155,7 @@ impl Input {
     /// The next request, or what ought to have been one, if a whole frame is there.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Result<Inbound, BadRequest>>, InputError> {
+        self.release_share();
         if self.websocket.is_some() {
             return self.next_message();
         }
@@ -161,21 +165,30 @@ impl Input {
         Ok(self.decode()?)
     }
 
+    /// Gives back what the last whole frame took of the common budget: it waits for nothing that its client could delay.
+    #[inline]
+    pub(super) fn release_share(&mut self) {
+        if mem::take(&mut self.is_kept) {
+            self.share.release();
+        }
+    }
+
     /// The next request in the buffer, if a whole frame is there.
     #[inline]
     fn decode(&mut self) -> Result<Option<Result<Inbound, BadRequest>>, CodecError> {
         let before = self.buffer.len();
         let request = self.codec.decode(&mut self.buffer);
         self.length = before - self.buffer.len();
-        if self.buffer.is_empty() && self.websocket.is_none() {
-            self.clear();
-        } else if let Ok(Some(_)) = request {
+        if let Ok(Some(_)) = request {
             // What follows is another frame, and may be a small one.
-            self.share.release();
+            self.is_kept = true;
             self.seen = 0;
             if self.buffer.capacity() > LARGE_CHUNK {
                 self.buffer = BytesMut::from(&*self.buffer);
             }
+        }
+        if self.buffer.is_empty() && self.websocket.is_none() {
+            self.drop_buffer();
         }
         request
     }
@@ -386,15 +399,19 @@ impl Input {
 
     /// Drops what was received.
     pub(super) fn clear(&mut self) {
-        self.buffer.clear();
-        self.release_buffers();
-        self.buffer = BytesMut::new();
+        self.drop_buffer();
         if let Some(websocket) = &mut self.websocket {
             websocket.received = BytesMut::new();
             websocket.is_closed = true;
         }
         self.share.release();
         self.seen = 0;
+    }
+
+    fn drop_buffer(&mut self) {
+        self.buffer.clear();
+        self.release_buffers();
+        self.buffer = BytesMut::new();
         self.gathering = None;
     }
 }

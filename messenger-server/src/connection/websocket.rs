@@ -63,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     fn is_listening(&mut self) -> bool {
         self.phase == Phase::Open
             && self.driver.wants_request(self.output.len())
-            && !self.refusals.is_pausing()
+            && !self.rest.is_on()
             && self.list.is_none()
             && !self.input.is_waiting_for_room()
     }

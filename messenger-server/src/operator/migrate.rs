@@ -32,7 +32,7 @@ pub(super) async fn run(
         writeln!(out, "{} was moved to {database} before", path.display())?;
         return Ok(());
     };
-    for table in Table::ALL {
+    for &table in Table::ALL {
         let read;
         (source, read) = write(source, &target, table).await?;
         if target.tally(table).await? != read {

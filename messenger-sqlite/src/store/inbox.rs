@@ -69,11 +69,7 @@ pub(crate) fn append(
     if let Some(mid) = mid {
         mid.remember(connection)?;
     }
-    Ok(Appended::Stored {
-        seq: unsigned(seq),
-        recipient,
-        dropped,
-    })
+    Ok(Appended::stored(unsigned(seq), recipient).dropped(dropped))
 }
 
 /// Adds a message among those that stay, and drops what there is no room for beside it. How many.

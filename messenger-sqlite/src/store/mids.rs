@@ -44,10 +44,8 @@ impl<'a> Mid<'a> {
             if digest.is_some_and(|first| first != self.digest) {
                 return Ok(refused(AppendError::MidReused));
             }
-            Ok(Ok(Appended::Duplicate {
-                id: row.get::<_, String>(0)?.into(),
-                time: unsigned(row.get(1)?),
-            }))
+            let id: String = row.get(0)?;
+            Ok(Ok(Appended::duplicate(id, unsigned(row.get(1)?))))
         });
         first.optional()
     }
