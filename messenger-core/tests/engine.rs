@@ -10,11 +10,14 @@
 use bytes::BytesMut;
 use messenger_core::proto::{
     Ack, Action, AddContact, Auth, Braces, ContactList, Credentials, ErrorCode, EvMessage, Failure,
-    Import, ImportEntry, Inbound, Register, Request, Response, SendMessage, SessionId, SetUserInfo,
+    Import, ImportEntry, Inbound, Logout, Outbound, Register, Request, Response, SendMessage,
+    SessionId, SetUserInfo,
 };
 use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::{FaultyStorage, ManualClock};
-use messenger_core::{Connection, Delivery, Engine, Event, EventsEnded, Policy};
+use messenger_core::{
+    Connection, Delivery, Driver, DriverLimits, Engine, Event, EventsEnded, Policy,
+};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -553,4 +556,49 @@ async fn nothing_secret_shows_in_debug() {
 fn an_engine_outside_a_runtime_says_so() {
     assert!(Engine::builder().build().is_err());
     assert!(Engine::builder().manual_maintenance().build().is_ok());
+}
+
+#[tokio::test]
+async fn what_a_session_was_given_before_it_was_logged_out_does_not_come_again() {
+    let engine = Engine::builder().policy(policy()).build().unwrap();
+    let (ann, _) = join(&engine, "ann").await;
+    for _ in 0..2 {
+        ann.call(message("ann", "note")).await.unwrap();
+        assert_eq!(take_all(&ann), ["note"]);
+        ann.call(Logout::new()).await.unwrap();
+        ann.call(Auth::new("ann", "secret")).await.unwrap();
+        assert_eq!(take_all(&ann), [""; 0]);
+    }
+    // Nor when an operator ends it.
+    ann.call(message("ann", "note")).await.unwrap();
+    assert_eq!(take_all(&ann), ["note"]);
+    engine.end_sessions(&"ann".into()).await.unwrap();
+    let ann = engine.connect();
+    ann.call(Auth::new("ann", "secret")).await.unwrap();
+    assert_eq!(take_all(&ann), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_large_message_behind_small_ones_comes_in_its_turn() {
+    let mut policy = policy();
+    policy.limits.body = 1_000_000;
+    let engine = Engine::builder().policy(policy).build().unwrap();
+    let (bob, sid) = join(&engine, "bob").await;
+    drop(bob);
+    let (ann, _) = join(&engine, "ann").await;
+    let sizes = [1, 100_000, 1, 300_000, 1, 20_000, 400_000, 300_000, 1];
+    for size in sizes {
+        let body = "x".repeat(size);
+        ann.call(message("bob", &body)).await.unwrap();
+    }
+    let bob = resume(&engine, "bob", &sid).await.unwrap();
+    let mut driver = Driver::new(bob, DriverLimits::default());
+    driver.next_frame(0).await.unwrap();
+    for size in sizes {
+        let frame = driver.next_frame(0).await.unwrap();
+        let Outbound::Event(messenger_core::proto::Event::Message(event)) = frame.outbound else {
+            panic!("no message");
+        };
+        assert_eq!(event.message.body.as_str().len(), size);
+    }
 }

@@ -245,3 +245,41 @@ async fn whoever_waits_holds_up_nobody_else() {
     timeout(DEADLINE, others).await.unwrap();
     waits.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_message_has_the_time_of_one_call_however_many_its_recipient_takes() {
+    let (engine, storage) = engine();
+    let ann = join(&engine, "ann").await;
+    storage.set_delay(Duration::from_millis(60));
+    // Asked for as it is written, then as it would be kept.
+    fails(&ann, SendMessage::new("ｎｏｂｏｄｙ", "x")).await;
+    storage.set_delay(Duration::ZERO);
+    ann.call(SendMessage::new("ann", "x")).await.unwrap();
+}
+
+/// A directory that never tells who anybody else is.
+struct Hanging;
+
+#[async_trait]
+impl Authenticator for Hanging {
+    async fn identify(&self, _: &UserId) -> Result<Option<Identity>, AuthenticatorError> {
+        std::future::pending().await
+    }
+
+    async fn verify(&self, _: &UserId, _: &Password) -> Result<Verdict, AuthenticatorError> {
+        Ok(Verdict::Accepted(Identity::new("Ann")))
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_hangs_keeps_nobody_waiting() {
+    let mut policy = Policy::default();
+    policy.storage_timeout = Duration::from_millis(100);
+    let builder = Engine::builder().policy(policy);
+    let engine = builder.authenticator(Arc::new(Hanging)).build().unwrap();
+    let ann = engine.connect();
+    log_in(&ann, "ann").await;
+    fails(&ann, SendMessage::new("bob", "x")).await;
+    fails(&ann, SendMessage::new("ｂｏｂ", "x")).await;
+    ann.call(SendMessage::new("ann", "x")).await.unwrap();
+}

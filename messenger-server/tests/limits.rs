@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{Raw, SOON, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 const MIB: usize = 1024 * 1024;
@@ -176,6 +177,67 @@ async fn small_half_sent_frames_share_it_too() {
         assert_eq!(ann.frame().await["data"]["status"], 0);
         assert_eq!(ann.frame().await["action"], "ev_message");
     }
+}
+
+/// True when the client's message is answered; false when the server has closed the connection before that.
+async fn is_answered(mut stream: OwnedReadHalf) -> bool {
+    let mut received = Vec::new();
+    let answer = br#""action":"message""#;
+    loop {
+        let read = timeout(SOON, stream.read_buf(&mut received)).await;
+        // Either way of closing is one.
+        if matches!(read.unwrap(), Ok(0) | Err(_)) {
+            return false;
+        }
+        if received.windows(answer.len()).any(|part| part == answer) {
+            return true;
+        }
+        let rest = received.len().saturating_sub(answer.len());
+        received.drain(..rest);
+    }
+}
+
+#[tokio::test]
+async fn frames_that_wait_for_their_own_client_share_it_too() {
+    let mut transport = Transport::default();
+    transport.partial_frames = 48 * MIB;
+    let server = start(transport).await;
+    let (away, sid) = server.log_in("away").await;
+    drop(away);
+    let (mut ann, _) = server.log_in("ann").await;
+    let body = "x".repeat(1000);
+    for _ in 0..256 {
+        ann.send(&format!(
+            r#"{{"action":"message","data":{{"uid":"away","body":"{body}"}}}}"#
+        ))
+        .await;
+        assert_eq!(ann.frame().await["data"]["status"], 0);
+        assert_eq!(ann.frame().await["action"], "ev_message");
+    }
+    // Each is given what waits, takes nothing of it, and sends a message, which comes behind that.
+    let mut holders = Vec::new();
+    for _ in 0..8 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        let stream = socket.connect(server.address).await.unwrap();
+        let (reading, mut writing) = stream.into_split();
+        let resume = format!(r#"{{"action":"contactlist","data":{{"cid":"away","sid":"{sid}"}}}}"#);
+        let frame = resume + &half_a_frame("ann", 15 * MIB) + r#""}}}"#;
+        let sending = tokio::spawn(async move {
+            writing.write_all(frame.as_bytes()).await.ok();
+            writing
+        });
+        holders.push((reading, sending));
+    }
+    // Until each has sent it, or is not read on.
+    for (_, sending) in &mut holders {
+        let _ = timeout(Duration::from_secs(2), sending).await;
+    }
+    let mut answered = 0;
+    for (reading, _sending) in holders {
+        answered += usize::from(is_answered(reading).await);
+    }
+    assert!(answered <= 3, "{answered} were held at once");
 }
 
 /// Sets a picture of so many bytes, by which an import of `entries` entries brings as many times that.
