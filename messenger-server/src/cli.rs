@@ -23,7 +23,8 @@ const OF_COMMANDS: [&str; 2] = [CONFIG, "store"];
 /// The command whose help shows all settings, as it checks them.
 const CHECK: &str = "check";
 
-const ABOUT: &str = "A messenger server: JSON objects over TCP or WebSocket. Without a command it serves";
+const ABOUT: &str =
+    "A messenger server: JSON objects over TCP or WebSocket. Without a command it serves";
 const LONG_ABOUT: &str = "A messenger server: JSON objects over TCP or WebSocket. Without a command it serves.
 
 A setting can be given as a flag, as an environment variable (MESSENGER_ and the flag's name in capitals, \
