@@ -115,6 +115,9 @@ impl Builder {
     ///
     /// # Errors
     /// What was given makes no sense (`InvalidInput`), or as [`connect`](crate::connect).
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
     pub async fn connect(&self) -> Result<(Client, Events), ConnectionError> {
         let stream = match &self.connector {
             Some(connector) => connector.connect().await?,

@@ -316,6 +316,10 @@ impl Receipt {
     ///
     /// # Errors
     /// [`SendError::Refused`]: it is not sent again. [`SendError::Ended`]: it is in the outbox still.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the receipt. The message is sent nevertheless; if it is refused,
+    /// [`SessionEvent::Refused`](crate::SessionEvent::Refused) tells.
     pub async fn accepted(self) -> Result<MessageAccepted, SendError> {
         match self.outcome.await {
             Ok(outcome) => Ok(outcome?),

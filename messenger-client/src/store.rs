@@ -23,6 +23,28 @@ pub use file::FileStore;
 ///
 /// # Secrets
 /// Values hold the session's secret and messages: nobody else may read them.
+///
+/// # Cancel safety
+/// `load` is dropped with the future of [`Builder::start`](crate::Builder::start). `put` and `delete` are awaited to their end,
+/// unless the runtime ends before.
+///
+/// # Examples
+/// ```
+/// use messenger_client::{MemoryStore, StateStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let mut store = MemoryStore::default();
+/// store.put("session", "first".into()).await?;
+/// store.put("session", "second".into()).await?;
+/// assert_eq!(store.load().await?, [("session".to_owned(), "second".into())]);
+///
+/// store.delete("session").await?;
+/// store.delete("session").await?; // no error
+/// assert!(store.load().await?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait StateStore: Send + 'static {
     /// All entries, in any order. Called once, first.

@@ -25,6 +25,43 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Makes connections, one after the other.
+///
+/// # Cancel safety
+/// A call is dropped before it returns when its minute is over, and when the session ends or was never needed. What it has
+/// opened has to be closed by that.
+///
+/// # Examples
+/// ```
+/// use messenger_client::{Client, Connect, Stream, async_trait};
+/// # use messenger_client::proto::Password;
+/// # use messenger_core::Engine;
+/// use messenger_server::Server;
+///
+/// /// To a server in this process, without a socket.
+/// #[derive(Debug)]
+/// struct Beside(Server);
+///
+/// #[async_trait]
+/// impl Connect for Beside {
+///     async fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
+///         let (ours, theirs) = tokio::io::duplex(64 * 1024);
+///         tokio::spawn(self.0.connection(theirs));
+///         Ok(Box::new(ours))
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = Server::new(Engine::builder().build()?, Default::default());
+/// # let pass = Password::md5_of("secret");
+/// let builder = Client::builder().connect_by(Beside(server)).credentials("ann", pass.clone());
+/// # builder.connect().await?.0.register("ann", &pass, "Ann").await?;
+/// let (session, mut incoming) = builder.start().await?;
+/// # session.send("ann", "a note").await?;
+/// # assert_eq!(incoming.next_message().await?.message.body.as_str(), "a note");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Connect: Debug + Send + Sync + 'static {
     /// Connects once. A session gives up after a minute, and tries again later.

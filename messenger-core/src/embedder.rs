@@ -37,6 +37,12 @@ impl Engine {
     ///
     /// # Errors
     /// As `auth` fails when the password is right: the id is empty or longer than a login may be, the store failed.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, nobody is connected, but the store may know the user already. With
+    /// [`SessionKind::Lasting`] a session may also have begun to which nobody can come back, and the user's least recently
+    /// used one may have ended for it; its connections may then learn of that by the next
+    /// [look](crate::storage::Storage::looked_at_every) only. With [`SessionKind::Ephemeral`] no session is left.
     pub async fn connect_as(
         &self,
         user: UserId,
@@ -53,6 +59,9 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed; some of it may be known.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open how much of it is known. Doing it again tells the rest.
     pub async fn upsert_user(
         &self,
         user: &UserId,

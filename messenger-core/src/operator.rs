@@ -202,6 +202,10 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed; some sessions may have ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open which sessions have ended, and whether their connections know. Doing it again ends
+    /// all that are left.
     pub async fn end_sessions(&self, user: &UserId) -> Result<(), StorageError> {
         self.shared.storage.end_ephemeral(user).await?;
         self.tell_ended(user, ephemeral_key(user));

@@ -391,6 +391,28 @@ pub const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// Where the built-in [`Authenticator`](crate::authenticator::Authenticator) keeps accounts: a part of a
 /// [`Storage`], as atomic and durable as the rest. Whoever has an account is a user, and
 /// [deleted](Storage::delete_user) with it.
+///
+/// # Cancel safety
+/// A call that is dropped before it returns may or may not have been done.
+///
+/// # Examples
+/// ```
+/// use messenger_core::storage::{Account, MemoryStorage, Storage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = MemoryStorage::new();
+/// let accounts = storage.accounts().expect("they are kept here");
+/// accounts.create_account(Account::new("ann", "Ann", "$argon2id$…")).await?;
+///
+/// let again = accounts.create_account(Account::new("ann", "Another", "$argon2id$…")).await;
+/// assert!(again.is_err(), "the login is taken");
+///
+/// let found = accounts.account("ann").await?.expect("it was created");
+/// assert_eq!(found.nick, "Ann");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Accounts: Send + Sync {
     /// Creates an account, whose login becomes the user's id.

@@ -372,13 +372,13 @@ async fn a_place_given_late_counts_for_nobody_else() {
         bob.call(message("ann", body)).await.unwrap();
     }
     let mut cx = Context::from_waker(Waker::noop());
-    let mut place = None;
+    let mut token = None;
     while let Poll::Ready(Ok(delivery)) = bob.poll_event(&mut cx) {
-        place = delivery.token.or(place);
+        token = delivery.token.or(token);
     }
     // The same connection becomes Ann's before what Bob was sent is known to have been given.
     let sid = auth(&bob, "ann", "secret").await.unwrap();
-    bob.delivered([place.unwrap()]);
+    bob.delivered([token.unwrap()]);
     engine.run_maintenance().await.unwrap();
     drop(bob);
     let ann_again = resume(&engine, "ann", &sid).await.unwrap();

@@ -50,6 +50,10 @@ impl NatsNotifier {
     ///
     /// # Errors
     /// What is needed for connecting is not there.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing but perhaps an attempt to connect, which ends once NATS answers. Other nodes were told
+    /// nothing.
     pub async fn connect(servers: Servers) -> Result<Self, ConnectError> {
         let mut node = [0; 8];
         OsEntropy.fill(&mut node).map_err(ConnectError::Entropy)?;

@@ -22,6 +22,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// # Errors
 /// See [`ConnectError`].
+///
+/// # Cancel safety
+/// Dropping the future leaves open whether numbers go on beyond, and whether the store has
+/// [another name](PostgresStorage::id). Do it again before a server uses the copy: doing it twice does no harm.
 pub async fn mark_restored(database: &Database) -> Result<(), ConnectError> {
     let storage = PostgresStorage::open(database).await?;
     let calls = storage.calls();

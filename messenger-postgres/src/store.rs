@@ -65,6 +65,9 @@ impl PostgresStorage {
     ///
     /// # Errors
     /// See [`ConnectError`], whose sentences tell an operator what to do.
+    ///
+    /// # Cancel safety
+    /// As [`open`](Self::open).
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         Self::open(&url.parse()?).await
     }
@@ -74,6 +77,10 @@ impl PostgresStorage {
     ///
     /// # Errors
     /// See [`ConnectError`], whose sentences tell an operator what to do.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connections. The tables were made or brought up to date as a whole or not at all. What
+    /// logins look like may be computed for some of them; the next who opens the store computes the rest.
     pub async fn open(database: &Database) -> Result<Self, ConnectError> {
         let servers = Arc::new(Servers::of(database)?);
         let setup = servers.connect().await.map_err(ConnectError::connect)?;
@@ -97,6 +104,9 @@ impl PostgresStorage {
     ///
     /// # Errors
     /// See [`ConnectError`], whose sentences tell an operator what to do.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connections. Nothing is changed.
     pub async fn open_beside(database: &Database) -> Result<Self, ConnectError> {
         let servers = Arc::new(Servers::of(database)?);
         let setup = servers.connect().await.map_err(ConnectError::connect)?;

@@ -44,6 +44,10 @@ impl TransferTarget {
     ///
     /// # Errors
     /// The database cannot be used by a server, one uses it, or there are users in it; see [`TransferError`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, nothing has begun, but the tables may have been made. Servers may be kept out for another
+    /// half a minute, until the database notices.
     pub async fn begin(
         database: &Database,
         mark: Option<&str>,
@@ -76,6 +80,9 @@ impl TransferTarget {
     ///
     /// # Errors
     /// They cannot be written: then nothing was moved.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether these rows were written. Drop the target then, and begin again.
     pub async fn write(&self, table: Table, rows: &[Row]) -> Result<(), TransferError> {
         let shape = Shape::of(table);
         let columns = shape.kinds.iter().enumerate();
@@ -92,6 +99,9 @@ impl TransferTarget {
     ///
     /// # Errors
     /// It cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
     pub async fn tally(&self, table: Table) -> Result<Tally, TransferError> {
         let shape = Shape::of(table);
         let none: [(&(dyn ToSql + Sync), Type); 0] = [];
@@ -113,6 +123,9 @@ impl TransferTarget {
     ///
     /// # Errors
     /// It may be there or not: whoever begins again with the same mark is told.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, it may be there or not, as after an error.
     pub async fn finish(self, facts: &Facts, mark: &str) -> Result<(), TransferError> {
         let set = "SELECT setval(pg_get_serial_sequence('users', 'no'), greatest($1, 1), $1 > 0),
             setval(pg_get_serial_sequence('contacts', 'number'), coalesce(max(number), 1), max(number) IS NOT NULL)

@@ -51,6 +51,21 @@ actions! {
 
 /// What a client can ask for. Implemented by the request structs, so that a caller gets the result
 /// that belongs to what it asked.
+///
+/// # Examples
+/// ```
+/// use messenger_proto::{Action, DelContact, Failure, Logout, Request, Response};
+///
+/// /// Asks whoever answers requests.
+/// fn ask<A: Action>(action: A, answer: fn(Request) -> Response) -> Result<A::Accepted, Failure> {
+///     A::result(answer(action.into())).expect("an answer to this action")
+/// }
+///
+/// let deleted = ask(DelContact::new("bob"), |_| DelContact::response(Ok("bob".into())));
+/// assert_eq!(deleted?.as_str(), "bob");
+/// assert_eq!(Logout::NAME, "logout");
+/// # Ok::<(), Failure>(())
+/// ```
 pub trait Action: Into<Request> + Send {
     /// The name on the wire.
     const NAME: &'static str;

@@ -51,13 +51,13 @@ fn first_of_few(text: &[u8], found: impl Fn(u8x16) -> u8x16) -> Option<usize> {
     (index < text.len()).then_some(index)
 }
 
-/// Watermarks the bytes that are this one.
+/// Marks the bytes that are this one.
 #[inline]
 pub(crate) fn equal(bytes: u8x16, byte: u8) -> u8x16 {
     bytes.simd_eq(u8x16::splat(byte))
 }
 
-/// Watermarks the bytes up to this one.
+/// Marks the bytes up to this one.
 #[inline]
 pub(crate) fn up_to(bytes: u8x16, byte: u8) -> u8x16 {
     bytes.min(u8x16::splat(byte)).simd_eq(bytes)

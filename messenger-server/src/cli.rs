@@ -23,12 +23,13 @@ const OF_COMMANDS: [&str; 2] = [CONFIG, "store"];
 /// The command whose help shows all settings, as it checks them.
 const CHECK: &str = "check";
 
-const ABOUT: &str = "A messenger server: JSON objects over TCP. Without a command it serves";
-const LONG_ABOUT: &str = "A messenger server: JSON objects over TCP. Without a command it serves.
+const ABOUT: &str =
+    "A messenger server: JSON objects over TCP or WebSocket. Without a command it serves";
+const LONG_ABOUT: &str = "A messenger server: JSON objects over TCP or WebSocket. Without a command it serves.
 
-Every flag can be given as an environment variable instead: MESSENGER_ and its name in capitals, \
-such as MESSENGER_LISTEN; or in a file (--config), where the other two go before it. Bytes may be given with a unit \
-(16MiB, 16MB), long numbers as 60_000.";
+A setting can be given as a flag, as an environment variable (MESSENGER_ and the flag's name in capitals, \
+such as MESSENGER_LISTEN), or in a file (--config). A flag overrides a variable, and a variable overrides the file. \
+Bytes may be given with a unit (16MiB, 16MB), long numbers as 60_000.";
 
 /// The version, and the commit where it is known.
 pub(crate) const VERSION: &str = env!("BUILT_VERSION");
@@ -37,8 +38,8 @@ pub(crate) const VERSION: &str = env!("BUILT_VERSION");
 #[derive(Debug, Parser)]
 #[command(name = "messenger-server", version = VERSION, about = ABOUT, long_about = LONG_ABOUT, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// A file of settings, in TOML: a name there is a flag's, as in `max-frame = "16MiB"`. A flag or a variable for the
-    /// same goes before it.
+    /// A file of settings, in TOML: a name there is a flag's, as in `max-frame = "16MiB"`. A flag or a variable overrides
+    /// what it says.
     #[arg(long, env = "MESSENGER_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     #[command(flatten)]

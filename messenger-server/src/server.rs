@@ -448,6 +448,11 @@ impl Server {
     /// [`serve`](Self::serve).
     ///
     /// The futures of [`connection`](Self::connection) must be polled meanwhile, or dropped.
+    ///
+    /// # Cancel safety
+    /// When the future was polled once, the server stops. Dropping it then means that no connection is cut, and that what was
+    /// delivered last may not be stored yet: [`Engine::shut_down`] stores it. Doing it again waits again, as long as
+    /// [`Transport::drain`] allows.
     pub async fn drain(&self) -> Drained {
         self.stop();
         self.own.close();
@@ -457,7 +462,7 @@ impl Server {
         };
         self.cut_own.cancel();
         self.own.wait().await;
-        self.store_places().await;
+        self.store_watermarks().await;
         Drained { cut }
     }
 
@@ -472,11 +477,11 @@ impl Server {
             },
         };
         connections.shutdown().await;
-        self.store_places().await;
+        self.store_watermarks().await;
         drained
     }
 
-    async fn store_places(&self) {
+    async fn store_watermarks(&self) {
         if let Err(error) = self.engine.shut_down().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,

@@ -23,7 +23,7 @@ use std::time::Duration;
 use stores::DEFAULT_STORE;
 use url::Url;
 
-/// A messenger server: JSON objects over TCP.
+/// A messenger server: JSON objects over TCP or WebSocket.
 ///
 /// Every flag can be given as an environment variable instead: MESSENGER_ and its name in capitals,
 /// such as MESSENGER_LISTEN. Bytes may be given with a unit (16MiB, 16MB), long numbers as 60_000.

@@ -120,9 +120,11 @@ impl Tls {
     }
 
     /// [Reloads](Self::reload) whenever the files have changed, which it looks for every 2 seconds and when
-    /// `told` completes (a signal, say; it is dropped and called again with every look). It goes on until it is
-    /// dropped. A certificate that cannot be used is logged once, or
-    /// again when told; the one in use stays.
+    /// `told` completes (a signal, say; it is dropped and called again with every look). A certificate that cannot be used
+    /// is logged once, or again when told; the one in use stays. It never returns.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends it; the certificate in use stays.
     pub async fn watch(self, mut told: impl AsyncFnMut()) {
         let mut looks = interval(LOOKED_AT_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

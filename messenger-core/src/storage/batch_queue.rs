@@ -193,6 +193,10 @@ where
     /// # Errors
     /// Too many calls wait, of which `bytes` is what this one keeps in memory; or it could not be carried out, or
     /// was refused.
+    ///
+    /// # Cancel safety
+    /// A future that was polled once has put its call into the queue. Dropping it does not take the call back: it is
+    /// carried out, and nobody is told what it came to.
     pub async fn call(&self, call: C, bytes: usize) -> Result<T, E> {
         self.call_for(0, call, bytes).await
     }
@@ -201,6 +205,9 @@ where
     /// for. Keys that have calls waiting take turns.
     ///
     /// # Errors
+    /// As for [`call`](Self::call).
+    ///
+    /// # Cancel safety
     /// As for [`call`](Self::call).
     pub async fn call_for(&self, key: u64, call: C, bytes: usize) -> Result<T, E> {
         let ended = || StorageError::new("the store has ended");
@@ -222,6 +229,10 @@ impl<C, T, E: From<StorageError>> Batches<C, T, E> {
     ///
     /// It may also leave a call for the next batch, for which it returns `None`; then it has to leave those of
     /// the same key behind it, too.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops that of `commit` and ends the queue. All calls that wait fail, and so do those of the batch
+    /// that was under way, though it may have been done.
     pub async fn run(
         mut self,
         mut commit: impl AsyncFnMut(&mut [C]) -> Result<Vec<Option<Result<T, E>>>, StorageError>,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// A sixteenth more than is over the limit leaves, so that a full inbox is not gone through for every message.
+/// At least a sixteenth of what may leave does, so that a full inbox is not gone through for every message.
 const MORE: u64 = 16;
 
 /// Which messages leave an inbox that is over its limit: those of the sender who has most there, oldest first, so

@@ -37,7 +37,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
             accounts::an_account_is_found_by_its_login,
             accounts::login_and_nick_are_each_taken_once,
             accounts::of_racing_registrations_one_succeeds,
-            accounts::an_adopted_user_has_none,
+            accounts::an_external_user_has_none,
             accounts::may_have_to_look_different,
             accounts::of_racing_lookalikes_one_succeeds,
             accounts::may_be_given_another_password,
@@ -54,7 +54,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         ];
     }
     run![
-        accounts::an_adopted_user_is_a_user,
+        accounts::an_external_user_is_a_user,
         accounts::a_profile_changes_where_told,
         users::are_listed_in_the_order_of_their_ids,
         users::are_deleted_with_all_that_is_theirs,
@@ -82,7 +82,7 @@ pub async fn suite(make: impl AsyncFn() -> Arc<dyn Storage>) {
         sessions::used_in_the_future_are_brought_back,
         inbox::numbers_without_a_gap,
         inbox::racing_appends_leave_no_gap,
-        inbox::appends_take_places_in_the_order_of_their_first_polls,
+        inbox::appends_are_numbered_in_the_order_of_their_first_polls,
         inbox::appends_get_on_without_being_polled,
         inbox::takes_messages_at_once_or_not_at_all,
         inbox::takes_many_messages_at_once_or_none,

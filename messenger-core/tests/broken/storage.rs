@@ -715,7 +715,7 @@ impl Storage for Broken {
                 duplicate => Ok(duplicate),
             },
             Fault::NumbersBecomeVisibleOutOfOrder => {
-                let (appended, place) = {
+                let (appended, seq) = {
                     let mut state = self.state.lock().unwrap();
                     let appended = self.inner.append_now(&[&new]).unwrap().remove(0)?;
                     let Some(seq) = appended.seq() else {
@@ -725,8 +725,8 @@ impl Storage for Broken {
                     (appended, seq)
                 };
                 // Whoever appends and reads meanwhile sees what comes behind it.
-                let _hidden = Hidden(self, place);
-                for _ in 0..place % 3 * 10 {
+                let _hidden = Hidden(self, seq);
+                for _ in 0..seq % 3 * 10 {
                     yield_now().await;
                 }
                 Ok(appended)
@@ -891,13 +891,13 @@ impl Storage for Broken {
     }
 }
 
-/// A place that is not visible while this lives.
+/// A sequence number that is not visible while this lives.
 struct Hidden<'a>(&'a Broken, u64);
 
 impl Drop for Hidden<'_> {
     fn drop(&mut self) {
-        let Self(storage, place) = self;
-        storage.state.lock().unwrap().hidden.remove(place);
+        let Self(storage, seq) = self;
+        storage.state.lock().unwrap().hidden.remove(seq);
     }
 }
 

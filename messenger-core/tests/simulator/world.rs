@@ -133,8 +133,8 @@ impl World {
             let devices = || self.devices.iter().filter(|device| device.user == *user);
             let inbox = self.inbox_as_given(user);
             let newest = inbox.keys().last().copied().unwrap_or(0);
-            let places: Vec<u64> = inbox.keys().copied().collect();
-            assert_eq!(places, Vec::from_iter(1..=newest), "given to nobody");
+            let numbers: Vec<u64> = inbox.keys().copied().collect();
+            assert_eq!(numbers, Vec::from_iter(1..=newest), "given to nobody");
 
             let delivered_up_to: Vec<&String> = inbox.values().collect();
             let accepted = self.accepted.get(user).map_or(&[][..], Vec::as_slice);

@@ -1,4 +1,4 @@
-//! Sessions and their places.
+//! Sessions and their watermarks.
 
 use crate::calls::{Answer, Calls, Failure};
 use crate::lane::LaneRow;

@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite;
 const PIECES: usize = 16;
 
 /// For how many tokens room is made at once.
-const PLACES: usize = 16;
+const TOKENS: usize = 16;
 
 /// How much room is taken for what is encoded, in bytes; it is given back when the connection falls
 /// idle.
@@ -59,7 +59,7 @@ pub(super) struct Output {
     /// All bytes that were ever flushed.
     flushed: u64,
     /// When so many bytes have been flushed, everything up to the token's message is delivered.
-    places: VecDeque<(u64, DeliveryToken)>,
+    tokens: VecDeque<(u64, DeliveryToken)>,
     /// Where the frames end that wait, by the bytes queued until then, if frames may have to be written alone.
     ends: Option<VecDeque<u64>>,
     /// Each frame is a text message.
@@ -78,7 +78,7 @@ impl Output {
             queued: 0,
             written: 0,
             flushed: 0,
-            places: VecDeque::new(),
+            tokens: VecDeque::new(),
             ends: apart.then(VecDeque::new),
             is_websocket: false,
         }
@@ -240,21 +240,21 @@ impl Output {
     }
 
     /// The message of this token will be delivered once all that waits now is flushed.
-    pub(super) fn mark(&mut self, place: DeliveryToken) {
-        if self.places.capacity() == 0 {
-            self.places.reserve(PLACES);
+    pub(super) fn mark(&mut self, token: DeliveryToken) {
+        if self.tokens.capacity() == 0 {
+            self.tokens.reserve(TOKENS);
         }
-        self.places.push_back((self.queued, place));
+        self.tokens.push_back((self.queued, token));
     }
 
     /// The tokens of what was delivered with what was flushed.
     pub(super) fn take_delivered(&mut self) -> impl Iterator<Item = DeliveryToken> + use<'_> {
         let flushed = self.flushed;
         let next = move || {
-            let (queued, _) = self.places.front()?;
-            (*queued <= flushed).then(|| self.places.pop_front())?
+            let (queued, _) = self.tokens.front()?;
+            (*queued <= flushed).then(|| self.tokens.pop_front())?
         };
-        iter::from_fn(next).map(|(_, place)| place)
+        iter::from_fn(next).map(|(_, token)| token)
     }
 
     /// Writes and flushes everything that waits, or as much as the peer takes.
@@ -332,7 +332,7 @@ impl Output {
         if self.is_flushed() {
             self.tail = BytesMut::new();
             self.pieces = VecDeque::new();
-            self.places = VecDeque::new();
+            self.tokens = VecDeque::new();
             if let Some(ends) = &mut self.ends {
                 *ends = VecDeque::new();
             }
@@ -388,7 +388,7 @@ impl Output {
             self.lists -= 1;
         }
         // Whatever was queued behind it comes so much later.
-        let behind = self.places.iter_mut();
+        let behind = self.tokens.iter_mut();
         for (queued, _) in behind.filter(|(queued, _)| *queued > self.written) {
             *queued += out.len() as u64;
         }

@@ -97,8 +97,8 @@ pub(super) async fn may_have_to_look_different(storage: &Arc<dyn Storage>) {
     let eve = UserId::from("eve");
     storage.upsert_external_user(&eve, "Eve").await.unwrap();
     storage.upsert_external_user(&eve, "Eva").await.unwrap();
-    let like_adopted = distinct("еve", "C").await;
-    assert!(matches!(like_adopted, Err(CreateAccountError::Lookalike)));
+    let like_external = distinct("еve", "C").await;
+    assert!(matches!(like_external, Err(CreateAccountError::Lookalike)));
     // Who does not ask for it may look like somebody, and counts as well.
     accounts(storage)
         .create_account(account("раul", "D"))
@@ -126,7 +126,7 @@ pub(super) async fn of_racing_lookalikes_one_succeeds(storage: &Arc<dyn Storage>
     assert_eq!(created.count(), 1);
 }
 
-pub(super) async fn an_adopted_user_is_a_user(storage: &Arc<dyn Storage>) {
+pub(super) async fn an_external_user_is_a_user(storage: &Arc<dyn Storage>) {
     let eve = UserId::from("eve");
     assert_eq!(storage.profile(&eve).await.unwrap(), None);
     storage.upsert_external_user(&eve, "Eve").await.unwrap();
@@ -135,7 +135,7 @@ pub(super) async fn an_adopted_user_is_a_user(storage: &Arc<dyn Storage>) {
     assert_eq!(profile.nick, "Eva");
 }
 
-pub(super) async fn an_adopted_user_has_none(storage: &Arc<dyn Storage>) {
+pub(super) async fn an_external_user_has_none(storage: &Arc<dyn Storage>) {
     let eve = UserId::from("eve");
     storage.upsert_external_user(&eve, "Eve").await.unwrap();
     assert_eq!(

@@ -95,7 +95,7 @@ pub(super) async fn appends_that_nobody_waits_for_leave_no_gap(
     drop(storage);
     let storage = open().await;
     let appended = append(&storage, &eve, "last", NO_LIMIT).await.unwrap();
-    let places: Vec<_> = bodies(&storage, &eve, 0).await;
-    let places: Vec<_> = places.into_iter().map(|(seq, _)| seq).collect();
-    assert_eq!(places, (1..=appended).collect::<Vec<_>>());
+    let numbers: Vec<_> = bodies(&storage, &eve, 0).await;
+    let numbers: Vec<_> = numbers.into_iter().map(|(seq, _)| seq).collect();
+    assert_eq!(numbers, (1..=appended).collect::<Vec<_>>());
 }

@@ -71,25 +71,28 @@ pub(super) async fn racing_appends_leave_no_gap(storage: &Arc<dyn Storage>) {
     let senders = (0..8).map(|sender| {
         let (storage, ann) = (Arc::clone(storage), ann.clone());
         tokio::spawn(async move {
-            let mut places = Vec::new();
+            let mut numbers = Vec::new();
             for number in 0..50 {
                 let body = format!("{sender} {number}");
-                places.push(append(&storage, &ann, &body, NO_LIMIT).await.unwrap());
+                numbers.push(append(&storage, &ann, &body, NO_LIMIT).await.unwrap());
             }
-            assert!(places.is_sorted(), "a sender's own messages changed places");
-            places
+            assert!(
+                numbers.is_sorted(),
+                "a sender's own messages keep their order"
+            );
+            numbers
         })
     });
     let senders = senders.collect::<Vec<_>>();
-    let (places, ()) = tokio::join!(join_all(senders), reads(storage, &ann, 400));
-    let places = places.into_iter();
-    let places: BTreeSet<u64> = places.flat_map(Result::unwrap).collect();
-    assert_eq!(places, (1..=400).collect());
+    let (numbers, ()) = tokio::join!(join_all(senders), reads(storage, &ann, 400));
+    let numbers = numbers.into_iter();
+    let numbers: BTreeSet<u64> = numbers.flat_map(Result::unwrap).collect();
+    assert_eq!(numbers, (1..=400).collect());
     let stored: Vec<_> = bodies(storage, &ann, 0).await;
     assert_eq!(stored.len(), 400);
 }
 
-pub(super) async fn appends_take_places_in_the_order_of_their_first_polls(
+pub(super) async fn appends_are_numbered_in_the_order_of_their_first_polls(
     storage: &Arc<dyn Storage>,
 ) {
     let ann = create(storage, "ann").await;
@@ -137,11 +140,11 @@ pub(super) async fn appends_get_on_without_being_polled(storage: &Arc<dyn Storag
     }
     let last = timeout(SOON, append(61)).await;
     let last = last.expect("waits for appends that were dropped");
-    let places = bodies(storage, &ann, 0).await.into_iter();
-    let places: Vec<_> = places.map(|(seq, _)| seq).collect();
-    let seq = places.len() as u64;
+    let numbers = bodies(storage, &ann, 0).await.into_iter();
+    let numbers: Vec<_> = numbers.map(|(seq, _)| seq).collect();
+    let seq = numbers.len() as u64;
     assert_eq!(last.unwrap().seq(), Some(seq));
-    assert_eq!(places, Vec::from_iter(1..=seq));
+    assert_eq!(numbers, Vec::from_iter(1..=seq));
 }
 
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
@@ -384,7 +387,7 @@ pub(super) async fn keeps_what_a_session_misses_and_drops_what_is_old(storage: &
     assert!(bodies(storage, &ann, 0).await.is_empty());
     assert_eq!(storage.newest(&ann).await.unwrap(), 4);
     let appended = append(storage, &ann, "5", NO_LIMIT).await;
-    assert_eq!(appended.unwrap(), 5, "places go on");
+    assert_eq!(appended.unwrap(), 5, "numbers go on");
     let sessions_old = Expiry {
         sessions_before: at(21),
         ..nothing_old

@@ -168,14 +168,14 @@ pub(super) async fn move_together(storage: &Arc<dyn Storage>) {
     ];
     storage.advance(watermarks).await.unwrap();
     let record = async |user, number| storage.session(user, &key(number)).await.unwrap();
-    let place = async |user, number| {
+    let known = async |user, number| {
         let record = record(user, number).await.unwrap();
         (record.delivered_up_to, record.used)
     };
     assert_eq!(record(&ann, 1).await, None, "has ended");
-    assert_eq!(place(&ann, 2).await, (2, at(9)));
-    assert_eq!(place(&bob, 2).await, (2, at(7)));
-    assert_eq!(place(&bob, 1).await, (0, at(1)), "was not marked");
+    assert_eq!(known(&ann, 2).await, (2, at(9)));
+    assert_eq!(known(&bob, 2).await, (2, at(7)));
+    assert_eq!(known(&bob, 1).await, (0, at(1)), "was not marked");
     let waiting = bodies(storage, &bob, 0).await;
     assert_eq!(waiting.len(), 2, "the other session has not had them");
 }

@@ -1,4 +1,4 @@
-//! When the store is told what was given: soon, and at once when it keeps a lot meanwhile. And how often it is purged.
+//! When the store is told what was delivered: soon, and at once when it keeps a lot meanwhile. And how often it is purged.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test fails by panicking
 
