@@ -65,6 +65,13 @@ pub enum StartError {
     },
 }
 
+impl Client {
+    /// Sets up a [`Session`], which outlives connections.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
 impl Builder {
     /// Where the server is: `example.org:7788` (or `tcp://…`), `tls://example.org:7790`, `ws://example.org/ws` or
     /// `wss://example.org/ws`.
@@ -209,7 +216,8 @@ impl Builder {
         Ok(Transport {
             #[cfg(feature = "tls")]
             tls: if address.is_secure() {
-                Some(crate::transport::Tls::new(self.roots.as_deref())?)
+                let tls = crate::transport::Tls::new(self.roots.as_deref());
+                Some(tls.map_err(StartError::Roots)?)
             } else {
                 None
             },

@@ -2,7 +2,7 @@
 
 use crate::activity::Activity;
 use crate::connection::{self, Requests};
-use crate::{Builder, ClientError, ConnectionError, Events};
+use crate::{ClientError, ConnectionError, Events};
 use messenger_proto::{
     Ack, Action, AddContact, Auth, AuthAccepted, Card, Contact, ContactList, Credentials,
     DelContact, Import, ImportEntry, Inbound, MessageAccepted, Password, Profile, Register,
@@ -53,11 +53,6 @@ where
 }
 
 impl Client {
-    /// Sets up a [`Session`](crate::Session), which outlives connections.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     /// What the server greeted with.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome

@@ -1,6 +1,5 @@
 //! What can go wrong.
 
-use crate::SessionEnd;
 use messenger_proto::{CodecError, Failure};
 use std::io;
 use std::sync::Arc;
@@ -70,6 +69,27 @@ pub enum EventsEnded {
     /// The connection failed, or what came over it could not be taken.
     #[error(transparent)]
     Failed(Arc<ConnectionError>),
+}
+
+/// Why a session has come to its end.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// The server refuses to begin another: the password has changed (2), or there is no such login any more (7).
+    #[error("the server does not let us in")]
+    Refused(#[source] Failure),
+    /// The server has ended it, and there is no password to begin another with.
+    #[error("the session was ended")]
+    SessionEnded,
+    /// It was [logged out](crate::Session::log_out).
+    #[error("the session was logged out")]
+    LoggedOut,
+    /// The application has dropped or closed it. It can be gone on with.
+    #[error("the session was closed")]
+    Closed,
+    /// What must not be forgotten cannot be kept, so going on would show or send something twice.
+    #[error("the session's state cannot be kept")]
+    Store(#[source] Arc<io::Error>),
 }
 
 impl From<ConnectionError> for EventsEnded {

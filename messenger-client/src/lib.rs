@@ -103,13 +103,13 @@ mod transport;
 pub use async_trait::async_trait;
 pub use builder::{Builder, StartError};
 pub use client::{Client, connect, over};
-pub use error::{ClientError, ConnectionError, EventsEnded};
+pub use error::{ClientError, ConnectionError, EventsEnded, SessionEnd};
 pub use events::{Event, Events};
 pub use limits::{MESSAGE_BYTES, OUTBOX_BYTES, OUTBOX_MESSAGES};
 pub use messenger_proto as proto;
 pub use session::{
     ConnectionState, Incoming, Interruption, Receipt, RefusedMessage, SendError, Session,
-    SessionEnd, SessionEvent, States,
+    SessionEvent, States,
 };
 pub use store::{FileStore, MemoryStore, StateStore};
 pub use transport::{AddressError, Connect, Stream};

@@ -1,6 +1,6 @@
 //! A session that outlives its connections.
 
-use crate::{Client, ClientError};
+use crate::{Client, ClientError, SessionEnd};
 use keeper::{Keeper, Record};
 use messenger_proto::{
     Action, ByteString, Inbound, Logout, MessageAccepted, SendMessage, SessionId, UserId,
@@ -17,12 +17,13 @@ mod incoming;
 pub(crate) mod keeper;
 mod online;
 mod outbox;
+mod run;
 mod state;
 mod worker;
 
 pub(crate) use desk::Desk;
 pub use incoming::{Incoming, RefusedMessage, SessionEvent};
-pub use state::{ConnectionState, Interruption, SendError, SessionEnd, States};
+pub use state::{ConnectionState, Interruption, SendError, States};
 pub(crate) use worker::Worker;
 
 /// A device of a user: it connects, resumes its session, and connects again, for as long as there is one of its handles.

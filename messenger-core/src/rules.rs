@@ -4,6 +4,7 @@ mod ack;
 mod addcontact;
 mod auth;
 mod authorize;
+mod begin_session;
 mod check;
 mod connect_as;
 mod contactlist;

@@ -1,6 +1,5 @@
 //! Why a database is no store, and why a call failed.
 
-use crate::link::Unconnected;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
@@ -76,7 +75,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    pub(crate) fn connect(cause: Unconnected) -> Self {
+    pub(crate) fn connect(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Connect(cause.into())
     }
 

@@ -65,6 +65,7 @@ mod error;
 mod identity;
 mod lane;
 mod link;
+mod mark_restored;
 mod meters;
 mod migrations;
 mod params;
@@ -80,7 +81,7 @@ mod transfer;
 
 pub use database::Database;
 pub use error::{ConnectError, TransferError};
-pub use restored::mark_restored;
+pub use mark_restored::mark_restored;
 pub use safety::Concern;
 pub use store::PostgresStorage;
 pub use transfer::TransferTarget;

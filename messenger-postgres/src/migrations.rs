@@ -2,8 +2,9 @@
 
 use crate::error::ConnectError;
 use crate::identity::NAME;
+use crate::row::first_text;
 use std::cmp::Ordering;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
 /// What each version adds to the one before. Servers of two versions may run side by side, so a version changes nothing
 /// that the one before uses: functions get successors, tables get columns that have a default.
@@ -79,22 +80,14 @@ async fn version(client: &Client) -> Result<i64, tokio_postgres::Error> {
     let is_there = client
         .simple_query("SELECT to_regclass('about') IS NOT NULL")
         .await?;
-    if text(&is_there) != Some("t") {
+    if first_text(&is_there) != Some("t") {
         return Ok(0);
     }
     let version = "SELECT value FROM about WHERE name = 'version'";
     let version = client.simple_query(version).await?;
-    Ok(text(&version)
+    Ok(first_text(&version)
         .and_then(|version| version.parse().ok())
         .unwrap_or(0))
-}
-
-/// The first column of the first row.
-pub(crate) fn text(answer: &[SimpleQueryMessage]) -> Option<&str> {
-    answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    })
 }
 
 #[cfg(test)]

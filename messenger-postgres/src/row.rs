@@ -3,8 +3,8 @@
 use crate::text::unescape;
 use messenger_core::clock::Timestamp;
 use messenger_core::storage::{SessionKey, StorageError};
-use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
+use tokio_postgres::{Row, SimpleQueryMessage};
 
 /// Reads a row's columns, of which the first is 0.
 pub(crate) trait Columns {
@@ -41,4 +41,12 @@ pub(crate) fn session_key(bytes: &[u8]) -> Result<SessionKey, StorageError> {
 /// A number, which this store never makes negative.
 pub(crate) fn unsigned(number: i64) -> u64 {
     number.try_into().unwrap_or(0)
+}
+
+/// The first column of the first row that a simple query gives.
+pub(crate) fn first_text(answer: &[SimpleQueryMessage]) -> Option<&str> {
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    })
 }

@@ -1,7 +1,7 @@
 //! Databases that could lose what they have stored.
 
 use crate::error::ConnectError;
-use crate::migrations::text;
+use crate::row::first_text;
 use tokio_postgres::Client;
 
 /// Settings, and what they have to be. `synchronous_commit` may be more than `on`.
@@ -32,7 +32,7 @@ pub(crate) async fn concern(client: &Client) -> Result<Option<Concern>, ConnectE
 async fn show(client: &Client, setting: &str) -> Result<String, ConnectError> {
     let answer = client.simple_query(&format!("SHOW {setting}")).await;
     let answer = answer.map_err(ConnectError::prepare)?;
-    Ok(text(&answer).unwrap_or_default().to_owned())
+    Ok(first_text(&answer).unwrap_or_default().to_owned())
 }
 
 pub(crate) async fn check(client: &Client) -> Result<(), ConnectError> {

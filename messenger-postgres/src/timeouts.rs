@@ -4,7 +4,7 @@
 //! which is looked at when the store is opened.
 
 use crate::error::ConnectError;
-use crate::migrations::text;
+use crate::row::first_text;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config};
 
@@ -39,7 +39,7 @@ pub(crate) async fn check(client: &Client) -> Result<(), ConnectError> {
     for (setting, needed) in SETTINGS {
         let answer = client.simple_query(&format!("SHOW {setting}")).await;
         let answer = answer.map_err(ConnectError::prepare)?;
-        let value = text(&answer).unwrap_or_default();
+        let value = first_text(&answer).unwrap_or_default();
         let is_time = setting.ends_with("timeout");
         if value == "0" || (!is_time && value != needed) {
             return Err(ConnectError::NotSet { setting, needed });

@@ -5,6 +5,7 @@ mod shape;
 use crate::database::Database;
 use crate::error::{ConnectError, TransferError};
 use crate::link::{Open, Servers};
+use crate::row::first_text;
 use crate::text::{escape, unescape};
 use crate::{migrations, safety};
 use futures_util::{StreamExt, pin_mut};
@@ -166,7 +167,7 @@ impl TransferTarget {
     async fn ask(&self, sql: &str) -> Result<Option<String>, TransferError> {
         let answer = self.open.client.simple_query(sql).await;
         let answer = answer.map_err(TransferError::failed)?;
-        Ok(migrations::text(&answer).map(str::to_owned))
+        Ok(first_text(&answer).map(str::to_owned))
     }
 }
 

@@ -14,13 +14,13 @@ mod setuserinfo;
 mod table;
 mod userinfo;
 
-use crate::outbound::parse;
+use crate::fields::Fields;
 use crate::read::FrameBytes;
 use crate::write::{Escapes, Object};
-use crate::{Card, Contact, Failure, Inbound, OutboundError, Profile, UserId};
+use crate::{Card, Contact, Failure, Inbound, Profile, UserId};
 use bytes::BytesMut;
 use bytestring::ByteString;
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::{Deserializer, Error};
 use std::fmt;
 use table::{actions, held, hold, release};
 
@@ -87,28 +87,4 @@ pub trait Action: Into<Request> + Send {
     /// Gives the response back when it answers another action.
     #[allow(clippy::result_large_err)] // the response is handed back, not reported
     fn result(response: Response) -> Result<Result<Self::Accepted, Failure>, Response>;
-}
-
-/// A request, or what success brings, as fields of `data`.
-pub(crate) trait Fields: Default {
-    /// The fields as they arrive. A field that is not among them is ignored.
-    type Data<'a>: Deserialize<'a>;
-
-    fn read(data: Self::Data<'_>, frame: FrameBytes<'_>) -> Self;
-
-    fn write(&self, data: &mut Object<'_>);
-
-    /// Writes the fields of a failure: all of them, empty, for a deployed client throws on a missing one.
-    fn write_unset(data: &mut Object<'_>) {
-        Self::default().write(data);
-    }
-}
-
-/// The success of an action that brings nothing.
-impl Fields for () {
-    type Data<'a> = serde::de::IgnoredAny;
-
-    fn read(_: Self::Data<'_>, _: FrameBytes<'_>) {}
-
-    fn write(&self, _: &mut Object<'_>) {}
 }

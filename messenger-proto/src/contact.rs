@@ -1,7 +1,7 @@
 //! Users as others see them.
 
 use crate::UserId;
-use crate::action::Fields;
+use crate::fields::Fields;
 use crate::read::{FrameBytes, Obj, Str};
 use crate::write::{Object, escaped_len, key};
 use bytestring::ByteString;

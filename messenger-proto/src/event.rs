@@ -1,6 +1,6 @@
 //! What the server sends unasked: the welcome and messages.
 
-use crate::action::Attachment;
+use crate::attachment::Attachment;
 use crate::write::{Escapes, digits, escaped, is_clean, key, object};
 use crate::{MessageId, PrivateText, UserId};
 use bytes::{Bytes, BytesMut};

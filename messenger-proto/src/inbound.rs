@@ -1,6 +1,7 @@
 //! What clients send: requests, and frames that ought to have been requests.
 
-use crate::action::{Fields, known, message, read_request};
+use crate::action::{known, message, read_request};
+use crate::fields::Fields;
 use crate::outbound::UNKNOWN;
 use crate::plain::Plain;
 use crate::read::{FrameBytes, Keys, Lenient, RequiredStr, Str, no_fields};

@@ -43,11 +43,13 @@
 //! AMD EPYC, 2026-11-22). Each byte is looked at once, in however many chunks it comes, and large texts are not copied.
 
 mod action;
+mod attachment;
 mod code;
 mod codec;
 mod contact;
 mod event;
 mod failure;
+mod fields;
 mod inbound;
 mod list;
 mod outbound;
@@ -60,6 +62,7 @@ mod text;
 mod write;
 
 pub use action::*;
+pub use attachment::Attachment;
 pub use bytestring::ByteString;
 pub use code::ErrorCode;
 pub use codec::{ClientCodec, CodecError, ServerCodec};

@@ -1,6 +1,7 @@
 //! What the server sends: responses and events.
 
-use crate::action::{AttachmentData, known, read_success};
+use crate::action::{known, read_success};
+use crate::attachment::AttachmentData;
 use crate::event::{EvMessage, Event, Message, Welcome};
 use crate::read::{FrameBytes, Num, Obj, Str};
 use crate::write::{Escapes, Object, key, object};
@@ -41,6 +42,12 @@ pub enum OutboundError {
     /// A status that is no 32-bit number.
     #[error("the status is out of range")]
     Status(#[from] std::num::TryFromIntError),
+}
+
+impl OutboundError {
+    fn json(cause: serde_json::Error) -> Self {
+        Self::Json(cause.into())
+    }
 }
 
 impl Response {
@@ -186,8 +193,8 @@ impl Outbound {
 }
 
 /// Reads JSON of a server.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, OutboundError> {
-    serde_json::from_str(json).map_err(|error| OutboundError::Json(error.into()))
+fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, OutboundError> {
+    serde_json::from_str(json).map_err(OutboundError::json)
 }
 
 /// True for the answer to a request that was refused.
@@ -207,7 +214,8 @@ fn read_response(
         Err(error) => return Err(error),
     };
     let Some(code) = ErrorCode::from_number(outcome.status.0.try_into()?) else {
-        return Ok(match read_success(&action, frame, data)? {
+        let success = read_success(&action, frame, data).map_err(OutboundError::json)?;
+        return Ok(match success {
             Some(response) => Outbound::Response(response),
             None => Outbound::Other { action },
         });

@@ -97,6 +97,8 @@ mod monitoring;
 #[cfg(feature = "binary")]
 #[doc(hidden)] // the binary's
 pub mod operator;
+#[cfg(feature = "websocket")]
+mod origins;
 mod proxy;
 mod server;
 #[cfg(feature = "binary")]

@@ -3,9 +3,9 @@
 use crate::budget::Budget;
 use crate::connection::{ConnectionTask, Shares, flood_places};
 use crate::meters::{self, Meters};
-use crate::stop::{Stop, Stopped};
 #[cfg(feature = "websocket")]
-use crate::websocket::Origins;
+use crate::origins::Origins;
+use crate::stop::{Stop, Stopped};
 use crate::{Tls, Transport, proxy};
 use bytes::Bytes;
 use messenger_core::{DriverLimits, Engine};

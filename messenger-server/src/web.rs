@@ -2,8 +2,9 @@
 
 mod files;
 
+use crate::origins::Origins;
 use crate::server::AFTER_ACCEPT_FAILURE;
-use crate::websocket::{LONGEST_HEAD, MOST_HEADERS, Origins, upgrade};
+use crate::websocket::{LONGEST_HEAD, MOST_HEADERS, upgrade};
 use crate::{Drained, Server, Tls};
 use files::{File, Files};
 use http_body_util::Full;

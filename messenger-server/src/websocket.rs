@@ -19,9 +19,7 @@
 //! # }
 //! ```
 
-mod origins;
-
-pub use origins::{Origins, OriginsError};
+pub use crate::origins::{Origins, OriginsError};
 
 use crate::server::{Failed, Framing, Over};
 use crate::{Drained, Server, Tls};

@@ -2,7 +2,7 @@
 
 use crate::lock::Lock;
 use crate::place::beside;
-use crate::{BackupError, OpenError, file, moved, place, restored};
+use crate::{BackupError, OpenError, file, format, moved, place, restored};
 use rusqlite::Connection;
 use std::fs::File;
 use std::io;
@@ -45,7 +45,7 @@ pub fn back_up(store: &Path, to: &Path) -> Result<(), BackupError> {
 fn copy(connection: &Connection, partial: &Path) -> rusqlite::Result<()> {
     file::make_private(partial);
     connection.execute("VACUUM INTO ?1", [partial.to_string_lossy()])?;
-    file::mark_as_copy(partial)
+    format::mark_as_copy(partial)
 }
 
 /// Gives it its name once it is on the disk.

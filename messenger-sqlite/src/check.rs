@@ -1,7 +1,7 @@
 //! Whether a store is sound.
 
 use crate::place::beside;
-use crate::{CheckError, OpenError, arrivals, file, fit, header, moved, place, untouched};
+use crate::{CheckError, OpenError, arrivals, file, fit, format, header, moved, place, untouched};
 use rusqlite::Connection;
 use std::fs::File;
 use std::io::Read;
@@ -50,7 +50,7 @@ fn find_fault(path: &Path) -> Result<Option<String>, OpenError> {
     };
     let connection = untouched::open(path).map_err(failed)?;
     let looked = || {
-        file::check_format(&connection, path)?;
+        format::check(&connection, path)?;
         if !file::has_tables(&connection).map_err(failed)? {
             return Err(OpenError::Empty {
                 path: path.to_owned(),
@@ -80,7 +80,7 @@ fn find_fault(path: &Path) -> Result<Option<String>, OpenError> {
 
 /// True when a text in which messages lie is not what was written, which SQLite does not know.
 fn has_unreadable_arrivals(connection: &Connection) -> rusqlite::Result<bool> {
-    if file::version(connection)? < arrivals::SINCE {
+    if format::version(connection)? < arrivals::SINCE {
         return Ok(false);
     }
     Ok(!arrivals::unreadable(connection)?.is_empty())

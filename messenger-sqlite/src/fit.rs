@@ -1,6 +1,6 @@
 //! Whether a store has the tables of the version that it says it is of. No migration could go on from others.
 
-use crate::{OpenError, file};
+use crate::{OpenError, format};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
         path: path.to_owned(),
         source: source.into(),
     };
-    let found = file::user_version(connection).map_err(failed)?;
+    let found = format::user_version(connection).map_err(failed)?;
     if fits(connection, found).map_err(failed)? {
         return Ok(());
     }
@@ -26,9 +26,9 @@ fn fits(connection: &Connection, version: i64) -> rusqlite::Result<bool> {
         return Ok(false);
     };
     let mut sound = Connection::open_in_memory()?;
-    file::upgrade(&mut sound, version)?;
+    format::upgrade(&mut sound, version)?;
     let (needed, there) = (parts(&sound)?, parts(connection)?);
-    file::upgrade(&mut sound, file::VERSION)?;
+    format::upgrade(&mut sound, format::VERSION)?;
     // What later versions add is not there yet. (What an operator has added besides is not ours.)
     let mut later = parts(&sound)?
         .into_iter()

@@ -64,6 +64,7 @@ mod fault;
 mod fdatasync;
 mod file;
 mod fit;
+mod format;
 mod header;
 mod inboxes;
 mod lock;

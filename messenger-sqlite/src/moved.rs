@@ -1,7 +1,7 @@
 //! Stores that were moved to a database. No server is started on one, or there would be two of it.
 
 use crate::OpenError;
-use crate::file;
+use crate::format;
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
 
 /// By what the move is known, once there was one.
 pub(crate) fn mark_of(connection: &Connection) -> rusqlite::Result<Option<String>> {
-    if file::version(connection)? < SINCE {
+    if format::version(connection)? < SINCE {
         return Ok(None);
     }
     let select = "SELECT value FROM about WHERE name = 'moved'";

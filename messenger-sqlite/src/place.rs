@@ -1,7 +1,7 @@
 //! Where a store's file lies, or has lain. SQLite keeps what was committed last in a log beside it, and our lock lies there too, both
 //! under the file's name. Through another name of the same file neither is found.
 
-use crate::{OpenError, file};
+use crate::{OpenError, format};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
@@ -119,7 +119,7 @@ fn refuse_gone(path: &Path) -> Result<(), OpenError> {
 /// A log beside a copy is of the store that was there before it: SQLite would take it for the copy's and write it
 /// all over it. So nothing is opened. (That is why copies use no log.)
 fn refuse_foreign_log(path: &Path) -> Result<(), OpenError> {
-    if !is_empty(&beside(path, "-wal")) && file::is_copy(path).unwrap_or(false) {
+    if !is_empty(&beside(path, "-wal")) && format::is_copy(path).unwrap_or(false) {
         return Err(OpenError::ForeignLog {
             path: path.to_owned(),
         });

@@ -1,6 +1,6 @@
 //! What statements cost in a store that holds a lot: none goes through a table.
 
-use crate::{SqliteStorage, file};
+use crate::{SqliteStorage, format};
 use messenger_core::storage::Storage;
 use messenger_core::testing;
 use rusqlite::Connection;
@@ -50,7 +50,7 @@ async fn no_call_goes_through_a_table() {
     })
     .await;
     let mut store = Connection::open_in_memory().unwrap();
-    file::upgrade(&mut store, file::VERSION).unwrap();
+    format::upgrade(&mut store, format::VERSION).unwrap();
     let statements = STATEMENTS.lock().unwrap().clone();
     let mut counts = [0; 2];
     for statement in statements.iter().filter(|sql| !is_migration(sql)) {
@@ -71,7 +71,7 @@ async fn no_call_goes_through_a_table() {
 
 /// Migrations are carried out once.
 fn is_migration(sql: &str) -> bool {
-    file::MIGRATIONS
+    format::MIGRATIONS
         .iter()
         .any(|migration| migration.contains(sql))
 }

@@ -9,7 +9,9 @@ mod whole;
 use crate::inboxes::Inboxes;
 use crate::recent::Recent;
 use crate::sql::unsigned;
-use crate::{OpenError, SalvageError, arrivals, file, inboxes, lock, place, store, untouched};
+use crate::{
+    OpenError, SalvageError, arrivals, file, format, inboxes, lock, place, store, untouched,
+};
 use rusqlite::Connection;
 use std::fmt;
 use std::fs::{self, File};
@@ -87,8 +89,8 @@ fn open_damaged(path: &Path) -> Result<(Connection, usize), SalvageError> {
             source: source.into(),
         };
         let connection = untouched::open(path).map_err(failed)?;
-        file::check_format(&connection, path)?;
-        let version = file::version(&connection).map_err(failed)?;
+        format::check(&connection, path)?;
+        let version = format::version(&connection).map_err(failed)?;
         Ok((connection, version))
     };
     open().map_err(|error| match error {
@@ -107,8 +109,8 @@ fn save(old: &Connection, version: usize, to: &Path) -> Result<Option<Salvaged>,
     };
     let new = Connection::open(to).map_err(failed)?;
     let saved = copy(old, version, new).map_err(failed)?;
-    if file::counts_as_copy(old).map_err(failed)? {
-        file::mark_as_copy(to).map_err(failed)?;
+    if format::counts_as_copy(old).map_err(failed)? {
+        format::mark_as_copy(to).map_err(failed)?;
     }
     let synced = File::open(to).and_then(|copy| copy.sync_all());
     synced.map_err(|source| SalvageError::Sync {
@@ -127,7 +129,7 @@ fn copy(
     new.pragma_update(None, "journal_mode", "MEMORY")?;
     new.pragma_update(None, "synchronous", "OFF")?;
     // As the damaged one is, and only then as stores are now.
-    file::upgrade(&mut new, version)?;
+    format::upgrade(&mut new, version)?;
     let mut found = Vec::new();
     for table in Table::all(&new)? {
         let transaction = new.transaction()?;
@@ -135,7 +137,7 @@ fn copy(
         transaction.commit()?;
         found.push((table, rows));
     }
-    file::upgrade(&mut new, file::VERSION)?;
+    format::upgrade(&mut new, format::VERSION)?;
     let transaction = new.transaction()?;
     keep_numbering(old, &transaction)?;
     let arrived = settle(

@@ -9,7 +9,6 @@ mod rekey;
 mod sessions;
 mod users;
 
-pub(crate) use inbox::append;
 pub(crate) use users::forget_strangers;
 
 use crate::OpenError;
@@ -339,7 +338,7 @@ impl Storage for SqliteStorage {
     }
 
     async fn append(&self, message: NewMessage) -> Result<Appended, AppendError> {
-        self.writer.append(message).await
+        self.writer.append(message, inbox::append).await
     }
 
     async fn inbox(

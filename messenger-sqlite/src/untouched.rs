@@ -1,6 +1,7 @@
 //! Reading a store that is left as it is, to the byte, whatever state it is in and whoever uses it.
 
-use crate::file::{self, PATIENCE};
+use crate::file::PATIENCE;
+use crate::format;
 use crate::place::beside;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -12,7 +13,7 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
         open_with_log(path)?
     } else {
         // Nobody uses it, or there would be a log; SQLite would make one.
-        file::open_alone(path)?
+        format::open_alone(path)?
     };
     // A page that is damaged is told, rather than what may be read in it.
     connection.pragma_update(None, "cell_size_check", true)?;

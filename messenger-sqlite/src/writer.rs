@@ -5,7 +5,6 @@ use crate::disk::Disk;
 use crate::error::CallError;
 use crate::fault::Fault;
 use crate::inboxes::Inboxes;
-use crate::store;
 use crate::wal::Wal;
 use messenger_core::storage::{
     AppendError, Appended, BatchQueue, NewMessage, QueueLimits, StorageError,
@@ -31,9 +30,12 @@ pub(crate) struct Writing<'a> {
 /// May be done again, when what was done has been rolled back.
 enum Call {
     /// Nearly all are this one, which goes without boxes.
-    Append(NewMessage),
+    Append(NewMessage, Append),
     Other(Job),
 }
+
+/// What appends a message.
+pub(crate) type Append = fn(&mut Writing<'_>, &NewMessage) -> Result<Appended, Fault<AppendError>>;
 
 /// The `Result` that a call's own caller expects.
 enum Outcome {
@@ -51,7 +53,7 @@ pub(crate) struct Writer(BatchQueue<Call, Outcome, StorageError>);
 impl Call {
     fn carry_out(&mut self, writing: &mut Writing<'_>) -> rusqlite::Result<Outcome> {
         Ok(match self {
-            Self::Append(new) => Outcome::Append(decided(store::append(writing, new))?),
+            Self::Append(new, append) => Outcome::Append(decided(append(writing, new))?),
             Self::Other(job) => Outcome::Other(job(writing)?),
         })
     }
@@ -97,9 +99,13 @@ impl Writer {
     }
 
     /// Has a message appended; see [`call`](Self::call).
-    pub(crate) async fn append(&self, new: NewMessage) -> Result<Appended, AppendError> {
+    pub(crate) async fn append(
+        &self,
+        new: NewMessage,
+        append: Append,
+    ) -> Result<Appended, AppendError> {
         let bytes = new.message.size();
-        match self.0.call(Call::Append(new), bytes).await? {
+        match self.0.call(Call::Append(new, append), bytes).await? {
             Outcome::Append(result) => result,
             Outcome::Other(_) => Err(not_its_own().into()),
         }

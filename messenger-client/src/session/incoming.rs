@@ -1,7 +1,7 @@
 //! What comes to a session.
 
 use super::Shared;
-use super::state::SessionEnd;
+use crate::SessionEnd;
 use messenger_proto::{EvMessage, Failure, SendMessage};
 use std::sync::Arc;
 use tokio::sync::mpsc;

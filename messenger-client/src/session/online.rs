@@ -1,11 +1,11 @@
 //! What a session does while it has a connection.
 
 use super::outbox::Outcome;
-use super::state::{Interruption, SessionEnd, Stop, is_passing};
+use super::state::{Interruption, Stop, is_passing};
 use super::worker::{Backoff, Worker, closed};
 use super::{RefusedMessage, SessionEvent};
 use crate::limits::SILENCE;
-use crate::{Client, ClientError, Event, Events, EventsEnded};
+use crate::{Client, ClientError, Event, Events, EventsEnded, SessionEnd};
 use messenger_proto::{ErrorCode, EvMessage};
 use std::future::pending;
 use tokio::sync::mpsc::OwnedPermit;

@@ -1,6 +1,6 @@
 //! How a session stands, and what can go wrong with it.
 
-use crate::{ClientError, ConnectionError, EventsEnded};
+use crate::{ClientError, ConnectionError, EventsEnded, SessionEnd};
 use messenger_proto::Failure;
 use std::io;
 use std::sync::Arc;
@@ -48,27 +48,6 @@ pub enum Interruption {
     /// The server has ended the session; another is begun.
     #[error("the session was ended")]
     SessionEnded,
-}
-
-/// Why a session has come to its end.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionEnd {
-    /// The server refuses to begin another: the password has changed (2), or there is no such login any more (7).
-    #[error("the server does not let us in")]
-    Refused(#[source] Failure),
-    /// The server has ended it, and there is no password to begin another with.
-    #[error("the session was ended")]
-    SessionEnded,
-    /// It was [logged out](crate::Session::log_out).
-    #[error("the session was logged out")]
-    LoggedOut,
-    /// The application has dropped or closed it. It can be gone on with.
-    #[error("the session was closed")]
-    Closed,
-    /// What must not be forgotten cannot be kept, so going on would show or send something twice.
-    #[error("the session's state cannot be kept")]
-    Store(#[source] Arc<io::Error>),
 }
 
 /// A message that was not accepted.

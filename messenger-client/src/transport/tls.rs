@@ -1,7 +1,6 @@
 //! TLS, with the server's certificate checked.
 
 use super::Stream;
-use crate::StartError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -11,6 +10,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, DEFAULT_VERSIONS, RootCertStore};
+
+/// Why there are no certificates to check a server's by.
+type RootsError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whom to trust.
 pub(crate) struct Tls(TlsConnector);
@@ -23,15 +25,14 @@ impl fmt::Debug for Tls {
 
 impl Tls {
     /// Trusts these certificates, or the platform's.
-    pub(crate) fn new(pem: Option<&[u8]>) -> Result<Self, StartError> {
+    pub(crate) fn new(pem: Option<&[u8]>) -> Result<Self, RootsError> {
         let roots = match pem {
             Some(pem) => given(pem)?,
             None => of_the_platform()?,
         };
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(DEFAULT_VERSIONS)
-            .map_err(|error| StartError::Roots(error.into()))?
+            .with_protocol_versions(DEFAULT_VERSIONS)?
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self(TlsConnector::from(Arc::new(config))))
@@ -47,27 +48,25 @@ impl Tls {
     }
 }
 
-fn given(pem: &[u8]) -> Result<RootCertStore, StartError> {
+fn given(pem: &[u8]) -> Result<RootCertStore, RootsError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| StartError::Roots(error.into()))?;
-        let added = roots.add(certificate);
-        added.map_err(|error| StartError::Roots(error.into()))?;
+        roots.add(certificate?)?;
     }
     if roots.is_empty() {
-        return Err(StartError::Roots("there is no certificate in it".into()));
+        return Err("there is no certificate in it".into());
     }
     Ok(roots)
 }
 
 /// Those that cannot be read are left out, as long as there are others.
-fn of_the_platform() -> Result<RootCertStore, StartError> {
+fn of_the_platform() -> Result<RootCertStore, RootsError> {
     let loaded = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(loaded.certs);
     match loaded.errors.into_iter().next() {
-        Some(error) if roots.is_empty() => Err(StartError::Roots(error.into())),
-        None if roots.is_empty() => Err(StartError::Roots("the platform has none".into())),
+        Some(error) if roots.is_empty() => Err(error.into()),
+        None if roots.is_empty() => Err("the platform has none".into()),
         _ => Ok(roots),
     }
 }

@@ -2,20 +2,12 @@
 
 use super::failures::no_such_login;
 use super::meant::meant;
-use super::{check, connect_as, external_user};
+use super::{begin_session, check};
 use crate::authenticator::{Identity, Verdict};
-use crate::connection_state::{ConnectionState, Identified, Login};
+use crate::connection_state::ConnectionState;
 use crate::names;
-use crate::notifier::Notice;
 use crate::shared::Shared;
-use crate::storage::{NewSession, OpenSessionError, OpenedSession, Owner, SessionKey};
-use crate::watermarks::Device;
 use messenger_proto::{Auth, AuthAccepted, ErrorCode, Failure, SessionId, UserId};
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
-
-/// The bytes of a session's secret.
-const SECRET: usize = 24;
 
 pub(super) async fn auth(
     connection: &ConnectionState,
@@ -30,30 +22,10 @@ pub(super) async fn auth(
     let (user, identity) = verify(connection, &request).await?;
     if request.ephemeral {
         let nick = identity.nick.clone();
-        connect_as::visit(connection, user.clone(), identity, None).await?;
+        begin_session::ephemeral(connection, user.clone(), identity, None).await?;
         return Ok(AuthAccepted::new(SessionId::default(), user, nick));
     }
-    log_in(connection, user, identity, request.ack).await
-}
-
-/// Authenticates the connection as this user, through a new session.
-pub(super) async fn log_in(
-    connection: &ConnectionState,
-    user: UserId,
-    identity: Identity,
-    ack: bool,
-) -> Result<AuthAccepted, Failure> {
-    let shared = &*connection.shared;
-    let sid = new_secret(shared)?;
-    let session = session_key(&sid);
-    let who = Identified {
-        device: open(shared, &user, session, &identity, ack).await?,
-        nick: identity.nick.clone(),
-        ack,
-    };
-    connection.set_login(Login::begin(shared, connection.id, who));
-    tracing::debug!(login = user.as_str(), %session, "logged in");
-    Ok(AuthAccepted::new(sid, user, identity.nick))
+    begin_session::lasting(connection, user, identity, request.ack).await
 }
 
 async fn verify(
@@ -103,52 +75,4 @@ async fn ask(shared: &Shared, request: &Auth) -> Result<(UserId, Verdict), Failu
 fn log_failure(connection: &ConnectionState, login: &str, reason: &str) {
     let address = connection.peer.map(tracing::field::display);
     tracing::warn!(address, reason, login, "a log-in failed");
-}
-
-/// What a session is found by.
-pub(super) fn session_key(sid: &SessionId) -> SessionKey {
-    SessionKey(Sha256::digest(sid.as_str().as_bytes()).into())
-}
-
-fn new_secret(shared: &Shared) -> Result<SessionId, Failure> {
-    let mut secret = [0; SECRET];
-    shared.entropy.fill(&mut secret)?;
-    let mut text = String::with_capacity(2 * SECRET);
-    for byte in secret {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text.into())
-}
-
-async fn open(
-    shared: &Shared,
-    user: &UserId,
-    key: SessionKey,
-    identity: &Identity,
-    ack: bool,
-) -> Result<Device, Failure> {
-    // What is delivered to other sessions, and when they were used, decides where this one begins and
-    // which one ends.
-    shared.watermarks.flush_user(&shared.storage, user).await?;
-    let now = shared.now();
-    // An account kept elsewhere may be new here, or have another nick now.
-    let number = external_user::upsert(shared, user, identity).await?;
-    let owner = Owner::new(user.clone(), number);
-    let new = NewSession::new(owner.clone(), key, now)
-        .ack(ack)
-        .expired_before(shared.out_of_date(shared.policy.session_lifetime))
-        .limit(shared.policy.limits.sessions);
-    let opened = shared.storage.open_session(new).await;
-    let OpenedSession {
-        delivered_up_to,
-        ended,
-    } = opened.map_err(|error| match error {
-        OpenSessionError::NoSuchUser => no_such_login(),
-        OpenSessionError::Storage(error) => error.into(),
-    })?;
-    for key in ended {
-        shared.notifier.notify(user, Notice::SessionEnded(key));
-    }
-    Ok(Device::new(owner, key, delivered_up_to, now))
 }

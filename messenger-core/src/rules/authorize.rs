@@ -1,6 +1,6 @@
 //! Whose request it is: the connection's, or by `cid` and `sid` a session's that comes back.
 
-use super::auth::session_key;
+use super::begin_session::session_key;
 use super::failures::need_auth;
 use super::meant::meant;
 use crate::connection_state::{ConnectionState, Identified, Login};

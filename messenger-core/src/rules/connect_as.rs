@@ -1,10 +1,8 @@
 //! A connection whose user the embedder has authenticated itself.
 
-use super::{auth, check, external_user};
+use super::{begin_session, check};
 use crate::authenticator::Identity;
-use crate::connection_state::{ConnectionState, Identified, Login};
-use crate::storage::Owner;
-use crate::watermarks::Device;
+use crate::connection_state::ConnectionState;
 use messenger_proto::{Failure, UserId};
 
 /// Through which session [`Engine::connect_as`](crate::Engine::connect_as) connects.
@@ -47,30 +45,11 @@ pub(crate) async fn connect_as(
     check::at_most_chars("login", user.as_str(), limits.name)?;
     match session {
         SessionKind::Lasting => {
-            let accepted = auth::log_in(connection, user, identity, false).await;
+            let accepted = begin_session::lasting(connection, user, identity, false).await;
             accepted.map(drop)
         }
-        SessionKind::Ephemeral { after } => visit(connection, user, identity, after).await,
+        SessionKind::Ephemeral { after } => {
+            begin_session::ephemeral(connection, user, identity, after).await
+        }
     }
-}
-
-/// Authenticates it as this user, through a session that is kept nowhere.
-pub(super) async fn visit(
-    connection: &ConnectionState,
-    user: UserId,
-    identity: Identity,
-    after: Option<u64>,
-) -> Result<(), Failure> {
-    let shared = &*connection.shared;
-    let number = external_user::upsert(shared, &user, &identity).await?;
-    let ended = shared.storage.ephemeral_ended(&user).await?;
-    let newest = shared.storage.newest(&user).await?;
-    let start = after.unwrap_or(newest).min(newest);
-    let who = Identified {
-        device: Device::ephemeral(Owner::new(user, number), ended, start, shared.now()),
-        nick: identity.nick,
-        ack: false,
-    };
-    connection.set_login(Login::begin(shared, connection.id, who));
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! `message`: text, an attachment, or both, for another user.
 
 use super::Fields;
+use crate::attachment::{Attachment, AttachmentData};
 use crate::plain::Plain;
 use crate::read::{FrameBytes, Num, Obj, RequiredStr, Str};
 use crate::write::{Object, key};
@@ -45,36 +46,6 @@ impl SendMessage {
     }
 }
 
-/// A file that goes with a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Attachment {
-    /// Its MIME type.
-    pub mime: ByteString,
-    /// Its base64 text, passed through byte for byte.
-    pub data: PrivateText,
-}
-
-impl Attachment {
-    /// A file of this type, as base64 text.
-    pub fn new(mime: impl Into<ByteString>, data: impl Into<PrivateText>) -> Self {
-        Self {
-            mime: mime.into(),
-            data: data.into(),
-        }
-    }
-
-    /// True when there is nothing attached.
-    pub fn is_empty(&self) -> bool {
-        self.mime.is_empty() && self.data.is_empty()
-    }
-
-    pub(crate) fn write(&self, attach: &mut Object<'_>) {
-        attach.text(key!("mime"), &self.mime);
-        attach.text(key!("data"), self.data.as_str());
-    }
-}
-
 /// The message is stored and will be delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -105,15 +76,6 @@ pub(crate) struct Data<'a> {
     attach: Option<Obj<AttachmentData<'a>>>,
     #[serde(borrow, default)]
     mid: Str<'a>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct AttachmentData<'a> {
-    #[serde(borrow)]
-    mime: Str<'a>,
-    #[serde(borrow)]
-    data: Str<'a>,
 }
 
 /// Reads a frame that asks for this in the usual form, as clients write it.
@@ -162,15 +124,6 @@ pub(crate) fn read_plain(text: &mut Plain<'_>, frame: FrameBytes<'_>) -> Option<
             mid: mid.text(frame),
         }),
     })
-}
-
-impl AttachmentData<'_> {
-    pub(crate) fn read(self, frame: FrameBytes<'_>) -> Attachment {
-        Attachment {
-            mime: self.mime.or_empty(frame),
-            data: self.data.or_empty(frame).into(),
-        }
-    }
 }
 
 impl Fields for SendMessage {

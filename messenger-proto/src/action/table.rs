@@ -144,10 +144,10 @@ macro_rules! actions {
             name: &str,
             frame: FrameBytes<'_>,
             data: &str,
-        ) -> Result<Option<Response>, OutboundError> {
+        ) -> Result<Option<Response>, serde_json::Error> {
             Ok(Some(match name {
                 $($name::NAME => {
-                    let accepted = <$accepted>::read(parse(data)?, frame);
+                    let accepted = <$accepted>::read(serde_json::from_str(data)?, frame);
                     $name::response(Ok(accepted))
                 })*
                 _ => return Ok(None),

@@ -55,6 +55,11 @@ pub(super) enum Phase {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
+    /// Requests are taken.
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
     /// What was handed over is still carried out.
     pub(super) fn take_no_more(&mut self) {
         self.input.clear();
@@ -176,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     /// True when the client took too long to authenticate, or closing took too long.
     pub(super) fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.phase == Phase::Open {
+        if self.is_open() {
             if self.driver.connection().is_authenticated() {
                 self.deadline = None;
                 return false;
@@ -187,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         }
         let deadline = self.deadline.as_mut();
         let is_late = deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
-        if is_late && self.phase == Phase::Open {
+        if is_late && self.is_open() {
             self.meters.auth_timeout.increment(1);
             self.part(Close::AuthTimeout, cx);
         }

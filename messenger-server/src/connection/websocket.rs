@@ -15,7 +15,6 @@ pub(super) use header::{Opcode, ROOM, put_header, whole_header};
 pub(super) use keepalive::Keepalive;
 
 use super::ConnectionTask;
-use super::closing::Phase;
 use crate::Transport;
 use keepalive::Silence;
 use std::io;
@@ -61,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     /// True while the client can be heard.
     fn is_listening(&mut self) -> bool {
-        self.phase == Phase::Open
+        self.is_open()
             && self.driver.wants_request(self.output.len())
             && !self.rest.is_on()
             && self.list.is_none()

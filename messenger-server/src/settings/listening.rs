@@ -2,7 +2,7 @@
 
 use super::SettingsError;
 use crate::Tls;
-use crate::websocket::Origins;
+use crate::origins::Origins;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// How many messages are dropped at once, so that nobody waits long for it.
 const DROPPED_AT_ONCE: i64 = 512;
 
-pub(crate) fn append(
+pub(super) fn append(
     writing: &mut Writing<'_>,
     new: &NewMessage,
 ) -> Result<Appended, Fault<AppendError>> {

@@ -137,7 +137,7 @@ pub(super) fn forget_sender(connection: &Connection, sent: &SentUnderMids) -> ru
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file;
+    use crate::format;
 
     /// More than are looked at in two steps; ann has sent one of the first, one in the middle, and the last.
     const FILL: &str = "
@@ -147,7 +147,7 @@ mod tests {
 
     fn store(fill: &str) -> Connection {
         let mut store = Connection::open_in_memory().unwrap();
-        file::upgrade(&mut store, file::VERSION).unwrap();
+        format::upgrade(&mut store, format::VERSION).unwrap();
         store.execute_batch(fill).unwrap();
         store
     }

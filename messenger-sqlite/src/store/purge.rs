@@ -203,7 +203,7 @@ fn users(connection: &Connection, sql: &str, limits: impl Params) -> rusqlite::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file;
+    use crate::format;
     use messenger_core::clock::Timestamp;
 
     /// More users than a round looks at, each with a session; one who comes late has not used it for long.
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_round_looks_at_so_many_users_and_the_next_one_goes_on_behind_them() {
         let mut store = Connection::open_in_memory().unwrap();
-        file::upgrade(&mut store, file::VERSION).unwrap();
+        format::upgrade(&mut store, format::VERSION).unwrap();
         store.execute_batch(FILL).unwrap();
         let mut old = Expiry::at(
             Timestamp::from_micros(2),

@@ -25,7 +25,7 @@ pub enum Origins {
 pub struct OriginsError;
 
 impl Origins {
-    pub(super) fn allow(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn allow(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(ORIGIN).iter();
         let Some(origin) = origins.next() else {
             return true;
