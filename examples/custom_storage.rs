@@ -22,6 +22,8 @@ use std::time::Duration;
 struct Tables {
     accounts: BTreeMap<UserId, Account>,
     profiles: BTreeMap<UserId, (Profile, Keys)>,
+    /// By which rule the keys were computed.
+    address_rule: Option<String>,
     /// Which of those who have had an id the user is, and how many there were in all.
     numbers: BTreeMap<UserId, UserNumber>,
     users: u64,
@@ -402,7 +404,12 @@ impl Storage for TableStorage {
     }
 
     async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
-        for (profile, keys) in self.tables().profiles.values_mut() {
+        let mut tables = self.tables();
+        let before = tables.address_rule.replace(rule.name());
+        if before == tables.address_rule {
+            return Ok(());
+        }
+        for (profile, keys) in tables.profiles.values_mut() {
             keys.email = rule.email(&profile.email);
             keys.phone = rule.phone(&profile.phone);
         }

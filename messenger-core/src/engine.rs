@@ -271,7 +271,7 @@ impl Engine {
     }
 
     /// One round of everything that is otherwise done in the background: stores watermarks, drops what is out of date,
-    /// and has every connection resync.
+    /// has the store look whether the keys of addresses are right, and has every connection resync.
     ///
     /// # Errors
     /// The store failed; what was not done will be done by a later round.
@@ -283,6 +283,7 @@ impl Engine {
         self.shared.clock.follow();
         self.shared.flush_watermarks().await?;
         while self.shared.purge_expired().await?.is_zero() {}
+        self.shared.rekey_again().await?;
         if let Some(limiters) = &self.shared.limiters {
             limiters.forget_idle(self.shared.steady());
         }

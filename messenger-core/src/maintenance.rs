@@ -21,6 +21,10 @@ const SPREAD: Duration = Duration::from_secs(4);
 /// The longest that the store is left alone between two looks of these.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How often the store is asked whether all keys are right: servers with another rule may write to it, as during an upgrade. Half an
+/// hour, so that an hour after the last of those has ended all keys are.
+const REKEY_EVERY: Duration = Duration::from_secs(30 * 60);
+
 /// How long to wait after the store has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -62,15 +66,28 @@ async fn store_watermarks(shared: Weak<Shared>, watermarks: Arc<Watermarks>, del
     }
 }
 
-/// Before anybody looks for users, if it can be: those who do wait for it, but for no longer than for any call.
+/// Before anybody looks for users, if it can be: those who do wait for it, but for no longer than for any call. Then now and
+/// again.
 async fn rekey(shared: Weak<Shared>) {
-    while let Some(shared) = shared.upgrade() {
-        match shared.rekey().await {
-            Ok(()) => return,
-            Err(error) => log_failure(&error),
+    let mut left = Duration::ZERO;
+    loop {
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        if left.is_zero() {
+            left = match shared.rekey_again().await {
+                Ok(()) => REKEY_EVERY,
+                Err(error) => {
+                    log_failure(&error);
+                    AFTER_FAILURE
+                }
+            };
         }
         drop(shared);
-        sleep(AFTER_FAILURE).await;
+        // The engine may end meanwhile.
+        let pause = left.min(PURGE_EVERY);
+        sleep(pause).await;
+        left -= pause;
     }
 }
 

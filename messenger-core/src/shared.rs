@@ -106,11 +106,19 @@ impl Shared {
     }
 
     /// Has the store compute its keys by the rule, if nobody has. With many users that takes a while.
-    pub(crate) async fn rekey(&self) -> Result<(), StorageError> {
+    async fn rekey(&self) -> Result<(), StorageError> {
         let rekeyed = self
             .is_rekeyed
             .get_or_try_init(|| self.storage.rekey(&self.address_rule));
         rekeyed.await.copied()
+    }
+
+    /// The same also if the keys were this rule's before: servers with another one may have written to the store since.
+    pub(crate) async fn rekey_again(&self) -> Result<(), StorageError> {
+        match self.is_rekeyed.get() {
+            None => self.rekey().await,
+            Some(()) => self.storage.rekey(&self.address_rule).await,
+        }
     }
 
     pub(crate) async fn flush_watermarks(&self) -> Result<(), StorageError> {

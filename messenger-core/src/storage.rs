@@ -164,7 +164,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Computes the keys of all users' addresses anew from the texts, by this rule; nothing if they were last computed by
     /// a rule of the same [name](AddressRule::name). A call that was interrupted is done again.
     ///
-    /// The engine calls it once, before it changes or looks for any address.
+    /// The engine calls it before it changes or looks for any address, and every half hour. In a store that servers share, some
+    /// with another rule may have written meanwhile, as during an upgrade: then those users' keys are computed anew.
     async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError>;
 
     /// Begins a session. Its watermark is the highest that any session of the user has had, ended ones included. Over the

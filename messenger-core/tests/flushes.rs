@@ -143,3 +143,16 @@ async fn a_store_is_purged_as_often_as_it_says() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!((near.purges(), far.purges()), (61, 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_looked_at_again_every_half_hour() {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let engine = Engine::builder().storage(Arc::new(storage.clone()));
+    let _engine = engine.build().unwrap();
+    sleep(Duration::from_secs(29 * 60)).await;
+    assert_eq!(storage.rekeys(), 1);
+    sleep(Duration::from_secs(2 * 60)).await;
+    assert_eq!(storage.rekeys(), 2);
+    sleep(Duration::from_secs(30 * 60)).await;
+    assert_eq!(storage.rekeys(), 3);
+}

@@ -159,7 +159,7 @@ async fn all_connections_are_looked_for_in_one_call() {
     let maintained = fixture.engine.run_maintenance();
     let (done, calls) = fixture.calls(maintained).await;
     done.unwrap();
-    assert_eq!(calls, 2, "the purge, and the look");
+    assert_eq!(calls, 3, "the purge, the keys, and the look");
     let (taken, calls) = fixture
         .calls(async { joined.iter().map(take).sum::<usize>() })
         .await;

@@ -60,6 +60,7 @@
 
 mod batch;
 mod calls;
+mod computed;
 mod database;
 mod error;
 mod identity;
@@ -72,7 +73,6 @@ mod params;
 mod restored;
 mod row;
 mod safety;
-mod skeletons;
 mod store;
 mod text;
 mod timeouts;

@@ -23,7 +23,10 @@ const VERSIONS: &[&[&str]] = &[
         include_str!("sql/advance.sql"),
         include_str!("sql/batches.sql"),
     ],
-    &[include_str!("sql/steps.sql")],
+    &[
+        include_str!("sql/steps.sql"),
+        include_str!("sql/unchecked.sql"),
+    ],
 ];
 
 /// Brings the database up to date. One server at a time does it; a failed attempt has done nothing.

@@ -4,11 +4,11 @@ mod accounts;
 mod budgets;
 mod contacts;
 mod inbox;
-mod rekey;
 mod sessions;
 mod users;
 
 use crate::calls::Calls;
+use crate::computed;
 use crate::database::Database;
 use crate::error::ConnectError;
 use crate::identity;
@@ -20,7 +20,6 @@ use crate::params::Params;
 use crate::restored::{self, LostUpTo};
 use crate::row::Columns;
 use crate::safety::{self, Concern};
-use crate::skeletons;
 use crate::timeouts;
 use async_trait::async_trait;
 use messenger_core::AddressRule;
@@ -91,7 +90,7 @@ impl PostgresStorage {
         });
         let concern = prepared.await.map_err(ConnectError::connect)??;
         let calls = Calls::new(&servers);
-        skeletons::keep_up(&calls)
+        computed::keep_up_skeletons(&calls)
             .await
             .map_err(ConnectError::prepare)?;
         if let Some(concern) = concern {
@@ -250,7 +249,7 @@ impl Storage for PostgresStorage {
     }
 
     async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
-        rekey::rekey(&self.calls, rule).await
+        computed::keep_up(&self.calls, rule).await
     }
 
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {

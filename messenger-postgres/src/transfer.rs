@@ -137,6 +137,7 @@ impl TransferTarget {
         self.note("moved from", mark).await?;
         // Whoever has read the rows has seen to it.
         self.note("skeletons", &lookalikes::version()).await?;
+        self.execute("DELETE FROM unchecked").await?;
         if facts.lost_up_to > 0 {
             let number = facts.lost_up_to.to_string();
             self.note("lost up to", &number).await?;

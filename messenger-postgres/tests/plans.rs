@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
 
+use messenger_core::Engine;
 use messenger_core::clock::Timestamp;
 use messenger_core::policy::{InboxLimits, Rate};
 use messenger_core::proto::{Message, UserId};
@@ -10,6 +11,7 @@ use messenger_core::storage::{
     ProfileChange, SessionKey, SharedLimit, Storage, Watermark,
 };
 use messenger_postgres::PostgresStorage;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testing_servers::{DEADLINE, Postgres};
 use tokio_postgres::Client;
@@ -70,6 +72,10 @@ async fn no_call_goes_through_a_table() {
     ] {
         assert!(plans.contains(inside), "no plan of a function: {inside}");
     }
+    assert_no_table_is_gone_through(plans);
+}
+
+fn assert_no_table_is_gone_through(plans: &str) {
     for (at, _) in plans.match_indices("Seq Scan on ") {
         let (before, plan) = plans.split_at(at);
         let table = plan.split_whitespace().nth(3).unwrap();
@@ -165,6 +171,41 @@ async fn call_everything(storage: &PostgresStorage, round: u64) {
     storage.purge_expired(expiry).await.unwrap();
     storage.check().await.unwrap();
     storage.delete_user(&bob).await.unwrap();
+}
+
+/// Whatever is stored: here most users have no address, and skeletons and keys are another rule's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_computing_keys_anew_has_an_end() {
+    const DONE: &str =
+        "SELECT EXISTS (SELECT FROM about WHERE name = 'address rule' AND value LIKE '%, RU')
+        AND NOT EXISTS (SELECT FROM users WHERE skeleton LIKE '%1%' OR email_key IS NOT NULL)";
+    let settings = [&PLANS[..], &["auto_explain.log_analyze=on"]].concat();
+    let postgres = Postgres::start_with(&settings).await;
+    let storage = PostgresStorage::connect(&postgres.database().await).await;
+    let client = postgres.client("messenger0").await;
+    client.batch_execute(FILL).await.unwrap();
+    let few = "UPDATE users SET email = '', phone = '', email_key = NULL, phone_key = NULL
+        WHERE login < 'user5'; ANALYZE";
+    client.batch_execute(few).await.unwrap();
+    let before = postgres.log().len();
+    let engine = Engine::builder().storage(Arc::new(storage.unwrap()));
+    let _engine = engine.build().unwrap();
+    let begun = Instant::now();
+    while !client.query_one(DONE, &[]).await.unwrap().get::<_, bool>(0) {
+        assert!(begun.elapsed() < DEADLINE, "the keys are not computed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let log = postgres.log();
+    let plans = log.get(before..).unwrap();
+    assert!(plans.contains("Update on users"), "no plan of a function");
+    assert_no_table_is_gone_through(plans);
+    for removed in plans.split("Rows Removed by Filter: ").skip(1) {
+        let rows: String = removed.chars().take_while(char::is_ascii_digit).collect();
+        assert!(
+            rows.parse::<u32>().unwrap() <= 1000,
+            "{rows} were not wanted"
+        );
+    }
 }
 
 /// How many updates of a table there were, and how many of them touched no index.

@@ -44,6 +44,8 @@ pub struct MemoryStorage {
     mids: Mids,
     users: DashMap<UserId, Arc<Mutex<User>>>,
     addresses: Mutex<Addresses>,
+    /// By which rule all keys were computed last.
+    address_rule: Mutex<Option<AddressRule>>,
     /// What all inboxes hold.
     held: Held,
 }
@@ -104,6 +106,7 @@ impl MemoryStorage {
             mids: Mids::default(),
             users: DashMap::new(),
             addresses: Mutex::default(),
+            address_rule: Mutex::default(),
             held: Held::new(bytes),
         }
     }
@@ -452,6 +455,10 @@ impl Storage for MemoryStorage {
     }
 
     async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
+        let before = self.address_rule.lock().replace(rule.clone());
+        if before.as_ref() == Some(rule) {
+            return Ok(());
+        }
         for entry in &self.users {
             let mut user = entry.lock();
             let email = rule.email(&user.profile.email);

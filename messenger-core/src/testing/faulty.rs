@@ -45,6 +45,7 @@ struct State {
     delay: Mutex<Duration>,
     calls: AtomicUsize,
     purges: AtomicUsize,
+    rekeys: AtomicUsize,
     budgets: Mutex<HashMap<(SharedLimit, String), u64>>,
     holds_appends: AtomicBool,
     appends: AtomicUsize,
@@ -62,6 +63,7 @@ impl FaultyStorage {
             delay: Mutex::default(),
             calls: AtomicUsize::new(0),
             purges: AtomicUsize::new(0),
+            rekeys: AtomicUsize::new(0),
             budgets: Mutex::default(),
             holds_appends: AtomicBool::new(false),
             appends: AtomicUsize::new(0),
@@ -123,6 +125,11 @@ impl FaultyStorage {
     /// How often it was purged.
     pub fn purges(&self) -> usize {
         self.state.purges.load(Ordering::SeqCst)
+    }
+
+    /// How often it was asked to compute the keys of addresses.
+    pub fn rekeys(&self) -> usize {
+        self.state.rekeys.load(Ordering::SeqCst)
     }
 
     /// Makes appends wait from now on until they are [released](Self::release).
@@ -322,6 +329,7 @@ impl Storage for FaultyStorage {
 
     async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
         self.fault().await?;
+        self.state.rekeys.fetch_add(1, Ordering::SeqCst);
         self.inner.rekey(rule).await
     }
 

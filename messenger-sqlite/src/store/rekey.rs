@@ -25,15 +25,15 @@ pub(super) fn is_done(connection: &Connection, name: &str) -> rusqlite::Result<b
     Ok(found.as_deref() == Some(name))
 }
 
-/// Computes the keys of the users behind `after`; of none when there are none.
+/// Computes the keys of the users behind `after`; of none when there are none. All are gone through, whoever has an address: so a
+/// page has an end.
 pub(super) fn compute(
     connection: &Connection,
     rule: &AddressRule,
     after: &str,
 ) -> rusqlite::Result<Vec<Keyed>> {
     let mut select = connection.prepare_cached(
-        "SELECT login, email, phone FROM users
-         WHERE login > ?1 AND (email <> '' OR phone <> '') ORDER BY login LIMIT ?2",
+        "SELECT login, email, phone FROM users WHERE login > ?1 ORDER BY login LIMIT ?2",
     )?;
     let users = select.query_map(params![after, PAGE], |row| {
         let (login, email, phone): (_, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -58,7 +58,8 @@ pub(super) fn store(writing: &mut Writing<'_>, page: &[Keyed]) -> rusqlite::Resu
     let mut update = writing.connection.prepare_cached(
         "UPDATE users SET email_key = ?4, phone_key = ?5 WHERE login = ?1 AND email = ?2 AND phone = ?3",
     )?;
-    for user in page {
+    let with_address = |user: &&Keyed| !user.email.is_empty() || !user.phone.is_empty();
+    for user in page.iter().filter(with_address) {
         update.execute(params![
             user.login,
             user.email,
