@@ -46,7 +46,7 @@ const STANDBY_EVERY: Duration = Duration::from_millis(500);
 /// A row when a commit has waited longer for a standby than it does when there is one. One that nobody waits for any more is
 /// among them: the server lets it wait for as long as the standby is away.
 const COMMITS_WAIT: &str =
-    "SELECT FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'SyncRep'
+    "SELECT FROM pg_stat_activity WHERE usesysid = quote_ident(current_user)::regrole AND wait_event = 'SyncRep'
     AND xact_start < clock_timestamp() - interval '2 seconds' LIMIT 1";
 
 /// What of PostgreSQL says that it has given up to wait for a standby.
