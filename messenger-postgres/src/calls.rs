@@ -1,7 +1,7 @@
 //! Calls to the database, each made until it is answered or its time is over.
 
 use crate::error::{CallError, Failed};
-use crate::link::{Link, Servers};
+use crate::link::{For, Link, Servers};
 use crate::meters;
 use crate::params::Params;
 use messenger_core::storage::StorageError;
@@ -17,11 +17,16 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4_000);
 /// connection with it.
 pub(crate) const LEAST_LEFT: Duration = Duration::from_millis(500);
 
-/// How many connections calls share. A call that waits for a lock delays those behind it on the same one.
-const LINKS: usize = 6;
+/// How many connections the calls that look something up share, and how many the others. A call that waits for a lock delays
+/// those behind it on the same one.
+const LINKS: usize = 3;
 
 /// How many calls may be under way on each; more are refused.
-const MOST_UNDER_WAY: usize = 2000;
+const MOST_UNDER_WAY: usize = 4000;
+
+/// What the standby has to confirm before it is answered, and with it all that was committed before. (A function that finds
+/// everything done by an earlier attempt commits nothing, and waits for nobody.)
+const CONFIRM: &str = "SELECT FROM pg_logical_emit_message(true, 'messenger', '')";
 
 /// The error by which a database tells that it has lost what it had committed.
 const LOSS: &str = "MSG01";
@@ -43,12 +48,19 @@ impl Answer {
     }
 }
 
-/// The connections that calls share.
-pub(crate) struct Calls(Vec<Link>);
+/// The connections that calls share. What waits for a standby in its commit keeps nobody from looking something up.
+pub(crate) struct Calls {
+    reads: Vec<Link>,
+    writes: Vec<Link>,
+}
 
 impl Calls {
     pub(crate) fn new(servers: &Arc<Servers>) -> Self {
-        Self((0..LINKS).map(|_| Link::new(Arc::clone(servers))).collect())
+        let links = |what: For| (0..LINKS).map(move |_| Link::new(Arc::clone(servers), what));
+        Self {
+            reads: links(For::Reads).collect(),
+            writes: links(For::Writes).collect(),
+        }
     }
 
     /// Has something looked up.
@@ -70,17 +82,21 @@ impl Calls {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Answer, StorageError> {
-        Ok(self.call(sql, params).await?)
+        Ok(call_on_any(&self.writes, sql, params).await?)
     }
 
-    /// Has something done, and tells more of a failure.
+    /// Has something looked up, and tells more of a failure.
     pub(crate) async fn call(&self, sql: &str, params: Params<'_>) -> Result<Answer, Failure> {
-        let least_used = self.0.iter().min_by_key(|link| link.under_way());
-        let link = least_used.filter(|link| link.under_way() < MOST_UNDER_WAY);
-        let link = link.ok_or_else(|| Failure::new(CallError::TooMany, false))?;
-        let _counted = link.count();
-        call(link, sql, &params, Instant::now() + CALL_TIMEOUT).await
+        call_on_any(&self.reads, sql, params).await
     }
+}
+
+async fn call_on_any(links: &[Link], sql: &str, params: Params<'_>) -> Result<Answer, Failure> {
+    let least_used = links.iter().min_by_key(|link| link.under_way());
+    let link = least_used.filter(|link| link.under_way() < MOST_UNDER_WAY);
+    let link = link.ok_or_else(|| Failure::new(CallError::TooMany, false))?;
+    let _counted = link.count();
+    call(link, sql, &params, Instant::now() + CALL_TIMEOUT).await
 }
 
 /// A call that has failed.
@@ -131,7 +147,14 @@ pub(crate) async fn call(
             return Err(Failure::new(error, may_be_done));
         };
         let sent = Instant::now();
-        let answer = open.client.query_typed(sql, &params);
+        let is_to_be_confirmed = may_be_done && link.what() == For::Writes;
+        let answer = async {
+            let rows = open.client.query_typed(sql, &params).await?;
+            if is_to_be_confirmed {
+                open.client.query_typed(CONFIRM, &[]).await?;
+            }
+            Ok(rows)
+        };
         let Ok(answer) = timeout_at(deadline, answer).await else {
             // One that tells something else meanwhile is there, and others wait for it.
             if !open.was_heard_since(sent) {

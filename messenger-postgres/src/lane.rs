@@ -11,7 +11,7 @@
 use crate::batch::{APPEND, Batch, Outcome};
 use crate::calls::{self, Answer, CALL_TIMEOUT, Failure, LEAST_LEFT};
 use crate::error::CallError;
-use crate::link::{Link, Servers};
+use crate::link::{For, Link, Servers};
 use crate::meters;
 use crate::params::Params;
 use crate::restored::{self, LostUpTo};
@@ -101,7 +101,7 @@ impl Lane {
             answered: AtomicI64::new(0),
         });
         let mut end = End {
-            link: Link::new(Arc::clone(servers)),
+            link: Link::new(Arc::clone(servers), For::Writes),
             row: Arc::clone(&row),
             batch: 0,
             lost_up_to,

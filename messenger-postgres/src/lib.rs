@@ -26,6 +26,8 @@
 //!
 //! - What was answered is committed, and on the disk of the database; with a synchronous standby, on two. A database that
 //!   would not keep it is refused ([`ConnectError::Unsafe`]), and without a standby there is a [`Concern`].
+//! - While all synchronous standbys are away nothing is stored, and what is read is read. What an operator has PostgreSQL commit
+//!   without them meanwhile, by cancelling a statement that waits, is not answered as stored.
 //! - Every call is one statement, and so one transaction: most of them are functions of the database. When an answer is
 //!   lost, as with a database that is killed, the call is made again, and what was done already is not done twice.
 //! - Numbers in an inbox are given under its row's lock, without a gap, however many servers append to it.
@@ -40,7 +42,10 @@
 //!
 //! - It needs PostgreSQL 15 or later, and a database of its own whose encoding is UTF8.
 //! - Each store has eight connections. Messages go in batches of up to 512, on two of them: what comes while one is under way
-//!   is the next. 50,000 messages and 64 MiB wait on each, and 2,000 other calls on each of the other six; more are refused.
+//!   is the next. 50,000 messages and 64 MiB wait on each, and 4,000 other calls on each of the other six, of which
+//!   three are for what is read and three for what is stored; more are refused. While synchronous standbys are away the database
+//!   has up to twice as many.
+//! - A list of contacts has up to 64 MiB of pictures and one more; those beyond are not read.
 //! - Behind a pooler such as pgbouncer, which may give each transaction another connection, `statement_timeout` and
 //!   `lock_timeout` have to be set for the user: `ALTER ROLE messenger SET statement_timeout = '3500ms'`.
 //! - Notices do not go through it: servers that share it need a [`Notifier`](messenger_core::notifier::Notifier) between

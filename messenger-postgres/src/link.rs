@@ -6,6 +6,7 @@ use crate::meters;
 use crate::timeouts;
 use crate::tls::Tls;
 use futures_util::future::{select_all, select_ok};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -14,8 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::tls::TlsStream;
-use tokio_postgres::{Client, Config, Connection, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 
 /// How long a server may take to let us in.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -38,9 +40,29 @@ const WATCHED_EVERY: Duration = Duration::from_secs(2);
 /// How often it may turn out not to be before it is believed.
 const WATCHED_AGAIN: usize = 1;
 
+/// How often it is looked whether commits still wait for a standby.
+const STANDBY_EVERY: Duration = Duration::from_millis(500);
+
+/// A row when a commit has waited longer for a standby than it does when there is one. One that nobody waits for any more is
+/// among them: the server lets it wait for as long as the standby is away.
+const COMMITS_WAIT: &str =
+    "SELECT FROM pg_stat_activity WHERE usesysid = quote_ident(current_user)::regrole AND wait_event = 'SyncRep'
+    AND xact_start < clock_timestamp() - interval '2 seconds' LIMIT 1";
+
+/// What of PostgreSQL says that it has given up to wait for a standby.
+const WAITS_FOR_STANDBY: &str = "SyncRepWaitForLSN";
+
+/// What a connection is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    Reads,
+    Writes,
+}
+
 /// A connection, or the place of one.
 pub(crate) struct Link {
     servers: Arc<Servers>,
+    what: For,
     place: Mutex<Place>,
     under_way: AtomicUsize,
 }
@@ -64,17 +86,34 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    fn drive<S, T>((client, connection): (Client, Connection<S, T>)) -> Self
+    fn drive<S, T>((client, mut connection): (Client, Connection<S, T>)) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: TlsStream + Unpin + Send + 'static,
     {
         let driver = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a connection to the PostgreSQL database was lost"
-                );
+            while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+                match message {
+                    // It comes before the end of the answer, so that nobody takes it for one.
+                    Ok(AsyncMessage::Notice(notice)) if is_unconfirmed(&notice) => {
+                        tracing::warn!(
+                            "the PostgreSQL database was made to give up waiting for a standby; what was to be stored \
+                             is not taken for stored"
+                        );
+                        break;
+                    }
+                    Ok(AsyncMessage::Notice(notice)) => {
+                        tracing::info!("the PostgreSQL database says: {notice}");
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "a connection to the PostgreSQL database was lost"
+                        );
+                        break;
+                    }
+                }
             }
         });
         Self {
@@ -102,6 +141,12 @@ impl Open {
     }
 }
 
+/// Whether something was committed without the standby that should have confirmed it. (Other warnings have the same code, and
+/// the sentence is in the language of the server.)
+fn is_unconfirmed(notice: &DbError) -> bool {
+    *notice.code() == SqlState::WARNING && notice.routine() == Some(WAITS_FOR_STANDBY)
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         self.close();
@@ -109,12 +154,17 @@ impl Drop for Open {
 }
 
 impl Link {
-    pub(crate) fn new(servers: Arc<Servers>) -> Self {
+    pub(crate) fn new(servers: Arc<Servers>, what: For) -> Self {
         Self {
             servers,
+            what,
             place: Mutex::default(),
             under_way: AtomicUsize::new(0),
         }
+    }
+
+    pub(crate) fn what(&self) -> For {
+        self.what
     }
 
     /// The connection, which is made if there is none.
@@ -130,8 +180,13 @@ impl Link {
             return Arc::clone(open);
         }
         let making = place.making.get_or_insert_with(|| {
-            let servers = Arc::clone(&self.servers);
-            Box::pin(async move { servers.reconnect().await })
+            let (servers, what) = (Arc::clone(&self.servers), self.what);
+            Box::pin(async move {
+                match what {
+                    For::Reads => servers.reconnect().await,
+                    For::Writes => servers.reconnect_to_write().await,
+                }
+            })
         });
         let open = Arc::new(making.await);
         place.making = None;
@@ -253,6 +308,26 @@ impl Servers {
             })
         });
         let (open, ..) = select_all(attempts).await;
+        open
+    }
+
+    /// The same for what is to be stored. While commits wait for a standby another one would wait beside them, and leave one more
+    /// process of the server behind each time that it is given up; so the connection is not used until they do not.
+    async fn reconnect_to_write(&self) -> Open {
+        let open = self.reconnect().await;
+        let mut is_told = false;
+        // If it cannot be asked, whoever uses it finds out why.
+        while let Ok(Ok(rows)) = timeout(CONNECT, open.client.query_typed(COMMITS_WAIT, &[])).await
+            && !rows.is_empty()
+        {
+            if !is_told {
+                tracing::warn!(
+                    "the PostgreSQL database waits for its synchronous standbys; nothing can be stored until one is there"
+                );
+                is_told = true;
+            }
+            sleep(STANDBY_EVERY).await;
+        }
         open
     }
 

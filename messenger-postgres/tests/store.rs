@@ -315,6 +315,29 @@ async fn a_user_of_whom_very_much_is_kept_is_gone_at_once_and_forgotten_step_by_
     assert_eq!(count().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_beyond_what_a_list_has_are_not_read() {
+    let postgres = Postgres::start().await;
+    let ([storage, _], ann) = two_servers(&postgres).await;
+    let client = postgres.client("messenger0").await;
+    let mib = 1024 * 1024;
+    let sizes = [40 * mib, 40 * mib, 1];
+    for (number, size) in sizes.into_iter().enumerate() {
+        let login = format!("user {number}");
+        let user = UserId::from(login.as_str());
+        storage.upsert_external_user(&user, "nick").await.unwrap();
+        storage.add_contact(&ann, &user, 10).await.unwrap();
+        let change =
+            format!("UPDATE users SET picture = repeat('p', {size}) WHERE login = '{login}'");
+        client.batch_execute(&change).await.unwrap();
+    }
+    let contacts = storage.contacts(&ann.user).await.unwrap();
+    let pictures = contacts.iter().map(|contact| contact.card.picture.len());
+    assert_eq!(pictures.collect::<Vec<_>>(), [sizes[0], sizes[1], 0]);
+    let logins = contacts.iter().map(|contact| contact.card.uid.as_str());
+    assert_eq!(logins.collect::<Vec<_>>(), ["user 0", "user 1", "user 2"]);
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap()
 }

@@ -8,6 +8,10 @@ use messenger_core::storage::{
     AddContactError, FindLimits, Lookup, Owner, StorageError, UserNumber,
 };
 
+/// How many bytes of pictures a list of contacts has at the most: as much as all of the list in an answer
+/// ([`list_bytes`](messenger_core::policy::Limits::list_bytes)), unless a program has it otherwise. Pictures beyond are not read.
+const LIST_PICTURES: usize = 64 * 1024 * 1024;
+
 /// Reads a card from the columns login, nick, email, phone, picture, the first of which has this number.
 pub(super) fn card(row: &impl Columns, first: usize) -> Result<Card, StorageError> {
     Ok(Card::new(row.text(first)?, row.text(first + 1)?)
@@ -17,13 +21,16 @@ pub(super) fn card(row: &impl Columns, first: usize) -> Result<Card, StorageErro
 }
 
 pub(super) async fn list(calls: &Calls, owner: &UserId) -> Result<Vec<Contact>, StorageError> {
-    let select = "SELECT u.login, u.nick, u.email, u.phone, u.picture, coalesce(m.myid, '')
-        FROM users o JOIN contacts c ON c.owner_no = o.no JOIN users u ON u.no = c.contact_no
-        LEFT JOIN myids m ON m.owner_no = o.no AND m.user_no = u.no
-        WHERE o.login = $1 ORDER BY c.number";
-    let rows = calls
-        .read(select, Params::new().text(owner.as_str()))
-        .await?;
+    // As `find_users_v1` counts: the one that goes beyond is still read, which the engine leaves out with all behind it.
+    let select = "SELECT login, nick, email, phone, CASE WHEN before <= $2 THEN picture ELSE '' END, myid FROM (
+            SELECT c.number, u.login, u.nick, u.email, u.phone, u.picture, coalesce(m.myid, '') AS myid,
+                sum(octet_length(u.picture)::bigint) OVER (ORDER BY c.number) - octet_length(u.picture) AS before
+            FROM users o JOIN contacts c ON c.owner_no = o.no JOIN users u ON u.no = c.contact_no
+            LEFT JOIN myids m ON m.owner_no = o.no AND m.user_no = u.no
+            WHERE o.login = $1
+        ) sized ORDER BY number";
+    let params = Params::new().text(owner.as_str()).number(LIST_PICTURES);
+    let rows = calls.read(select, params).await?;
     let contacts = rows
         .iter()
         .map(|row| Ok(Contact::new(card(row, 0)?).myid(row.text(5)?)));

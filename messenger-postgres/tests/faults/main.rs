@@ -12,6 +12,7 @@ mod batches;
 mod locks;
 mod losses;
 mod silence;
+mod standby;
 
 use messenger_core::clock::Timestamp;
 use messenger_core::proto::{Message, UserId};
