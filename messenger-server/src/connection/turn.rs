@@ -69,6 +69,10 @@ impl Turn {
     /// of a flood, not for as many as there are floods.
     pub(super) fn end(&mut self, unfinished: usize, cx: &mut Context<'_>) {
         let goes_on = self.goes_on();
+        if self.requests == REQUESTS && self.bytes == BYTES {
+            // It was polled for something else, and nobody has waited for it.
+            self.place = None;
+        }
         self.is_flood = self.is_waiting || self.bytes == 0 || unfinished >= BYTES;
         self.is_waiting = false;
         if self.place.is_some() {
@@ -160,6 +164,23 @@ mod tests {
         first.begin(&mut Context::from_waker(Waker::noop()));
         assert!(!first.is_over());
         assert!(flood(third, Waker::noop()));
+    }
+
+    #[test]
+    fn a_large_frame_of_which_nothing_more_comes_is_not_looked_at_again_and_keeps_no_place() {
+        let places = Arc::new(Semaphore::new(1));
+        let [mut first, mut second] = [(); 2].map(|()| Turn::new(Arc::clone(&places)));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        for turn in [&mut first, &mut second] {
+            assert!(flood(turn, Waker::noop()));
+            turn.end(BYTES, &mut Context::from_waker(Waker::noop()));
+        }
+        first.begin(&mut Context::from_waker(&waker));
+        assert!(!first.is_over());
+        first.end(BYTES, &mut Context::from_waker(&waker));
+        assert_eq!(woken.count(), 0);
+        assert!(flood(&mut second, Waker::noop()), "the place is free");
     }
 
     #[test]
