@@ -59,11 +59,12 @@ fn message(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The limits in time that are on unless told otherwise, but of messages more than anybody sends.
+/// The limits in time that are on unless told otherwise, but of messages and their bytes more than anybody sends.
 fn limited() -> Policy {
-    let messages = Rate::new(u32::MAX, Duration::from_secs(1));
+    let more = Rate::new(u32::MAX, Duration::from_secs(1));
     let mut rates = Rates::default();
-    rates.messages = messages;
+    rates.messages = more;
+    rates.message_bytes = more;
     let mut policy = benches::unlimited();
     policy.rates = Some(rates);
     policy

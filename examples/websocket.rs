@@ -9,6 +9,7 @@ use messenger_core::proto::{Braces, ErrorCode, Failure, Inbound, Outbound};
 use messenger_core::{Connection, Driver, DriverLimits, Engine};
 use std::error::Error;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
@@ -49,6 +50,8 @@ async fn serve(
                 // Sending waits for the peer, so nothing is ever unsent.
                 send(&mut socket, &frame.outbound).await?;
                 driver.delivered(frame.token);
+                // Usually not at all.
+                sleep(driver.take_rest()).await;
             }
             message = socket.next(), if is_wanted => match message {
                 Some(Ok(Message::Text(text))) => take(&mut driver, text.into()),
@@ -91,42 +94,7 @@ async fn send(
     Ok(socket.send(Message::Text(text)).await?)
 }
 
-/// That it keeps the promises of a transport: `cargo test -p examples --features testing --bin websocket`.
+/// That it keeps the promises of a transport.
 #[cfg(all(test, feature = "testing"))]
-mod tests {
-    use super::*;
-    use messenger_core::async_trait;
-    use messenger_core::testing::transport::{self, Client};
-    use tokio_tungstenite::client_async;
-
-    struct Socket(WebSocketStream<TcpStream>);
-
-    #[async_trait]
-    impl Client for Socket {
-        async fn send(&mut self, frame: String) {
-            // What the server has closed takes nothing.
-            let _ = self.0.send(Message::text(frame)).await;
-        }
-
-        async fn receive(&mut self) -> Option<String> {
-            match self.0.next().await?.ok()? {
-                Message::Text(text) => Some(text.to_string()),
-                _ => None,
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn passes_the_suite() {
-        transport::suite(async |engine| {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let client = TcpStream::connect(address).await.unwrap();
-            let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(serve(stream, engine.connect()));
-            let (socket, _) = client_async("ws://localhost/", client).await.unwrap();
-            Socket(socket)
-        })
-        .await;
-    }
-}
+#[path = "websocket/tests.rs"]
+mod tests;

@@ -131,7 +131,8 @@ pub trait Storage: Send + Sync + 'static {
         change: ProfileChange,
     ) -> Result<(), StorageError>;
 
-    /// The owner's contacts in the order they were added.
+    /// The owner's contacts in the order they were added. Pictures behind those that come to [so many
+    /// bytes](CONTACT_PICTURES) may be left out.
     async fn contacts(&self, owner: &UserId) -> Result<Vec<Contact>, StorageError>;
 
     /// Adds `uid` to the owner's contacts, of which there may be `limit`.
@@ -385,6 +386,10 @@ pub trait Storage: Send + Sync + 'static {
         self.newest(&"".into()).await.map(drop)
     }
 }
+
+/// How many bytes of pictures [`Storage::contacts`] gives at the least, if there are as many: as much as a whole list in an
+/// answer may have, unless a policy has it otherwise.
+pub const CONTACT_PICTURES: usize = 64 * 1024 * 1024;
 
 /// How often the engine drops what is out of date.
 pub const PURGE_EVERY: Duration = Duration::from_secs(60);

@@ -291,5 +291,18 @@ async fn a_call_of_a_store_that_has_ended_fails() {
     assert!(waiting.as_mut().now_or_never().is_none());
     drop(batches);
     waiting.await.unwrap_err();
-    queue.call(2, 1).await.unwrap_err();
+    let refused = queue.call(2, 1).await.unwrap_err();
+    assert!(!refused.is_unknown(), "it was never in the queue");
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_a_store_ended_may_have_been_done() {
+    let (queue, batches) = Queue::new(QueueLimits::default());
+    let mut waiting = pin!(queue.call(1, 1));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    {
+        let mut running = pin!(batches.run(async |_| std::future::pending().await));
+        assert!(running.as_mut().now_or_never().is_none());
+    }
+    assert!(waiting.await.unwrap_err().is_unknown());
 }

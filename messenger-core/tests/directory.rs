@@ -7,10 +7,11 @@ use messenger_core::authenticator::{Authenticator, AuthenticatorError, Identity,
 use messenger_core::proto::{
     AddContact, Auth, Failure, Inbound, Password, Register, SendMessage, UserId, UserInfo,
 };
-use messenger_core::storage::MemoryStorage;
+use messenger_core::storage::{MemoryStorage, Storage};
 use messenger_core::testing::FaultyStorage;
 use messenger_core::{Connection, Engine, Started};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use tokio::sync::Semaphore;
@@ -110,6 +111,8 @@ struct SlowDirectory {
     asked: AtomicUsize,
     answers: Semaphore,
     nick: Mutex<String>,
+    /// Passwords take their time as well.
+    is_slow: AtomicBool,
 }
 
 impl Default for SlowDirectory {
@@ -118,6 +121,7 @@ impl Default for SlowDirectory {
             asked: AtomicUsize::new(0),
             answers: Semaphore::new(0),
             nick: Mutex::default(),
+            is_slow: AtomicBool::new(false),
         }
     }
 }
@@ -142,6 +146,9 @@ impl Authenticator for SlowDirectory {
     }
 
     async fn verify(&self, _: &UserId, _: &Password) -> Result<Verdict, AuthenticatorError> {
+        if self.is_slow.load(Ordering::SeqCst) {
+            self.answers.acquire().await.unwrap().forget();
+        }
         let nick = self.nick.lock().unwrap().clone();
         Ok(Verdict::Accepted(Identity::new(nick)))
     }
@@ -158,17 +165,45 @@ async fn messages_to_somebody_unknown_yet_keep_their_order() {
         other => panic!("not under way: {other:?}"),
     };
     let mut first = begin("1");
-    let mut second = begin("2");
     assert!(first.as_mut().poll(&mut cx).is_pending());
-    assert!(second.as_mut().poll(&mut cx).is_pending());
-    assert_eq!(directory.asked.load(Ordering::SeqCst), 2);
+    assert_eq!(directory.asked.load(Ordering::SeqCst), 1);
+    // While the first waits to be told, none passes it.
+    assert!(ann.try_start(inbound("2")).is_err());
     directory.answers.add_permits(1);
     assert!(first.as_mut().poll(&mut cx).is_ready());
-    // The second still waits to be told, and a third would now be stored at once.
-    assert!(ann.try_start(inbound("3")).is_err());
-    directory.answers.add_permits(1);
-    assert!(second.as_mut().poll(&mut cx).is_ready());
-    assert!(matches!(ann.try_start(inbound("3")), Ok(Started::Done(_))));
+    assert!(matches!(ann.try_start(inbound("2")), Ok(Started::Done(_))));
+}
+
+#[tokio::test]
+async fn a_log_in_whose_user_was_put_out_meanwhile_ends_with_the_others() {
+    let storage = Arc::new(MemoryStorage::new());
+    let directory = Arc::new(SlowDirectory::default());
+    let engine = Engine::builder()
+        .authenticator(Arc::<SlowDirectory>::clone(&directory))
+        .storage(Arc::<MemoryStorage>::clone(&storage))
+        .build()
+        .unwrap();
+    let (user, visitor, device) = (UserId::from("ann"), engine.connect(), engine.connect());
+    engine
+        .upsert_user(&user, &Identity::new("Ann"))
+        .await
+        .unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    // The password is still looked at when an operator resets it and ends all sessions.
+    directory.is_slow.store(true, Ordering::SeqCst);
+    let mut lasting = pin!(device.call(Auth::new("ann", "old")));
+    let mut ephemeral = pin!(visitor.call(Auth::new("ann", "old").ephemeral()));
+    assert!(lasting.as_mut().poll(&mut cx).is_pending());
+    assert!(ephemeral.as_mut().poll(&mut cx).is_pending());
+    engine.end_sessions(&user).await.unwrap();
+    directory.answers.add_permits(2);
+    assert_eq!(code(lasting.await), 22);
+    let data = storage.user_data(&user).await.unwrap().unwrap();
+    assert!(data.sessions.is_empty());
+    // One that is kept nowhere finds it out at its first look.
+    let _ = ephemeral.await;
+    let mut visitor = visitor;
+    assert!(visitor.next_message().await.is_err());
 }
 
 #[tokio::test]

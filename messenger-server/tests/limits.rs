@@ -19,7 +19,7 @@ use support::{Raw, SOON, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 const MIB: usize = 1024 * 1024;
 
@@ -230,8 +230,9 @@ async fn frames_that_wait_for_their_own_client_share_it_too() {
         holders.push((reading, sending));
     }
     // Until each has sent it, or is not read on.
+    let until = tokio::time::Instant::now() + Duration::from_secs(3);
     for (_, sending) in &mut holders {
-        let _ = timeout(Duration::from_secs(2), sending).await;
+        let _ = timeout_at(until, sending).await;
     }
     let mut answered = 0;
     for (reading, _sending) in holders {

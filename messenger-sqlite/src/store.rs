@@ -37,6 +37,7 @@ use mids::SentUnderMids;
 use purge::Walk;
 use rusqlite::Connection;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct SqliteStorage {
     writer: Writer,
     recent: Recent,
     lost_up_to: u64,
+    /// How often another process had written when that was asked last.
+    seen_beside: AtomicU64,
     floor: Floor,
     walk: Mutex<Walk>,
     _lock: Option<Lock>,
@@ -101,6 +104,7 @@ impl SqliteStorage {
             writer,
             recent,
             lost_up_to: unsigned(lost_up_to),
+            seen_beside: AtomicU64::new(0),
             floor,
             walk: Mutex::default(),
             _lock: lock,
@@ -397,8 +401,11 @@ impl Storage for SqliteStorage {
     }
 
     async fn was_changed_beside(&self) -> Result<bool, StorageError> {
-        self.write(|writing| Ok(std::mem::take(writing.was_changed_beside)))
-            .await
+        // Counted, for what is rolled back, or answered too late, is asked again.
+        let changed: Result<u64, StorageError> =
+            self.write(|writing| Ok(writing.changed_beside)).await;
+        let changed = changed?;
+        Ok(self.seen_beside.swap(changed, Ordering::Relaxed) != changed)
     }
 
     async fn latest_use(&self) -> Result<Option<Timestamp>, StorageError> {

@@ -20,8 +20,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) inboxes: &'a mut Inboxes,
     pub(crate) disk: &'a mut Disk,
-    /// Another process has written since somebody has last looked here.
-    pub(crate) was_changed_beside: &'a mut bool,
+    /// How often another process has written.
+    pub(crate) changed_beside: u64,
     pub(crate) wal: &'a mut Wal,
     /// This is the server: what it remembers is what there is, unless a command writes beside it.
     pub(crate) is_server: bool,
@@ -90,7 +90,7 @@ impl Writer {
             inboxes,
             disk,
             is_server,
-            was_changed_beside: false,
+            changed_beside: 0,
             version: 0,
         };
         let commit = move |batch: &mut [Call]| file.commit(batch);
@@ -143,7 +143,7 @@ struct File {
     inboxes: Inboxes,
     disk: Disk,
     is_server: bool,
-    was_changed_beside: bool,
+    changed_beside: u64,
     /// SQLite's number of what other connections have committed.
     version: i64,
 }
@@ -207,7 +207,7 @@ impl File {
         if version != self.version {
             // An operator's command has written beside this server.
             self.inboxes.forget();
-            self.was_changed_beside = true;
+            self.changed_beside += 1;
             self.version = version;
             // It may have deleted somebody.
             self.wal.empty_soon();
@@ -216,7 +216,7 @@ impl File {
             connection: &transaction,
             inboxes: &mut self.inboxes,
             disk: &mut self.disk,
-            was_changed_beside: &mut self.was_changed_beside,
+            changed_beside: self.changed_beside,
             wal: &mut self.wal,
             is_server: self.is_server,
         };

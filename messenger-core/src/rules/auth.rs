@@ -19,19 +19,29 @@ pub(super) async fn auth(
     check::not_empty("pass", request.pass.as_str())?;
     check::at_most_chars("login", &request.login, limits.name)?;
     check::at_most_bytes("pass", request.pass.as_str(), limits.pass)?;
-    let (user, identity) = verify(connection, &request).await?;
+    let Verified {
+        user,
+        identity,
+        ended,
+    } = verify(connection, &request).await?;
     if request.ephemeral {
         let nick = identity.nick.clone();
-        begin_session::ephemeral(connection, user.clone(), identity, None).await?;
+        let ended = Some(ended);
+        begin_session::ephemeral(connection, user.clone(), identity, None, ended).await?;
         return Ok(AuthAccepted::new(SessionId::default(), user, nick));
     }
-    begin_session::lasting(connection, user, identity, request.ack).await
+    begin_session::lasting(connection, user, identity, request.ack, Some(ended)).await
 }
 
-async fn verify(
-    connection: &ConnectionState,
-    request: &Auth,
-) -> Result<(UserId, Identity), Failure> {
+/// Whose login and password they are.
+struct Verified {
+    user: UserId,
+    identity: Identity,
+    /// How often all sessions of the user had been ended before the password was looked at.
+    ended: u64,
+}
+
+async fn verify(connection: &ConnectionState, request: &Auth) -> Result<Verified, Failure> {
     let shared = &*connection.shared;
     let (storage, peer) = (&shared.storage, connection.peer);
     // However it is written, it is one login.
@@ -42,15 +52,19 @@ async fn verify(
         None => None,
     };
     let asked = ask(shared, request).await;
-    let has_failed = matches!(asked, Ok((_, Verdict::NoSuchLogin | Verdict::WrongPass)));
+    let has_failed = matches!(asked, Ok((_, _, Verdict::NoSuchLogin | Verdict::WrongPass)));
     if let Some(attempt) = attempt
         && !has_failed
     {
         attempt.has_not_failed().await;
     }
-    let (user, verdict) = asked?;
+    let (user, ended, verdict) = asked?;
     match verdict {
-        Verdict::Accepted(identity) => Ok((user, identity)),
+        Verdict::Accepted(identity) => Ok(Verified {
+            user,
+            identity,
+            ended,
+        }),
         Verdict::NoSuchLogin => {
             log_failure(connection, &request.login, "no such login");
             Err(no_such_login())
@@ -63,11 +77,12 @@ async fn verify(
     }
 }
 
-/// Whom the login means, and whether the password is theirs.
-async fn ask(shared: &Shared, request: &Auth) -> Result<(UserId, Verdict), Failure> {
+/// Whom the login means, how often their sessions were ended, and whether the password is theirs.
+async fn ask(shared: &Shared, request: &Auth) -> Result<(UserId, u64, Verdict), Failure> {
     let user = meant(shared, UserId::from(&*request.login)).await?;
+    let ended = shared.storage.ephemeral_ended(&user).await?;
     let verdict = shared.authenticator.verify(&user, &request.pass).await?;
-    Ok((user, verdict))
+    Ok((user, ended, verdict))
 }
 
 /// Tools that keep addresses out read this line (docs/fail2ban.conf). So the address stands before what the client has

@@ -8,25 +8,35 @@ use crate::notifier::Notice;
 use crate::shared::Shared;
 use crate::storage::{NewSession, OpenSessionError, OpenedSession, Owner, SessionKey};
 use crate::watermarks::Device;
-use messenger_proto::{AuthAccepted, Failure, SessionId, UserId};
+use messenger_proto::{AuthAccepted, ErrorCode, Failure, SessionId, UserId};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 /// The bytes of a session's secret.
 const SECRET: usize = 24;
 
-/// Authenticates the connection as this user, through a new session.
+/// Authenticates the connection as this user, through a new session. The user's sessions may have been ended since they
+/// had been `ended` so often, before the password was looked at: then this one ends with them.
 pub(super) async fn lasting(
     connection: &ConnectionState,
     user: UserId,
     identity: Identity,
     ack: bool,
+    ended: Option<u64>,
 ) -> Result<AuthAccepted, Failure> {
     let shared = &*connection.shared;
     let sid = new_secret(shared)?;
     let session = session_key(&sid);
+    let device = open(shared, &user, session, &identity, ack).await?;
+    if let Some(ended) = ended
+        && shared.storage.ephemeral_ended(&user).await? != ended
+    {
+        shared.storage.end_session(&user, &session).await?;
+        let text = "The sessions of this user were ended meanwhile; log in again";
+        return Err(Failure::new(ErrorCode::Unavailable, text));
+    }
     let who = Identified {
-        device: open(shared, &user, session, &identity, ack).await?,
+        device,
         nick: identity.nick.clone(),
         ack,
     };
@@ -35,16 +45,20 @@ pub(super) async fn lasting(
     Ok(AuthAccepted::new(sid, user, identity.nick))
 }
 
-/// Authenticates the connection as this user, through a session that is kept nowhere.
+/// Authenticates the connection as this user, through a session that is kept nowhere. It ends as a [`lasting`] one does.
 pub(super) async fn ephemeral(
     connection: &ConnectionState,
     user: UserId,
     identity: Identity,
     after: Option<u64>,
+    ended: Option<u64>,
 ) -> Result<(), Failure> {
     let shared = &*connection.shared;
     let number = external_user::upsert(shared, &user, &identity).await?;
-    let ended = shared.storage.ephemeral_ended(&user).await?;
+    let ended = match ended {
+        Some(ended) => ended,
+        None => shared.storage.ephemeral_ended(&user).await?,
+    };
     let newest = shared.storage.newest(&user).await?;
     let start = after.unwrap_or(newest).min(newest);
     let who = Identified {

@@ -45,11 +45,11 @@ pub(crate) async fn connect_as(
     check::at_most_chars("login", user.as_str(), limits.name)?;
     match session {
         SessionKind::Lasting => {
-            let accepted = begin_session::lasting(connection, user, identity, false).await;
+            let accepted = begin_session::lasting(connection, user, identity, false, None).await;
             accepted.map(drop)
         }
         SessionKind::Ephemeral { after } => {
-            begin_session::ephemeral(connection, user, identity, after).await
+            begin_session::ephemeral(connection, user, identity, after, None).await
         }
     }
 }

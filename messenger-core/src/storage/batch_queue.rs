@@ -217,7 +217,9 @@ where
         let ticket = Ticket { key, bytes, caller };
         let waiting = Waiting { call, ticket };
         calls.send(waiting).map_err(|_| ended())?;
-        result.await.unwrap_or_else(|_| Err(ended().into()))
+        // It may have been in a batch that was under way.
+        let lost = |_| Err(StorageError::unknown("the store has ended").into());
+        result.await.unwrap_or_else(lost)
     }
 }
 
@@ -231,8 +233,8 @@ impl<C, T, E: From<StorageError>> Batches<C, T, E> {
     /// the same key behind it, too.
     ///
     /// # Cancel safety
-    /// Dropping the future drops that of `commit` and ends the queue. All calls that wait fail, and so do those of the batch
-    /// that was under way, though it may have been done.
+    /// Dropping the future drops that of `commit` and ends the queue. All calls that wait fail, as those of the batch
+    /// that was under way, which may have been done: none is known not to have been.
     pub async fn run(
         mut self,
         mut commit: impl AsyncFnMut(&mut [C]) -> Result<Vec<Option<Result<T, E>>>, StorageError>,

@@ -5,12 +5,8 @@ use crate::params::Params;
 use crate::row::Columns;
 use messenger_core::proto::{Card, Contact, UserId};
 use messenger_core::storage::{
-    AddContactError, FindLimits, Lookup, Owner, StorageError, UserNumber,
+    AddContactError, CONTACT_PICTURES, FindLimits, Lookup, Owner, StorageError, UserNumber,
 };
-
-/// How many bytes of pictures a list of contacts has at the most: as much as all of the list in an answer
-/// ([`list_bytes`](messenger_core::policy::Limits::list_bytes)), unless a program has it otherwise. Pictures beyond are not read.
-const LIST_PICTURES: usize = 64 * 1024 * 1024;
 
 /// Reads a card from the columns login, nick, email, phone, picture, the first of which has this number.
 pub(super) fn card(row: &impl Columns, first: usize) -> Result<Card, StorageError> {
@@ -29,7 +25,7 @@ pub(super) async fn list(calls: &Calls, owner: &UserId) -> Result<Vec<Contact>, 
             LEFT JOIN myids m ON m.owner_no = o.no AND m.user_no = u.no
             WHERE o.login = $1
         ) sized ORDER BY number";
-    let params = Params::new().text(owner.as_str()).number(LIST_PICTURES);
+    let params = Params::new().text(owner.as_str()).number(CONTACT_PICTURES);
     let rows = calls.read(select, params).await?;
     let contacts = rows
         .iter()

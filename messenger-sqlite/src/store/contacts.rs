@@ -3,17 +3,20 @@
 use crate::fault::{Fault, refused};
 use crate::sql::{integer, is_there};
 use messenger_core::proto::{ByteString, Card, Contact, UserId};
-use messenger_core::storage::{AddContactError, FindLimits, Lookup, Owner};
+use messenger_core::storage::{AddContactError, CONTACT_PICTURES, FindLimits, Lookup, Owner};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
 /// Reads a card from the columns login, nick, email, phone, picture.
 fn card(row: &Row<'_>) -> rusqlite::Result<Card> {
+    Ok(card_without_picture(row)?.picture(row.get::<_, String>(4)?))
+}
+
+fn card_without_picture(row: &Row<'_>) -> rusqlite::Result<Card> {
     let text = |index| row.get::<_, String>(index);
     Ok(Card::new(text(0)?, text(1)?)
         .email(text(2)?)
-        .phone(text(3)?)
-        .picture(text(4)?))
+        .phone(text(3)?))
 }
 
 pub(super) fn list(connection: &Connection, owner: &UserId) -> rusqlite::Result<Vec<Contact>> {
@@ -23,8 +26,14 @@ pub(super) fn list(connection: &Connection, owner: &UserId) -> rusqlite::Result<
          LEFT JOIN myids ON myids.owner = contacts.owner AND user = contact
          WHERE contacts.owner = ?1 ORDER BY contacts.number",
     )?;
+    let mut pictures = 0;
     let contacts = select.query_map([owner.as_str()], |row| {
-        Ok(Contact::new(card(row)?).myid(row.get::<_, String>(5)?))
+        let card = match pictures < CONTACT_PICTURES {
+            true => card(row)?,
+            false => card_without_picture(row)?,
+        };
+        pictures += card.picture.len();
+        Ok(Contact::new(card).myid(row.get::<_, String>(5)?))
     })?;
     contacts.collect()
 }
