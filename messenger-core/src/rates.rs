@@ -4,19 +4,21 @@ mod limiter;
 pub(crate) mod quota;
 mod sessions;
 mod shared;
+mod under_way;
 
 pub(crate) use sessions::Budget;
 
 use crate::clock::{Clock, Timestamp};
 use crate::policy::{Rate, Rates};
 use crate::storage::{SessionKey, SharedLimit, StorageError};
-use crate::timed_storage::TimedStorage;
+use crate::timed_storage::{Kind, TimedStorage};
 use limiter::{Held, Limiter};
 use messenger_proto::UserId;
 use sessions::SessionLimiter;
 use shared::{SharedLimiter, Taken};
 use std::net::IpAddr;
 use std::sync::Arc;
+use under_way::{Begun, Key, UnderWay};
 
 /// The most keys or sessions that a limit counts, at some 25 or 100 bytes each.
 const KEYS: usize = 1_000_000;
@@ -51,6 +53,7 @@ pub(crate) struct Limiters {
     exempt_loopback: bool,
     failed_auth_login: SharedLimiter,
     failed_auth_address: Limiter,
+    under_way: UnderWay,
     registrations: Limiter,
     messages: SessionLimiter,
     import: SharedLimiter,
@@ -77,6 +80,7 @@ impl Limiters {
                 "Too many failed attempts from your address, try later",
                 rates.failed_auth_address,
             ),
+            under_way: UnderWay::default(),
             registrations: limiter(
                 "registrations",
                 "Too many registrations from your address, try later",
@@ -96,24 +100,57 @@ impl Limiters {
     }
 
     /// Counts an attempt to authenticate as a failed one, until it is known to be none: counted only
-    /// afterwards, a thousand at once would pass.
+    /// afterwards, a thousand at once would pass. When there is no room because of others that are under way, it waits
+    /// for what becomes of them, for as long as a call of the store may take.
     pub(crate) async fn attempt<'a>(
         &'a self,
         storage: &'a TimedStorage,
         login: &'a str,
         peer: Option<IpAddr>,
     ) -> Result<Attempt<'a>, Denied> {
-        // Whoever is over the limit of its address must not fill the table of logins.
-        let address = self.network(peer);
-        let address = address.map(|network| self.failed_auth_address.take(&network, 1));
-        let address = address.transpose()?;
-        match self.failed_auth_login.take(storage, login, 1).await {
-            Ok(login) => Ok(Attempt { login, address }),
-            Err(denied) => {
-                if let Some(address) = address {
-                    address.give_back();
+        let begun = async {
+            // Whoever is over the limit of its address must not fill the table of logins.
+            let address = match self.network(peer) {
+                Some(network) => Some(self.from_network(network).await?),
+                None => None,
+            };
+            let key = Key::Login(login.to_owned());
+            let take = async || self.failed_auth_login.take(storage, login, 1).await;
+            match self.behind_others(&key, take).await {
+                Ok(taken) => Ok(Attempt {
+                    login: (taken, self.under_way.begin(key)),
+                    address,
+                }),
+                Err(denied) => {
+                    if let Some((held, _)) = address {
+                        held.give_back();
+                    }
+                    Err(denied)
                 }
-                Err(denied)
+            }
+        };
+        storage.in_time(Kind::Read, begun).await
+    }
+
+    async fn from_network(&self, network: IpAddr) -> Result<(Held<'_>, Begun<'_>), Denied> {
+        let key = Key::Network(network);
+        let take = async || Ok(self.failed_auth_address.take(&network, 1)?);
+        let held = self.behind_others(&key, take).await?;
+        Ok((held, self.under_way.begin(key)))
+    }
+
+    /// Takes what there may be room for once others are decided.
+    async fn behind_others<T>(
+        &self,
+        key: &Key,
+        take: impl AsyncFn() -> Result<T, Denied>,
+    ) -> Result<T, Denied> {
+        loop {
+            // Looked for before, so that no end is missed.
+            let next_end = self.under_way.next_end(key);
+            match (take().await, next_end) {
+                (Err(Denied::TooMany(_)), Some(end)) => end.await,
+                (taken, _) => return taken,
             }
         }
     }
@@ -181,16 +218,17 @@ fn network(address: IpAddr) -> IpAddr {
 /// An attempt to authenticate, counted as failed.
 #[must_use]
 pub(crate) struct Attempt<'a> {
-    login: Taken<'a>,
-    address: Option<Held<'a>>,
+    login: (Taken<'a>, Begun<'a>),
+    address: Option<(Held<'a>, Begun<'a>)>,
 }
 
 impl Attempt<'_> {
     /// It succeeded, or nobody could tell.
     pub(crate) async fn has_not_failed(self) {
-        if let Some(address) = self.address {
-            address.give_back();
+        if let Some((held, _under_way)) = self.address {
+            held.give_back();
         }
-        self.login.give_back().await;
+        let (taken, _under_way) = self.login;
+        taken.give_back().await;
     }
 }

@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )] // a test fails by panicking
 
+use futures_util::future::join_all;
 use messenger_core::policy::Rates;
 use messenger_core::proto::{
     Attachment, Auth, Credentials, ErrorCode, Failure, Import, ImportEntry, Inbound, Register,
@@ -146,6 +147,27 @@ async fn many_guesses_at_once_are_as_many_as_one_after_the_other() {
     let told = results.into_iter().map(code);
     let wrong = told.filter(|code| *code == ErrorCode::InvalidPass).count();
     assert_eq!(wrong, 5);
+}
+
+#[tokio::test]
+async fn right_passwords_that_come_at_once_wait_for_each_other() {
+    let world = World::new(Some(Rates::default()));
+    world.register("bob").await;
+    // More of one login, and from one address, than may fail.
+    let connections: Vec<_> = (0..60).map(|_| world.from("203.0.113.7")).collect();
+    let logging_in = connections.iter().map(|it| auth(it, "bob", "secret"));
+    for logged_in in join_all(logging_in).await {
+        logged_in.unwrap();
+    }
+    // Of wrong ones among them no more are looked at than may be.
+    let guessing = connections.iter().map(|it| auth(it, "bob", "guess"));
+    let codes: Vec<_> = join_all(guessing).await.into_iter().map(code).collect();
+    let wrong = codes.iter().filter(|code| **code == ErrorCode::InvalidPass);
+    assert_eq!(wrong.count(), 5, "{codes:?}");
+    let refused = codes
+        .iter()
+        .filter(|code| **code == ErrorCode::TooManyRequests);
+    assert_eq!(refused.count(), 55);
 }
 
 #[tokio::test]

@@ -85,6 +85,15 @@ impl Process {
         kib.parse::<u64>().unwrap() * 1024
     }
 
+    /// The processor time it has used, in hundredths of a second.
+    pub(crate) fn used(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        // Behind the program's name, which may have spaces: the 14th and 15th field.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let fields = fields.split_whitespace().skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Waits until the log has a line with this in it.
     pub(crate) async fn logs(&self, sentence: &str) {
         let logged = async {
