@@ -32,10 +32,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    connection: Connection,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+type Served = Result<(), Box<dyn Error + Send + Sync>>;
+
+async fn serve(stream: TcpStream, connection: Connection) -> Served {
     let limits = DriverLimits::default();
     let config = WebSocketConfig::default().max_message_size(Some(limits.frame));
     let mut socket = accept_async_with_config(stream, Some(config)).await?;
@@ -50,8 +49,10 @@ async fn serve(
                 // Sending waits for the peer, so nothing is ever unsent.
                 send(&mut socket, &frame.outbound).await?;
                 driver.delivered(frame.token);
-                // Usually not at all.
-                sleep(driver.take_rest()).await;
+                let rest = driver.take_rest();
+                if !rest.is_zero() {
+                    sleep(rest).await;
+                }
             }
             message = socket.next(), if is_wanted => match message {
                 Some(Ok(Message::Text(text))) => take(&mut driver, text.into()),
@@ -84,10 +85,7 @@ fn take(driver: &mut Driver, text: Bytes) {
     }
 }
 
-async fn send(
-    socket: &mut WebSocketStream<TcpStream>,
-    outbound: &Outbound,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn send(socket: &mut WebSocketStream<TcpStream>, outbound: &Outbound) -> Served {
     let mut frame = bytes::BytesMut::new();
     outbound.encode(&mut frame, Braces::Plain);
     let text = Utf8Bytes::try_from(frame.freeze())?;

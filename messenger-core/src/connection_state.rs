@@ -146,9 +146,12 @@ impl ConnectionState {
         self.poll_feed(|feed, login| {
             let mut bytes = 0;
             // A large message comes alone: until it is asked for it stays where others share it, or in the store.
-            let is_large = |feed: &Feed| feed.next_size().is_some_and(|size| size > AT_ONCE_BYTES);
+            let may_be_large = |feed: &Feed| {
+                feed.next_size()
+                    .map_or(feed.is_behind(), |size| size > AT_ONCE_BYTES)
+            };
             while events.is_empty()
-                || (events.len() < AT_ONCE && bytes < AT_ONCE_BYTES && !is_large(feed))
+                || (events.len() < AT_ONCE && bytes < AT_ONCE_BYTES && !may_be_large(feed))
             {
                 match feed.poll(login, &self.shared, cx) {
                     Poll::Ready(Ok(delivery)) => {

@@ -199,10 +199,10 @@ impl Driver {
         self.refusals.take_rest()
     }
 
-    /// True while a request that was handed over waits until the client has taken the first of what waited for it: a
-    /// transport that has a bound for all its connections counts it meanwhile.
-    pub fn waits_for_client(&self) -> bool {
-        self.is_catching_up && !self.taken.is_empty()
+    /// True from a log-in on until the client was given the first of what waited for it. A request that is handed over
+    /// meanwhile waits for as long as the client likes: a transport that has a bound for all its connections counts it.
+    pub fn is_catching_up(&self) -> bool {
+        self.is_catching_up
     }
 
     /// True when a request may be put behind those that are not begun. Only messages are begun together.

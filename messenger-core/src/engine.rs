@@ -283,7 +283,6 @@ impl Engine {
         self.shared.clock.follow();
         self.shared.flush_watermarks().await?;
         while self.shared.purge_expired().await?.is_zero() {}
-        self.shared.rekey_again().await?;
         if let Some(limiters) = &self.shared.limiters {
             limiters.forget_idle(self.shared.steady());
         }
@@ -291,7 +290,8 @@ impl Engine {
             .shared
             .online
             .part(&self.shared.watermarks, self.shared.now(), 0, 1);
-        self.shared.look_for(&all).await
+        self.shared.look_for(&all).await?;
+        self.shared.rekey_again().await
     }
 
     /// Tells the recorder of metrics what was counted in the last second. To be called before metrics are

@@ -88,6 +88,9 @@ fn composed(login: &str) -> Cow<'_, str> {
         let width = widths.get(*c);
         width == EastAsianWidth::Fullwidth || width == EastAsianWidth::Halfwidth
     };
+    if NFC.is_normalized(login) && !login.chars().any(|c| is_other_width(&c)) {
+        return Cow::Borrowed(login);
+    }
     let mut usual = String::with_capacity(login.len());
     for c in login.chars() {
         if is_other_width(&c) {

@@ -104,7 +104,7 @@ impl Engine {
 
     /// Deletes all that is kept of a user, and the user from the contacts of others; ends the user's
     /// connections. What the user has sent stays with those it was sent to. False when there is no
-    /// such user.
+    /// such user. It takes as long as the store takes, which may be long for somebody of whom very much is kept.
     ///
     /// # Errors
     /// The store failed.

@@ -32,7 +32,8 @@ pub struct Policy {
     pub mid_lifetime: Duration,
     /// How long the store may take for a call, and for all that a request needs one after the other; what the request has waited
     /// for besides, such as a password's hash, counts up to four fifths of it. After that the client is told 22, and it is
-    /// unknown whether anything was written. 4.5 seconds, so that an answer is there within 5.
+    /// unknown whether anything was written. 4.5 seconds, so that an answer is there within 5. Only what nobody waits for on the
+    /// wire takes as long as it takes: the deletion of a user, and keys that are computed anew.
     pub storage_timeout: Duration,
     /// The limits of what clients send and of what is kept for them.
     pub limits: Limits,
@@ -111,7 +112,8 @@ pub struct Limits {
     /// The most users an import finds for one entry; many may claim the same address. 100.
     pub import_matches: usize,
     /// The most bytes of a list of users in an answer. Over it an import finds nobody more, and a
-    /// contact list shows no more pictures. 64 MiB.
+    /// contact list shows no more pictures. 64 MiB, beyond which a store [need not
+    /// read](crate::storage::CONTACT_PICTURES) pictures of contacts.
     pub list_bytes: usize,
     /// The most bytes of pictures in a list of users for a client that has asked for no feature; a picture that
     /// does not fit is left out. 64 MiB, as much as all of the list.

@@ -11,12 +11,13 @@ pub(crate) use sessions::Budget;
 use crate::clock::{Clock, Timestamp};
 use crate::policy::{Rate, Rates};
 use crate::storage::{SessionKey, SharedLimit, StorageError};
-use crate::timed_storage::{Kind, TimedStorage};
+use crate::timed_storage::TimedStorage;
 use limiter::{Held, Limiter};
 use messenger_proto::UserId;
 use sessions::SessionLimiter;
 use shared::{SharedLimiter, Taken};
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use under_way::{Begun, Key, UnderWay};
 
@@ -101,64 +102,69 @@ impl Limiters {
 
     /// Counts an attempt to authenticate as a failed one, until it is known to be none: counted only
     /// afterwards, a thousand at once would pass. When there is no room because of others that are under way, it waits
-    /// for what becomes of them, for as long as a call of the store may take.
+    /// for what becomes of them, for as long as a request may wait beside the store.
     pub(crate) async fn attempt<'a>(
         &'a self,
         storage: &'a TimedStorage,
         login: &'a str,
         peer: Option<IpAddr>,
     ) -> Result<Attempt<'a>, Denied> {
-        let begun = async {
-            // Whoever is over the limit of its address must not fill the table of logins.
-            let address = match self.network(peer) {
-                Some(network) => Some(self.from_network(network).await?),
-                None => None,
-            };
-            let key = Key::Login(login.to_owned());
-            let take = async || self.failed_auth_login.take(storage, login, 1).await;
-            match self.behind_others(&key, take).await {
-                Ok(taken) => Ok(Attempt {
-                    login: (taken, self.under_way.begin(key)),
-                    address,
-                }),
-                Err(denied) => {
-                    if let Some((held, _)) = address {
-                        held.give_back();
-                    }
-                    Err(denied)
-                }
-            }
+        let mut patience = pin!(storage.patience());
+        // Whoever is over the limit of its address must not fill the table of logins.
+        let address = match self.network(peer) {
+            Some(network) => Some(self.from_network(network, patience.as_mut()).await?),
+            None => None,
         };
-        storage.in_time(Kind::Read, begun).await
+        let login = self.with_login(storage, login, patience).await?;
+        Ok(Attempt { login, address })
     }
 
-    async fn from_network(&self, network: IpAddr) -> Result<(Held<'_>, Begun<'_>), Denied> {
-        let key = Key::Network(network);
-        let take = async || Ok(self.failed_auth_address.take(&network, 1)?);
-        let held = self.behind_others(&key, take).await?;
-        Ok((held, self.under_way.begin(key)))
-    }
-
-    /// Takes what there may be room for once others are decided.
-    async fn behind_others<T>(
+    async fn from_network(
         &self,
-        key: &Key,
-        take: impl AsyncFn() -> Result<T, Denied>,
-    ) -> Result<T, Denied> {
+        network: IpAddr,
+        mut patience: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Counted<'_>, Denied> {
+        let key = Key::Network(network);
         loop {
             // Looked for before, so that no end is missed.
-            let next_end = self.under_way.next_end(key);
-            match (take().await, next_end) {
-                (Err(Denied::TooMany(_)), Some(end)) => end.await,
-                (taken, _) => return taken,
+            let next_end = self.under_way.next_end(&key);
+            if let Some(held) = self.failed_auth_address.take(&network, 1) {
+                return Ok(Counted {
+                    held: Some(held),
+                    _under_way: self.under_way.begin(key),
+                });
+            }
+            if !ends_in_time(next_end, patience.as_mut()).await {
+                return Err(self.failed_auth_address.refuse().into());
+            }
+        }
+    }
+
+    async fn with_login<'a>(
+        &'a self,
+        storage: &'a TimedStorage,
+        login: &'a str,
+        mut patience: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(Taken<'a>, Begun<'a>), Denied> {
+        let key = Key::Login(login.to_owned());
+        loop {
+            let next_end = self.under_way.next_end(&key);
+            if let Some(taken) = self.failed_auth_login.take(storage, login, 1).await? {
+                return Ok((taken, self.under_way.begin(key)));
+            }
+            if !ends_in_time(next_end, patience.as_mut()).await {
+                return Err(self.failed_auth_login.own.refuse().into());
             }
         }
     }
 
     pub(crate) fn registration(&self, peer: Option<IpAddr>) -> Result<(), TooMany> {
-        let network = self.network(peer);
-        let taken = network.map(|network| self.registrations.take(&network, 1));
-        taken.transpose().map(drop)
+        match self.network(peer) {
+            Some(network) if self.registrations.take(&network, 1).is_none() => {
+                Err(self.registrations.refuse())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a session that has a connection now may still send.
@@ -183,8 +189,10 @@ impl Limiters {
         user: &UserId,
         entries: usize,
     ) -> Result<(), Denied> {
-        let taken = self.import.take(storage, user.as_str(), entries).await;
-        taken.map(drop)
+        match self.import.take(storage, user.as_str(), entries).await? {
+            Some(_) => Ok(()),
+            None => Err(self.import.own.refuse().into()),
+        }
     }
 
     /// Forgets those whose budget is whole again.
@@ -215,20 +223,54 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Waits for the end of an attempt. False when there is none to wait for, or not in time.
+async fn ends_in_time(
+    next_end: Option<impl Future<Output = ()>>,
+    patience: Pin<&mut impl Future<Output = ()>>,
+) -> bool {
+    let Some(end) = next_end else {
+        return false;
+    };
+    tokio::select! {
+        biased;
+        () = end => true,
+        () = patience => false,
+    }
+}
+
 /// An attempt to authenticate, counted as failed.
 #[must_use]
 pub(crate) struct Attempt<'a> {
     login: (Taken<'a>, Begun<'a>),
-    address: Option<(Held<'a>, Begun<'a>)>,
+    address: Option<Counted<'a>>,
+}
+
+/// One that counts among those from an address. It does so no more when no password was looked at.
+struct Counted<'a> {
+    held: Option<Held<'a>>,
+    _under_way: Begun<'a>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.give_back();
+        }
+    }
 }
 
 impl Attempt<'_> {
     /// It succeeded, or nobody could tell.
     pub(crate) async fn has_not_failed(self) {
-        if let Some((held, _under_way)) = self.address {
-            held.give_back();
-        }
+        drop(self.address);
         let (taken, _under_way) = self.login;
         taken.give_back().await;
+    }
+
+    /// It stays one that has failed.
+    pub(crate) fn has_failed(mut self) {
+        if let Some(counted) = &mut self.address {
+            counted.held = None;
+        }
     }
 }

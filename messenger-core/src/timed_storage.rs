@@ -220,6 +220,17 @@ impl TimedStorage {
         self.storage.lost_up_to()
     }
 
+    /// Ready when a request has waited for so long as it may beside the store.
+    pub(crate) fn patience(&self) -> impl Future<Output = ()> {
+        let timer = self.patience.as_ref().map(|it| it.timer(it.most / 5));
+        async {
+            match timer {
+                Some(timer) => timer.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Does several things, in the time that one call may take.
     pub(crate) async fn in_time<T, E: From<StorageError>>(
         &self,

@@ -174,7 +174,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     /// Takes requests until there are none, or no more are wanted, and queues what they are answered.
     fn take_requests(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
-            if self.poll_list(cx).is_pending() || self.poll_rest(cx).is_pending() {
+            let waits = self.poll_list(cx).is_pending() || self.poll_rest(cx).is_pending();
+            self.release_share();
+            if waits {
                 self.take_replies(cx);
                 return Ok(());
             }
@@ -222,7 +224,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             (Ok(inbound), Some(bytes)) => self.list = Some(Box::new((inbound, length, bytes))),
             (request, _) => self.driver.request(request, length),
         }
-        if self.list.is_none() && !self.driver.waits_for_client() {
+    }
+
+    /// Gives back what the last frame took of the room for partial ones, unless its request waits for something that its
+    /// client can delay.
+    fn release_share(&mut self) {
+        if self.list.is_none() && !self.driver.is_catching_up() {
             self.input.release_share();
         }
     }
@@ -277,11 +284,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             return Poll::Ready(());
         };
         let (_, length, bytes) = *list;
-        let is_next = self.driver.is_idle() && self.output.is_empty() && !self.room.expects_list();
+        // Behind what the client has to take first: meanwhile others have the room.
+        let is_next = self.driver.is_idle()
+            && !self.driver.is_catching_up()
+            && self.output.is_empty()
+            && !self.room.expects_list();
         if is_next && matches!(self.room.poll_list(bytes, cx), Poll::Ready(Ok(()))) {
             let (inbound, ..) = *list;
             self.driver.request(Ok(inbound), length);
-            self.input.release_share();
             return Poll::Ready(());
         }
         self.list = Some(list);

@@ -108,14 +108,16 @@ fn usual_filter(usual: LevelFilter) -> Targets {
 /// A word that is no level is refused: it would be taken for a part of the program that logs, and a level that is
 /// written wrong would leave the log empty.
 fn read_filter(text: &str) -> Result<Chosen, FilterError> {
-    let is_read = |part: &str| {
-        let part = part.trim();
+    let wrong = || FilterError(text.to_owned());
+    let parts = text.split(',').map(str::trim);
+    let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+    let is_read = |part: &&str| {
         part.contains(['=', '[', '{', '}', ']']) || part.parse::<LevelFilter>().is_ok()
     };
-    let wrong = || FilterError(text.to_owned());
-    if !text.split(',').all(is_read) {
+    if !parts.iter().all(is_read) {
         return Err(wrong());
     }
+    let text = &parts.join(",");
     // What goes by spans costs something whenever a connection's task goes on.
     if text.contains(['[', '{']) {
         let filter = EnvFilter::try_new(text).map_err(|_| wrong())?;

@@ -202,6 +202,7 @@ async fn a_variable_that_says_nothing_is_refused() {
         ("MESSENGER_PORT_7788_TCP", "tcp://192.0.2.1:7788"),
         ("RUST_LOG", ""),
         ("RUST_LOG", "warn,messenger_core=debug"),
+        ("RUST_LOG", "info, messenger_core=debug,"),
         ("RUST_LOG", "[connection{peer=192.0.2.1}]=debug"),
     ] {
         let output = server(&["check"]).env(name, value).output();

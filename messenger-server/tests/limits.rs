@@ -179,22 +179,19 @@ async fn small_half_sent_frames_share_it_too() {
     }
 }
 
-/// True when the client's message is answered; false when the server has closed the connection before that.
-async fn is_answered(mut stream: OwnedReadHalf) -> bool {
+/// True when the client was told that it had to give way. One that was not is told nothing more.
+async fn gave_way(mut stream: OwnedReadHalf) -> bool {
     let mut received = Vec::new();
-    let answer = br#""action":"message""#;
-    loop {
-        let read = timeout(SOON, stream.read_buf(&mut received)).await;
-        // Either way of closing is one.
-        if matches!(read.unwrap(), Ok(0) | Err(_)) {
+    let told = b"too many frames are half sent";
+    while !received.windows(told.len()).any(|part| part == told) {
+        let read = timeout(Duration::from_secs(2), stream.read_buf(&mut received)).await;
+        if !matches!(read, Ok(Ok(1..))) {
             return false;
         }
-        if received.windows(answer.len()).any(|part| part == answer) {
-            return true;
-        }
-        let rest = received.len().saturating_sub(answer.len());
+        let rest = received.len().saturating_sub(64 * 1024);
         received.drain(..rest);
     }
+    true
 }
 
 #[tokio::test]
@@ -234,11 +231,11 @@ async fn frames_that_wait_for_their_own_client_share_it_too() {
     for (_, sending) in &mut holders {
         let _ = timeout_at(until, sending).await;
     }
-    let mut answered = 0;
+    let mut told = 0;
     for (reading, _sending) in holders {
-        answered += usize::from(is_answered(reading).await);
+        told += usize::from(gave_way(reading).await);
     }
-    assert!(answered <= 3, "{answered} were held at once");
+    assert!(told >= 5, "only {told} gave way");
 }
 
 /// Sets a picture of so many bytes, by which an import of `entries` entries brings as many times that.

@@ -59,7 +59,12 @@ impl Feed {
         self.has_caught_up
     }
 
-    /// How many bytes the next message has, as far as it is here already.
+    /// True when the next message may have to be read from the store.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// How many bytes the next message has, if it is here already.
     pub(super) fn next_size(&self) -> Option<usize> {
         if let Some((_, message)) = self.page.front() {
             return Some(message.size());

@@ -67,16 +67,14 @@ impl Limiter {
         }
     }
 
-    /// Takes so many, or none.
-    pub(super) fn take(&self, key: &impl Hash, count: usize) -> Result<Held<'_>, TooMany> {
+    /// Takes so many, or none: then somebody is [refused](Self::refuse), or waits.
+    pub(super) fn take(&self, key: &impl Hash, count: usize) -> Option<Held<'_>> {
         let key = self.hasher.hash_one(key);
-        if self.allows(key, count) {
-            return Ok(Held { limiter: self, key });
-        }
-        Err(self.refuse())
+        let is_allowed = self.allows(key, count);
+        is_allowed.then_some(Held { limiter: self, key })
     }
 
-    /// Counts that the limit was reached.
+    /// Counts that somebody is refused because of the limit.
     pub(super) fn refuse(&self) -> TooMany {
         self.hits.increment(1);
         TooMany(self.reason)

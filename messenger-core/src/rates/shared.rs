@@ -1,9 +1,8 @@
 //! A limit that holds for all servers on one store, if the store can count; otherwise it is this one's own.
 
-use super::Denied;
 use super::limiter::{Held, Limiter};
 use crate::policy::Rate;
-use crate::storage::SharedLimit;
+use crate::storage::{SharedLimit, StorageError};
 use crate::timed_storage::TimedStorage;
 
 /// Allows each key so much at once, and so much in a time.
@@ -33,20 +32,18 @@ impl SharedLimiter {
         storage: &'a TimedStorage,
         key: &'a str,
         count: usize,
-    ) -> Result<Taken<'a>, Denied> {
+    ) -> Result<Option<Taken<'a>>, StorageError> {
         if !storage.has_budgets() {
-            return Ok(Taken::Here(self.own.take(&key, count)?));
+            return Ok(self.own.take(&key, count).map(Taken::Here));
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let now = self.own.now();
-        if !storage.take(self.limit, key, count, self.rate, now).await? {
-            return Err(self.own.refuse().into());
-        }
-        Ok(Taken::InStore {
+        let is_allowed = storage.take(self.limit, key, count, self.rate, now).await?;
+        Ok(is_allowed.then_some(Taken::InStore {
             limiter: self,
             storage,
             key,
-        })
+        }))
     }
 
     /// Forgets keys whose budget is whole again.

@@ -50,9 +50,12 @@ impl Drop for Begun<'_> {
         let mut attempts = self.of.0.lock();
         if let Some(of_key) = attempts.get_mut(&self.key) {
             of_key.count -= 1;
-            of_key.ended.notify_waiters();
             if of_key.count == 0 {
+                of_key.ended.notify_waiters();
                 attempts.remove(&self.key);
+            } else {
+                // What it took, if that is given back, is for one.
+                of_key.ended.notify_one();
             }
         }
     }

@@ -72,7 +72,7 @@ fn settle(
     };
     let blocking = may_look_up(connection, &new, &recipient).then(|| Blocking::begin(connection));
     let message = wait(Arc::clone(connection), new, recipient, blocking);
-    Started::Pending(Box::pin(timed_storage::together(message)))
+    Started::Pending(Box::pin(message))
 }
 
 /// True when the recipient is not known to the store as they are written, or not likely to be.
@@ -120,15 +120,18 @@ async fn wait(
         }
     }
     let _blocking = blocking.unwrap_or_else(|| Blocking::begin(&connection));
-    match Box::pin(find_recipient(shared, new)).await {
-        Ok(Some(new)) => {
-            let appended = shared.storage.append(new.clone()).await;
-            let mut telling = Telling::new(&connection, false, 1);
-            conclude(&connection, new, appended, &mut telling)
+    let looked_up = async {
+        match find_recipient(shared, new).await {
+            Ok(Some(new)) => {
+                let appended = shared.storage.append(new.clone()).await;
+                let mut telling = Telling::new(&connection, false, 1);
+                conclude(&connection, new, appended, &mut telling)
+            }
+            Ok(None) => refuse(&connection, no_such_user()),
+            Err(failure) => refuse(&connection, failure),
         }
-        Ok(None) => refuse(&connection, no_such_user()),
-        Err(failure) => refuse(&connection, failure),
-    }
+    };
+    Box::pin(timed_storage::together(looked_up)).await
 }
 
 /// The message, to whoever its recipient's login means, and the store knows them. `None` when that is nobody.

@@ -155,7 +155,6 @@ impl Input {
     /// The next request, or what ought to have been one, if a whole frame is there.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Result<Inbound, BadRequest>>, InputError> {
-        self.release_share();
         if self.websocket.is_some() {
             return self.next_message();
         }
