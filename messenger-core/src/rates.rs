@@ -112,14 +112,14 @@ impl Limiters {
         let mut patience = pin!(storage.patience());
         // Whoever is over the limit of its address must not fill the table of logins.
         let address = match self.network(peer) {
-            Some(network) => Some(self.from_network(network, patience.as_mut()).await?),
+            Some(network) => Some(self.count_address(network, patience.as_mut()).await?),
             None => None,
         };
-        let login = self.with_login(storage, login, patience).await?;
+        let login = self.count_login(storage, login, patience).await?;
         Ok(Attempt { login, address })
     }
 
-    async fn from_network(
+    async fn count_address(
         &self,
         network: IpAddr,
         mut patience: Pin<&mut impl Future<Output = ()>>,
