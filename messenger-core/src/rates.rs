@@ -140,7 +140,7 @@ impl Limiters {
         }
     }
 
-    async fn with_login<'a>(
+    async fn count_login<'a>(
         &'a self,
         storage: &'a TimedStorage,
         login: &'a str,
