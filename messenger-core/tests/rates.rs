@@ -143,7 +143,7 @@ async fn many_guesses_at_once_are_as_many_as_one_after_the_other() {
     world.register("ann").await;
     let session = world.engine.connect();
     let guesses = (0..50).map(|_| auth(&session, "ann", "wrong"));
-    let results = futures_util::future::join_all(guesses).await;
+    let results = join_all(guesses).await;
     let told = results.into_iter().map(code);
     let wrong = told.filter(|code| *code == ErrorCode::InvalidPass).count();
     assert_eq!(wrong, 5);
