@@ -158,14 +158,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             self.take_requests(cx)?;
             self.keep_alive(cx)?;
             let was_wanted = self.driver.wants_request(self.output.len());
+            let was_catching_up = self.driver.is_catching_up();
             self.take_frames(cx);
             let wrote = self.write(cx)?;
             if self.is_finished() {
                 ready!(self.finish(cx))?;
                 return Poll::Ready(Ok(()));
             }
+            // Nothing had waited for the client: its request for a list need not either.
+            let lists = self.list.is_some() && was_catching_up && !self.driver.is_catching_up();
             // Writing everything made room for more, and so may replies have.
-            if !wrote && (was_wanted || !self.driver.wants_request(self.output.len())) {
+            let takes = !was_wanted && self.driver.wants_request(self.output.len());
+            if !wrote && !lists && !takes {
                 return Poll::Pending;
             }
         }

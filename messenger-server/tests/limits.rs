@@ -12,6 +12,7 @@ mod support;
 use messenger_core::Policy;
 use messenger_core::policy::{Rate, Rates};
 use messenger_core::storage::MemoryStorage;
+use messenger_core::testing::FaultyStorage;
 use messenger_server::Transport;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -251,6 +252,23 @@ fn import_of(entries: usize) -> String {
     let entry = r#"{"myid":"1","name":"x","phone":"","email":"seen@example.org"}"#;
     let entries = vec![entry; entries].join(",");
     format!(r#"{{"action":"import","data":{{"contacts":[{entries}]}}}}"#)
+}
+
+#[tokio::test]
+async fn a_list_that_is_asked_for_right_behind_a_log_in_is_given() {
+    // Until it has told what waits for the client, that is on its way.
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    storage.set_delay(Duration::from_millis(20));
+    let server = TestServer::limited(Arc::new(storage), Policy::default(), Transport::default());
+    let server = server.await;
+    let (ann, _) = server.log_in("ann").await;
+    drop(ann);
+    let mut ann = server.connect().await;
+    let auth = r#"{"action":"auth","data":{"login":"ann","pass":"secret"}}"#;
+    ann.send(&(auth.to_owned() + &import_of(3))).await;
+    assert_eq!(ann.frame().await["action"], "auth");
+    let list = ann.frame().await;
+    assert_eq!(list["data"]["status"], 0, "{list}");
 }
 
 #[tokio::test]
