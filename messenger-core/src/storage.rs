@@ -166,7 +166,8 @@ pub trait Storage: Send + Sync + 'static {
     /// a rule of the same [name](AddressRule::name). A call that was interrupted is done again.
     ///
     /// The engine calls it before it changes or looks for any address, and every half hour. In a store that servers share, some
-    /// with another rule may have written meanwhile, as during an upgrade: then those users' keys are computed anew.
+    /// with another rule may have written meanwhile, as during an upgrade: then those users' keys are computed anew. When servers of
+    /// different rules undo each other's work again and again, a store may leave it as it is for up to a day.
     async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError>;
 
     /// Begins a session. Its watermark is the highest that any session of the user has had, ended ones included. Over the

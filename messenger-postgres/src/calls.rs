@@ -24,9 +24,9 @@ const LINKS: usize = 3;
 /// How many calls may be under way on each; more are refused.
 const MOST_UNDER_WAY: usize = 4000;
 
-/// What the standby has to confirm before it is answered, and with it all that was committed before. (A function that finds
-/// everything done by an earlier attempt commits nothing, and waits for nobody.)
-const CONFIRM: &str = "SELECT FROM pg_logical_emit_message(true, 'messenger', '')";
+/// What a statement commits that has this function, so that the standby has to confirm it, and with it all that was committed
+/// before. (One that finds everything done already would commit nothing, and wait for nobody.)
+pub(crate) const CONFIRMATION: &str = "pg_logical_emit_message(true, 'messenger', '')";
 
 /// The error by which a database tells that it has lost what it had committed.
 const LOSS: &str = "MSG01";
@@ -151,7 +151,8 @@ pub(crate) async fn call(
         let answer = async {
             let rows = open.client.query_typed(sql, &params).await?;
             if is_to_be_confirmed {
-                open.client.query_typed(CONFIRM, &[]).await?;
+                let confirm = format!("SELECT FROM {CONFIRMATION}");
+                open.client.query_typed(&confirm, &[]).await?;
             }
             Ok(rows)
         };
@@ -159,7 +160,7 @@ pub(crate) async fn call(
             // One that tells something else meanwhile is there, and others wait for it.
             if !open.was_heard_since(sent) {
                 open.close();
-                link.note_silence(sent);
+                link.note_silence(&open, sent);
             }
             return Err(Failure::new(CallError::Silent(CALL_TIMEOUT), true));
         };

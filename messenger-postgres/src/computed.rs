@@ -14,10 +14,21 @@ use crate::text::unescape;
 use messenger_core::AddressRule;
 use messenger_core::lookalikes::{skeleton, version};
 use messenger_core::storage::StorageError;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::Row;
 
 /// How many users are read, and then written, at once.
 const PAGE: usize = 500;
+
+/// How long a server leaves what one of another rule has made of what it had finished, the second time. (The first time it
+/// does it again at once.) Twice as long each further time.
+const SECOND_PAUSE: Duration = Duration::from_hours(1);
+
+/// How long at the most.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
 /// A user: what is computed, and of what.
 struct User {
@@ -83,15 +94,66 @@ enum Computed<'a> {
     Keys(&'a AddressRule),
 }
 
-/// Sees to it that all logins have their skeletons.
-pub(crate) async fn keep_up_skeletons(calls: &Calls) -> Result<(), StorageError> {
-    Computed::Skeletons.keep_up(calls).await
+/// When a server may compute again what it had finished: servers of different rules that stay side by side would change all
+/// users for ever, each what the other has done.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    /// By the rules that were finished.
+    of_rules: Mutex<HashMap<String, Turn>>,
 }
 
-/// Sees to it that all users have their skeletons and the keys of this rule.
-pub(crate) async fn keep_up(calls: &Calls, rule: &AddressRule) -> Result<(), StorageError> {
-    Computed::Skeletons.keep_up(calls).await?;
-    Computed::Keys(rule).keep_up(calls).await?;
+#[derive(Debug)]
+struct Turn {
+    next: Instant,
+    pause: Duration,
+}
+
+impl Turns {
+    fn of_rules(&self) -> MutexGuard<'_, HashMap<String, Turn>> {
+        self.of_rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All is computed by this rule.
+    fn finish(&self, rule: &str, now: Instant) {
+        let turn = Turn {
+            next: now,
+            pause: Duration::ZERO,
+        };
+        self.of_rules().entry(rule.to_owned()).or_insert(turn);
+    }
+
+    /// Whether what was computed by another rule may be computed by this one now.
+    fn has_come(&self, rule: &str, now: Instant) -> bool {
+        let turns = self.of_rules();
+        turns.get(rule).is_none_or(|turn| now >= turn.next)
+    }
+
+    /// What was computed by another rule is computed by this one from now on.
+    fn take(&self, rule: &str, now: Instant) {
+        if let Some(turn) = self.of_rules().get_mut(rule) {
+            turn.pause = (turn.pause * 2).clamp(SECOND_PAUSE, LONGEST_PAUSE);
+            turn.next = now + turn.pause;
+        }
+    }
+}
+
+/// Sees to it that all logins have their skeletons.
+pub(crate) async fn keep_up_skeletons(calls: &Calls) -> Result<(), StorageError> {
+    let finished = Computed::Skeletons.keep_up(calls, &Turns::default()).await;
+    finished.map(drop)
+}
+
+/// Sees to it that all users have their skeletons and the keys of this rule, unless it is another server's turn.
+pub(crate) async fn keep_up(
+    calls: &Calls,
+    rule: &AddressRule,
+    turns: &Turns,
+) -> Result<(), StorageError> {
+    for computed in [Computed::Skeletons, Computed::Keys(rule)] {
+        if !computed.keep_up(calls, turns).await? {
+            return Ok(());
+        }
+    }
     check(calls, rule).await
 }
 
@@ -111,35 +173,51 @@ impl Computed<'_> {
         }
     }
 
-    /// Sees to it that all users have what this rule computes. One that was interrupted is done again.
-    async fn keep_up(self, calls: &Calls) -> Result<(), StorageError> {
+    /// Sees to it that all users have what this rule computes, and tells whether they have. One that was interrupted is done
+    /// again.
+    async fn keep_up(self, calls: &Calls, turns: &Turns) -> Result<bool, StorageError> {
         let (name, rule) = (self.name(), self.rule());
         let select = "SELECT value FROM about WHERE name = $1";
         let done = calls.read(select, Params::new().text(name)).await?;
-        if let Some(done) = done.first()
-            && done.text(0)? == rule
-        {
-            return Ok(());
+        let done = done.first().map(|done| done.text(0)).transpose()?;
+        if done.as_deref() == Some(&*rule) {
+            turns.finish(&rule, Instant::now());
+            return Ok(true);
+        }
+        let under_way = format!("{rule}, under way");
+        let other = done.filter(|done| *done != under_way);
+        if other.is_some() && !turns.has_come(&rule, Instant::now()) {
+            return Ok(false);
         }
         // From now on nobody takes what the rule before computes for right.
-        let under_way = format!("{rule}, under way");
         let begin = "INSERT INTO about (name, value) VALUES ($1, $2)
                      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         let params = Params::new().text(name).text(&under_way);
         calls.write(begin, params).await?;
+        if let Some(other) = other {
+            turns.take(&rule, Instant::now());
+            tracing::warn!(
+                "{name}: all users are gone through, by {rule} after {other}; servers of both that stay side by side undo each \
+                 other's work"
+            );
+        }
         let mut after = String::new();
         loop {
-            let page = User::behind(calls, &after).await?;
+            let mut page = User::behind(calls, &after).await?;
             let Some(last) = page.last() else {
                 break;
             };
-            self.put_right(calls, &page).await?;
             after.clone_from(&last.login);
+            // As everywhere, their rows are locked in this order, so that nobody waits in a circle.
+            page.sort_unstable_by_key(|user| user.number);
+            self.put_right(calls, &page).await?;
         }
         // Unless one of another rule has begun: then that one changes what was done here.
         let end = "UPDATE about SET value = $3 WHERE name = $1 AND value = $2";
         let params = Params::new().text(name).text(&under_way).text(&rule);
-        calls.write(end, params).await.map(drop)
+        calls.write(end, params).await?;
+        turns.finish(&rule, Instant::now());
+        Ok(true)
     }
 
     /// Changes what these users have otherwise.
@@ -214,5 +292,31 @@ async fn check(calls: &Calls, rule: &AddressRule) -> Result<(), StorageError> {
             .text(&by_keys);
         let set = "SELECT FROM set_checked_v1($1, $2, $3, $4)";
         calls.write(set, params).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_rule_undoes_again_and_again_is_done_less_and_less_often() {
+        let begun = Instant::now();
+        let turns = Turns::default();
+        let takes = |after| {
+            let has_come = turns.has_come("own", begun + after);
+            if has_come {
+                turns.take("own", begun + after);
+            }
+            has_come
+        };
+        assert!(takes(Duration::ZERO), "at the start");
+        turns.finish("own", begun);
+        // As often as the engine asks.
+        let halves = (1..=200).map(|half| Duration::from_mins(30) * half);
+        let taken = halves.filter(|after| takes(*after));
+        let hours: Vec<_> = taken.map(|after| after.as_secs_f64() / 3600.0).collect();
+        assert_eq!(hours, [0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 55.5, 79.5]);
+        assert!(turns.has_come("other", begun), "each for itself");
     }
 }

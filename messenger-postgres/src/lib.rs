@@ -27,7 +27,8 @@
 //! - What was answered is committed, and on the disk of the database; with a synchronous standby, on two. A database that
 //!   would not keep it is refused ([`ConnectError::Unsafe`]), and without a standby there is a [`Concern`].
 //! - While all synchronous standbys are away nothing is stored, and what is read is read. What an operator has PostgreSQL commit
-//!   without them meanwhile, by cancelling a statement that waits, is not answered as stored.
+//!   without them meanwhile, by cancelling a statement that waits, is read, but not answered as stored: neither to the call that
+//!   waited nor to a later one that finds it done.
 //! - Every call is one statement, and so one transaction: most of them are functions of the database. When an answer is
 //!   lost, as with a database that is killed, the call is made again, and what was done already is not done twice.
 //! - Numbers in an inbox are given under its row's lock, without a gap, however many servers append to it.

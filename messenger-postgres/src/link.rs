@@ -79,6 +79,8 @@ struct Place {
 /// A connection, which is closed when this is dropped.
 pub(crate) struct Open {
     pub(crate) client: Client,
+    /// The number of the server that it leads to.
+    server: usize,
     driver: JoinHandle<()>,
     begun: Instant,
     /// When the last answer came, in milliseconds since then.
@@ -86,7 +88,7 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    fn drive<S, T>((client, mut connection): (Client, Connection<S, T>)) -> Self
+    fn drive<S, T>(server: usize, (client, mut connection): (Client, Connection<S, T>)) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: TlsStream + Unpin + Send + 'static,
@@ -118,6 +120,7 @@ impl Open {
         });
         Self {
             client,
+            server,
             driver,
             begun: Instant::now(),
             heard_ms: AtomicU64::new(0),
@@ -135,10 +138,22 @@ impl Open {
         self.begun + heard >= moment
     }
 
+    /// Whether commits wait for a standby. If it cannot be asked, whoever uses it finds out why.
+    async fn waits_for_standby(&self) -> bool {
+        let asked = timeout(CONNECT, self.client.query_typed(COMMITS_WAIT, &[])).await;
+        asked.is_ok_and(|rows| rows.is_ok_and(|rows| !rows.is_empty()))
+    }
+
     /// Closes the connection, whoever waits for an answer on it.
     pub(crate) fn close(&self) {
         self.driver.abort();
     }
+}
+
+fn warn_of_standbys() {
+    tracing::warn!(
+        "the PostgreSQL database waits for its synchronous standbys; nothing can be stored until one is there"
+    );
 }
 
 /// Whether something was committed without the standby that should have confirmed it. (Other warnings have the same code, and
@@ -167,11 +182,12 @@ impl Link {
         self.what
     }
 
-    /// The connection, which is made if there is none.
+    /// The connection, which is made if there is none, or if another server can be written to now than the one that it leads to.
     pub(crate) async fn open(&self) -> Arc<Open> {
         let mut place = self.place.lock().await;
         if let Some(open) = &place.open
             && !open.client.is_closed()
+            && open.server == self.servers.found()
             && self
                 .servers
                 .silence()
@@ -194,10 +210,12 @@ impl Link {
         open
     }
 
-    /// Nothing has come since this moment. The next call shall not wait as long on another connection to the same silence:
-    /// one on which nothing has come since then either is made anew.
-    pub(crate) fn note_silence(&self, since: Instant) {
-        *self.servers.silence() = Some(since);
+    /// Nothing has come on this connection since this moment. The next call shall not wait as long on another connection to the
+    /// same silence: one on which nothing has come since then either is made anew.
+    pub(crate) fn note_silence(&self, open: &Open, since: Instant) {
+        if open.server == self.servers.found() {
+            *self.servers.silence() = Some(since);
+        }
     }
 
     /// How many calls use it.
@@ -227,7 +245,7 @@ pub(crate) struct Servers {
     tls: Option<Tls>,
     /// Which one that was. It is tried first, or each connection would wait for a dead one that is named before it.
     found: AtomicUsize,
-    /// Since when nothing came on one of the connections, the last time that one was given up for it.
+    /// Since when nothing came on one of the connections to it, the last time that one was given up for it.
     silence: std::sync::Mutex<Option<Instant>>,
 }
 
@@ -240,6 +258,18 @@ impl Servers {
             found: AtomicUsize::new(0),
             silence: std::sync::Mutex::default(),
         })
+    }
+
+    fn found(&self) -> usize {
+        self.found.load(Ordering::Relaxed)
+    }
+
+    /// From now on this one is the server that is used. Another one's silence says nothing of it.
+    fn use_server_of(&self, open: Open) -> Open {
+        if self.found.swap(open.server, Ordering::Relaxed) != open.server {
+            *self.silence() = None;
+        }
+        open
     }
 
     fn silence(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -255,22 +285,26 @@ impl Servers {
             })
         });
         let (open, _) = select_ok(attempts).await?;
-        Ok(open)
+        Ok(self.use_server_of(open))
     }
 
     /// Waits for what is done on a connection that was just made, however long it takes; but not for a server that has gone
     /// without a word, or at whose place there is another one now.
     pub(crate) async fn watch<T>(&self, done: impl Future<Output = T>) -> Result<T, Unconnected> {
-        let server = self.found.load(Ordering::Relaxed);
+        let server = self.found();
         let gone = async {
-            let mut failures = 0;
+            let (mut failures, mut is_told) = (0, false);
             loop {
                 sleep(WATCHED_EVERY).await;
                 match self.connect().await {
-                    Ok(_) if self.found.load(Ordering::Relaxed) != server => {
-                        return Unconnected::Replaced;
+                    Ok(open) if open.server != server => return Unconnected::Replaced,
+                    Ok(open) => {
+                        failures = 0;
+                        if !is_told && open.waits_for_standby().await {
+                            warn_of_standbys();
+                            is_told = true;
+                        }
                     }
-                    Ok(_) => failures = 0,
                     Err(_) if failures < WATCHED_AGAIN => failures += 1,
                     Err(error) => return error,
                 }
@@ -308,43 +342,54 @@ impl Servers {
             })
         });
         let (open, ..) = select_all(attempts).await;
-        open
+        self.use_server_of(open)
     }
 
     /// The same for what is to be stored. While commits wait for a standby another one would wait beside them, and leave one more
-    /// process of the server behind each time that it is given up; so the connection is not used until they do not.
+    /// process of the server behind each time that it is given up; so the connection is not used until they do not, unless another
+    /// server can be written to meanwhile.
     async fn reconnect_to_write(&self) -> Open {
         let open = self.reconnect().await;
         let mut is_told = false;
-        // If it cannot be asked, whoever uses it finds out why.
-        while let Ok(Ok(rows)) = timeout(CONNECT, open.client.query_typed(COMMITS_WAIT, &[])).await
-            && !rows.is_empty()
-        {
+        while open.waits_for_standby().await {
             if !is_told {
-                tracing::warn!(
-                    "the PostgreSQL database waits for its synchronous standbys; nothing can be stored until one is there"
-                );
+                warn_of_standbys();
                 is_told = true;
             }
             sleep(STANDBY_EVERY).await;
+            if let Some(other) = self.connect_elsewhere(open.server).await {
+                return other;
+            }
         }
         open
     }
 
+    /// A connection to another server, such as one that was promoted, where no commits wait. All others follow it there, so that
+    /// what is read is what is stored.
+    async fn connect_elsewhere(&self, server: usize) -> Option<Open> {
+        for (number, _) in self.in_turn().filter(|(number, _)| *number != server) {
+            if let Ok(open) = self.connect_to(number).await
+                && !open.waits_for_standby().await
+            {
+                return Some(self.use_server_of(open));
+            }
+        }
+        None
+    }
+
     /// All servers, the one that was found last first, and which of them each is.
     fn in_turn(&self) -> impl Iterator<Item = (usize, u32)> {
-        let (found, count) = (self.found.load(Ordering::Relaxed), self.configs.len());
+        let (found, count) = (self.found(), self.configs.len());
         (0..count).map(move |turn| (found + turn) % count).zip(0..)
     }
 
     async fn connect_to(&self, number: usize) -> Result<Open, Unconnected> {
         let config = self.configs.get(number).ok_or(Unconnected::Silent)?;
-        let connecting = connect(config, self.tls.as_ref());
+        let connecting = connect(number, config, self.tls.as_ref());
         let connected = timeout(CONNECT, connecting).await;
         let open = connected.map_err(|_| Unconnected::Silent)?;
         let open = open.map_err(Unconnected::Refused)?;
         meters::connects().increment(1);
-        self.found.store(number, Ordering::Relaxed);
         Ok(open)
     }
 }
@@ -360,16 +405,24 @@ pub(crate) enum Unconnected {
     Refused(tokio_postgres::Error),
 }
 
-async fn connect(config: &Config, tls: Option<&Tls>) -> Result<Open, tokio_postgres::Error> {
-    match connect_as(&timeouts::ask(config), tls).await {
-        Err(error) if timeouts::are_refused(&error) => connect_as(config, tls).await,
+async fn connect(
+    server: usize,
+    config: &Config,
+    tls: Option<&Tls>,
+) -> Result<Open, tokio_postgres::Error> {
+    match connect_as(server, &timeouts::ask(config), tls).await {
+        Err(error) if timeouts::are_refused(&error) => connect_as(server, config, tls).await,
         connected => connected,
     }
 }
 
-async fn connect_as(config: &Config, tls: Option<&Tls>) -> Result<Open, tokio_postgres::Error> {
-    match tls {
-        Some(tls) => config.connect(tls.clone()).await.map(Open::drive),
-        None => config.connect(NoTls).await.map(Open::drive),
-    }
+async fn connect_as(
+    server: usize,
+    config: &Config,
+    tls: Option<&Tls>,
+) -> Result<Open, tokio_postgres::Error> {
+    Ok(match tls {
+        Some(tls) => Open::drive(server, config.connect(tls.clone()).await?),
+        None => Open::drive(server, config.connect(NoTls).await?),
+    })
 }

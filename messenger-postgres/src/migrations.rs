@@ -1,7 +1,7 @@
 //! The tables and functions, made and brought up to date.
 
 use crate::error::ConnectError;
-use crate::identity::NAME;
+use crate::identity::{self, NAME};
 use crate::row::first_text;
 use std::cmp::Ordering;
 use tokio_postgres::Client;
@@ -46,6 +46,11 @@ async fn bring_up_to(versions: &[&[&str]], client: &Client) -> Result<(), Connec
     let Some(missing) = versions.get(done..) else {
         return Err(ConnectError::Newer { version });
     };
+    if missing.is_empty() && is_named(client).await.map_err(ConnectError::prepare)? {
+        // Whoever writes, if only what is there already, waits for a standby in the end.
+        let end = client.batch_execute("ROLLBACK").await;
+        return end.map_err(ConnectError::prepare);
+    }
     for version in missing {
         for sql in *version {
             client
@@ -77,6 +82,11 @@ pub(crate) async fn check(client: &Client) -> Result<(), ConnectError> {
         Ordering::Less if found == 0 => Err(ConnectError::NoTables),
         Ordering::Less => Err(ConnectError::Older { version: found }),
     }
+}
+
+async fn is_named(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let name = client.simple_query(identity::SELECT).await?;
+    Ok(first_text(&name).is_some())
 }
 
 async fn version(client: &Client) -> Result<i64, tokio_postgres::Error> {

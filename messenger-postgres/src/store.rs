@@ -8,7 +8,7 @@ mod sessions;
 mod users;
 
 use crate::calls::Calls;
-use crate::computed;
+use crate::computed::{self, Turns};
 use crate::database::Database;
 use crate::error::ConnectError;
 use crate::identity;
@@ -51,6 +51,7 @@ pub struct PostgresStorage {
     id: String,
     concern: Option<Concern>,
     lost_up_to: Arc<LostUpTo>,
+    turns: Turns,
 }
 
 impl fmt::Debug for PostgresStorage {
@@ -137,6 +138,7 @@ impl PostgresStorage {
             calls,
             id,
             lost_up_to,
+            turns: Turns::default(),
         })
     }
 
@@ -249,7 +251,7 @@ impl Storage for PostgresStorage {
     }
 
     async fn rekey(&self, rule: &AddressRule) -> Result<(), StorageError> {
-        computed::keep_up(&self.calls, rule).await
+        computed::keep_up(&self.calls, rule, &self.turns).await
     }
 
     async fn open_session(&self, session: NewSession) -> Result<OpenedSession, OpenSessionError> {

@@ -19,9 +19,14 @@ use tokio_postgres::types::{ToSql, Type};
 const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s';
     SET LOCAL idle_in_transaction_session_timeout = 0";
 
-/// A server that starts meanwhile waits until all is there: it begins with the same lock.
+/// A server that starts meanwhile waits until all is there: it begins with the same lock. Users are not noted as
+/// [unchecked](crate::computed), since whoever has read the rows has seen to what is computed of them.
 const KEEP_OUT: &str = "SELECT pg_advisory_xact_lock(hashtextextended('messenger migrations', 0));
-    LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE";
+    LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE;
+    ALTER TABLE users DISABLE TRIGGER note_created";
+
+/// From now on they are.
+const NOTE_AGAIN: &str = "ALTER TABLE users ENABLE TRIGGER note_created";
 
 /// Servers that are on the database already.
 const SERVERS: &str = "SELECT count(*) FROM pg_stat_activity
@@ -135,9 +140,8 @@ impl TransferTarget {
         let set = self.open.client.query_typed(set, &given).await;
         set.map_err(TransferError::failed)?;
         self.note("moved from", mark).await?;
-        // Whoever has read the rows has seen to it.
         self.note("skeletons", &lookalikes::version()).await?;
-        self.execute("DELETE FROM unchecked").await?;
+        self.execute(NOTE_AGAIN).await?;
         if facts.lost_up_to > 0 {
             let number = facts.lost_up_to.to_string();
             self.note("lost up to", &number).await?;

@@ -181,6 +181,10 @@ async fn everything_is_in_the_database_and_sessions_go_on() {
     {
         let moved = PostgresStorage::connect(&database).await.unwrap();
         assert_same(&copy, &moved).await;
+        let client = postgres.client("messenger0").await;
+        let count = "SELECT count(*) FROM unchecked";
+        let unchecked = async || -> i64 { client.query_one(count, &[]).await.unwrap().get(0) };
+        assert_eq!(unchecked().await, 0, "all are right");
         // Whoever comes now is not taken for the one who is gone.
         moved
             .upsert_external_user(&"new".into(), "New")
@@ -189,6 +193,7 @@ async fn everything_is_in_the_database_and_sessions_go_on() {
         let number = moved.user_number(&"new".into()).await.unwrap().unwrap();
         let last = copy.user_number(&"ext".into()).await.unwrap().unwrap();
         assert!(number > last, "{number:?}");
+        assert_eq!(unchecked().await, 1, "and looked at again");
     }
 
     let server = serve(&database).await;

@@ -1,6 +1,6 @@
 //! Contacts and finding users.
 
-use crate::calls::Calls;
+use crate::calls::{CONFIRMATION, Calls};
 use crate::params::Params;
 use crate::row::Columns;
 use messenger_core::proto::{Card, Contact, UserId};
@@ -58,10 +58,13 @@ pub(super) async fn add(
 
 pub(super) async fn remove(calls: &Calls, owner: &Owner, uid: &UserId) -> Result<(), StorageError> {
     let UserNumber(number) = owner.number;
-    let delete = "DELETE FROM contacts c USING users u
-        WHERE c.owner_no = $1 AND u.login = $2 AND c.contact_no = u.no";
+    let delete = format!(
+        "WITH removed AS (
+            DELETE FROM contacts c USING users u WHERE c.owner_no = $1 AND u.login = $2 AND c.contact_no = u.no
+        ) SELECT FROM {CONFIRMATION}"
+    );
     let params = Params::new().number(number).text(uid.as_str());
-    calls.write(delete, params).await.map(drop)
+    calls.write(&delete, params).await.map(drop)
 }
 
 pub(super) async fn find(

@@ -1,6 +1,6 @@
 //! Sessions and their watermarks.
 
-use crate::calls::{Answer, Calls, Failure};
+use crate::calls::{Answer, CONFIRMATION, Calls, Failure};
 use crate::lane::LaneRow;
 use crate::params::Params;
 use crate::row::{Columns, session_key, unsigned};
@@ -70,8 +70,8 @@ pub(super) async fn end(
     key: &SessionKey,
 ) -> Result<(), StorageError> {
     let params = Params::new().text(user.as_str()).optional_key(Some(key));
-    let end = "SELECT FROM end_session_v1($1, $2)";
-    calls.write(end, params).await.map(drop)
+    let end = format!("SELECT FROM end_session_v1($1, $2), {CONFIRMATION}");
+    calls.write(&end, params).await.map(drop)
 }
 
 pub(super) async fn end_ephemeral(calls: &Calls, user: &UserId) -> Result<(), StorageError> {

@@ -3,7 +3,7 @@
 use super::accounts::read_profile;
 use super::contacts::card;
 use super::sessions::record;
-use crate::calls::Calls;
+use crate::calls::{CONFIRMATION, Calls};
 use crate::params::Params;
 use crate::row::Columns;
 use messenger_core::proto::{Contact, UserId};
@@ -35,9 +35,9 @@ pub(super) async fn list(
 }
 
 pub(super) async fn delete(calls: &Calls, user: &UserId) -> Result<bool, StorageError> {
-    let delete = "SELECT delete_user_v2($1)";
+    let delete = format!("SELECT delete_user_v2($1) FROM {CONFIRMATION}");
     let params = Params::new().text(user.as_str());
-    let answer = calls.write(delete, params).await?;
+    let answer = calls.write(&delete, params).await?;
     let was_there = answer.first().map(|row| row.value(0)).transpose()?;
     // An attempt whose answer was lost may have done it.
     Ok(was_there == Some(true) || answer.may_be_repeated)

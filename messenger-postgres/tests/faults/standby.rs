@@ -3,7 +3,7 @@
 use crate::{add_users, bodies, message, send, until};
 use futures_util::future::join_all;
 use messenger_core::proto::UserId;
-use messenger_core::storage::{AppendError, Owner, Storage};
+use messenger_core::storage::{AppendError, Owner, SessionKey, Storage};
 use messenger_postgres::PostgresStorage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,6 +128,25 @@ async fn without_a_standby_nothing_is_stored_and_what_is_read_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_opened_without_a_standby() {
+    let postgres = Postgres::start().await;
+    let url = postgres.database().await;
+    let before = PostgresStorage::connect(&url).await.unwrap();
+    add_users(&before, &["ann"]).await;
+    send(&before, message("bob", "ann", "1")).await;
+    drop(before);
+    lose_standby(&postgres).await;
+
+    let opened = timeout(ANSWERED, PostgresStorage::connect(&url)).await;
+    let storage = opened.expect("it writes nothing").unwrap();
+    assert_eq!(bodies(&storage, "ann").await, ["1"]);
+    let bob = UserId::from("bob");
+    let storing = timeout(ANSWERED, storage.upsert_external_user(&bob, "Bob"));
+    let stored = storing.await.expect("it is answered");
+    assert!(stored.is_err_and(|error| error.is_unknown()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_committed_without_its_standby_is_not_answered() {
     let postgres = Postgres::start().await;
     let url = postgres.database().await;
@@ -161,6 +180,70 @@ async fn what_was_committed_without_its_standby_is_not_answered() {
     assert_eq!(again.seq(), None, "it is there");
     assert_eq!(bodies(&storage, "ann").await, ["1", "2"]);
     assert_eq!(storage.contacts(&"ann".into()).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_found_done_already_is_not_answered_without_a_standby() {
+    let postgres = Postgres::start().await;
+    let url = postgres.database().await;
+    let storage = PostgresStorage::connect(&url).await.unwrap();
+    add_users(&storage, &["ann"]).await;
+    let ann = UserId::from("ann");
+    let number = storage.user_number(&ann).await.unwrap();
+    let owner = Owner::new("ann", number.unwrap());
+    lose_standby(&postgres).await;
+
+    // Another call may have done it, whose commit was made to wait no longer.
+    let nobody = UserId::from("nobody");
+    let (removed, ended, deleted) = tokio::join!(
+        storage.remove_contact(&owner, &nobody),
+        storage.end_session(&ann, &SessionKey([1; 32])),
+        storage.delete_user(&nobody),
+    );
+    for done in [removed, ended, deleted.map(drop)] {
+        assert!(done.is_err_and(|error| error.is_unknown()));
+    }
+}
+
+/// Lets a server be written to, as one that was promoted, or not.
+async fn set_read_only(postgres: &Postgres, value: &str) {
+    let client = postgres.client("postgres").await;
+    let set = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
+    client.batch_execute(&set).await.unwrap();
+    let reload = "SELECT pg_reload_conf()";
+    client.batch_execute(reload).await.unwrap();
+    until(async || {
+        let shown = client.query_one("SHOW default_transaction_read_only", &[]);
+        shown.await.unwrap().get::<_, String>(0) == value
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_that_is_promoted_is_used_while_commits_wait_on_the_first() {
+    let (first, other) = (Postgres::start().await, Postgres::start().await);
+    first.database().await;
+    let on_other = PostgresStorage::connect(&other.database().await).await;
+    let on_other = on_other.unwrap();
+    add_users(&on_other, &["ann"]).await;
+    send(&on_other, message("bob", "ann", "on the other")).await;
+    drop(on_other);
+    set_read_only(&other, "on").await;
+
+    let (one, two) = (first.url(""), other.url("messenger0"));
+    let two = two.trim_start_matches("postgres://messenger@");
+    let url = format!("{},{two}", one.trim_end_matches('/'));
+    let storage = PostgresStorage::connect(&url).await.unwrap();
+    add_users(&storage, &["ann"]).await;
+    assert!(bodies(&storage, "ann").await.is_empty(), "on the first");
+    lose_standby(&first).await;
+    let bob = UserId::from("bob");
+    let stored = storage.upsert_external_user(&bob, "Bob").await;
+    assert!(stored.is_err_and(|error| error.is_unknown()));
+
+    set_read_only(&other, "off").await;
+    until(async || storage.upsert_external_user(&bob, "Bob").await.is_ok()).await;
+    assert_eq!(bodies(&storage, "ann").await, ["on the other"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
