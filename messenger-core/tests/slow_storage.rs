@@ -163,7 +163,7 @@ async fn what_a_request_waits_for_beside_the_store_is_of_the_same_time() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_has_waited_for_long_beside_the_store_is_let_in() {
-    let takes_a_while = |storage: &FaultyStorage, most: Duration| storage.set_delay(most / 20);
+    let takes_a_while = |storage: &FaultyStorage, most: Duration| storage.set_delay(most / 40);
     let (is_in, time) = log_in_behind(3.0, takes_a_while).await;
     assert!(is_in && time > 3.0, "{time}");
 }
@@ -183,7 +183,7 @@ async fn what_is_stored_before_a_log_in_counts_once() {
     // A watermark waits to be stored.
     let delivery = poll_fn(|cx| ann.poll_event(cx)).await.unwrap();
     ann.delivered(delivery.token);
-    faulty.set_delay(most.mul_f64(0.23));
+    faulty.set_delay(most.mul_f64(0.15));
     let began = Instant::now();
     log_in(&engine.connect(), "ann").await;
     let time = began.elapsed().div_duration_f64(most);
