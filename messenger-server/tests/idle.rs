@@ -60,7 +60,7 @@ async fn clients_that_do_not_go_on_cost_no_processor_time() {
 
     // In the middle of a frame, of any size.
     let mut halves = Vec::new();
-    for length in [0, 60_000, 100_000, 2_000_000] {
+    for length in [4, 60_000, 100_000, 2_000_000] {
         let mut raw = log_in(&server, &format!("bob {length}")).await;
         raw.send(&half(length)).await;
         halves.push(raw);
