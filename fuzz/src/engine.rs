@@ -13,7 +13,7 @@ use messenger_core::proto::{
     SendMessage, SessionId, SetUserInfo, UserId, UserInfo,
 };
 use messenger_core::testing::{ManualClock, SeededEntropy};
-use messenger_core::{Connection, Engine, Policy};
+use messenger_core::{Connection, Engine, Event, Policy};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::IpAddr;
@@ -432,13 +432,16 @@ impl World {
         let connection = self.connection(connection);
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(Ok(delivery)) = connection.session.poll_event(&mut cx) {
-            let Some(seq) = delivery.event.seq else {
+            let Event::Message(event) = delivery.event else {
+                panic!("an event that is no message");
+            };
+            let Some(seq) = event.seq else {
                 continue;
             };
             let user = connection.session.user().expect("somebody's");
             let of_user = accepted.get(user.as_str()).expect("something was accepted");
             let at = usize::try_from(seq).unwrap() - 1;
-            assert_eq!(delivery.event.message.body.as_str(), of_user[at]);
+            assert_eq!(event.message.body.as_str(), of_user[at]);
             if let Some(last) = connection.last {
                 // What is full or too old is dropped.
                 assert!(seq > last, "{seq} behind {last}");
