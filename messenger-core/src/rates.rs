@@ -111,12 +111,17 @@ impl Limiters {
     ) -> Result<Attempt<'a>, Denied> {
         let mut patience = pin!(storage.patience());
         // Whoever is over the limit of its address must not fill the table of logins.
-        let address = match self.network(peer) {
+        let mut from = match self.network(peer) {
             Some(network) => Some(self.count_address(network, patience.as_mut()).await?),
             None => None,
         };
         let login = self.count_login(storage, login, patience).await?;
-        Ok(Attempt { login, address })
+        let address = from.as_mut().and_then(|counted| counted.held.take());
+        Ok(Attempt {
+            login,
+            address,
+            _from: from,
+        })
     }
 
     async fn count_address(
@@ -242,10 +247,11 @@ async fn ends_in_time(
 #[must_use]
 pub(crate) struct Attempt<'a> {
     login: (Taken<'a>, Begun<'a>),
-    address: Option<Counted<'a>>,
+    address: Option<Held<'a>>,
+    _from: Option<Counted<'a>>,
 }
 
-/// One that counts among those from an address. It does so no more when no password was looked at.
+/// What is taken of an address while the login is waited for, and given back if that comes to nothing.
 struct Counted<'a> {
     held: Option<Held<'a>>,
     _under_way: Begun<'a>,
@@ -262,15 +268,10 @@ impl Drop for Counted<'_> {
 impl Attempt<'_> {
     /// It succeeded, or nobody could tell.
     pub(crate) async fn has_not_failed(self) {
-        drop(self.address);
+        if let Some(address) = self.address {
+            address.give_back();
+        }
         let (taken, _under_way) = self.login;
         taken.give_back().await;
-    }
-
-    /// It stays one that has failed.
-    pub(crate) fn has_failed(mut self) {
-        if let Some(counted) = &mut self.address {
-            counted.held = None;
-        }
     }
 }

@@ -53,10 +53,10 @@ async fn verify(connection: &ConnectionState, request: &Auth) -> Result<Verified
     };
     let asked = ask(shared, request).await;
     let has_failed = matches!(asked, Ok((_, _, Verdict::NoSuchLogin | Verdict::WrongPass)));
-    match attempt {
-        Some(attempt) if has_failed => attempt.has_failed(),
-        Some(attempt) => attempt.has_not_failed().await,
-        None => {}
+    if let Some(attempt) = attempt
+        && !has_failed
+    {
+        attempt.has_not_failed().await;
     }
     let (user, ended, verdict) = asked?;
     match verdict {
